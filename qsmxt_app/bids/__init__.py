@@ -1,0 +1,1 @@
+"""Reading a raw BIDS dataset; naming, writing and validating derivatives."""

@@ -1,0 +1,1 @@
+"""Figures and pages that show whether a map can be trusted."""

@@ -1,0 +1,1 @@
+"""Digital subjects: anatomy, susceptibility, field and complex multi-echo signal, with their truth."""

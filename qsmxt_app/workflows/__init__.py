@@ -1,0 +1,1 @@
+"""nipype graphs: thin nodes that load, call the physics, and save."""
