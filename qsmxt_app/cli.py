@@ -1,0 +1,191 @@
+"""The door: arguments and exit codes, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import Field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from qsmxt_app import __version__
+from qsmxt_app.config import load_settings, nearest, preset_names, setting_fields
+from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
+
+EXIT_UNEXPECTED = 1
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
+LEVELS = ("participant", "group")
+
+EPILOG = """\
+exit codes: 0 done, 1 something failed and the rest was finished, 16 input is not valid BIDS, 18 nothing selected,
+64 wrong usage, 65 data that cannot be used, 66 no input, 73 output cannot be created, 74 input or output failed"""
+
+
+class Terminated(BaseException):
+    """SIGTERM was received."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise WrongUsage(f"{message[:1].lower()}{message[1:]}.", "See qsmxt --help.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.getLogger("qsmxt").addHandler(logging.NullHandler())
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _run(arguments)
+    except QsmxtError as error:
+        return _say(error, error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted. The same command goes on from here.", EXIT_INTERRUPTED)
+    except Terminated:
+        return _say("terminated. The same command goes on from here.", EXIT_TERMINATED)
+    except OSError as error:
+        traceback_to_log()
+        where = f" ({error.filename})" if error.filename else ""
+        return _say(f"{error.strerror or error}{where}.", InputOutputFailed.exit_code)
+    except Exception as error:
+        traceback_to_log()
+        return _say(f"unexpected {type(error).__name__}: {error}. Please report it.", EXIT_UNEXPECTED)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser: positional arguments, and one flag a setting, from its declaration."""
+    parser = _Parser(
+        prog="qsmxt",
+        usage="qsmxt BIDS_DIR OUTPUT_DIR {participant,group} [options]",
+        description="Quantitative susceptibility maps from raw BIDS data. A typical run needs no option.",
+        epilog=EPILOG,
+        add_help=False,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=110),
+    )
+    where = parser.add_argument_group("Where")
+    where.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="raw BIDS dataset; it is only read")
+    where.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="where the results go")
+    where.add_argument("analysis_level", metavar="{participant,group}", help="maps of each participant; group results")
+    groups: dict[str, Any] = {}
+    for setting in setting_fields():
+        title = setting.metadata["group"]
+        groups.setdefault(title, parser.add_argument_group(title))
+        _add_flag(groups[title], setting)
+    _add_general(parser.add_argument_group("General"))
+    return parser
+
+
+def _run(arguments: list[str]) -> int:
+    options = vars(_parse(arguments))
+    if options["analysis_level"] not in LEVELS:
+        level = options["analysis_level"]
+        raise WrongUsage(f"'{level}' is no analysis level.", nearest(level, LEVELS))
+    flags = {f.name: options[f.name] for f in setting_fields() if options[f.name] is not None}
+    settings = load_settings(flags)
+    if options["analysis_level"] == "group":
+        raise WrongUsage("the group level is not available yet.", "Run the participant level.")
+
+    # numba, nipype and their friends take seconds to import: not before the arguments are known to be right
+    from qsmxt_app.workflows.run import Request, run_participants
+
+    return run_participants(
+        Request(
+            bids_dir=options["bids_dir"],
+            output_dir=options["output_dir"],
+            settings=settings,
+            verbosity=options["verbose"] - options["quiet"],
+            command=shlex.join(["qsmxt", *arguments]),
+        )
+    )
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = build_parser()
+    options, unknown = parser.parse_known_args([_dashed(argument) for argument in arguments])
+    flags = [flag for flag in unknown if flag.startswith("-")]
+    if flags:
+        valid = [flag for action in parser._actions for flag in action.option_strings]
+        raise WrongUsage(f"unknown option {flags[0]}.", nearest(flags[0].split("=")[0], valid))
+    if unknown:
+        raise WrongUsage(f"unexpected argument '{unknown[0]}'.", "See qsmxt --help.")
+    return options
+
+
+def _dashed(argument: str) -> str:
+    """Spell --participant_label as --participant-label."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
+
+
+def _add_flag(group: Any, setting: Field[Any]) -> None:
+    details = setting.metadata
+    names = [setting.name.replace("_", "-"), *details.get("aliases", ())]
+    flags = [f"-{details['short']}"] if "short" in details else []
+    flags += [f"--{name}" for name in names]
+    text = details["help"] + _default_text(setting)
+    if isinstance(setting.default, bool):
+        group.add_argument(*flags, dest=setting.name, action=_switch(setting.default), default=None, help=text)
+        return
+    group.add_argument(
+        *flags,
+        dest=setting.name,
+        default=None,
+        nargs="+" if isinstance(setting.default, tuple) else None,
+        metavar=details.get("metavar") or ("|".join(details.get("choices", ())) or "FILE"),
+        help=text,
+    )
+
+
+def _switch(default: bool) -> Any:
+    return argparse.BooleanOptionalAction if default else "store_true"
+
+
+def _default_text(setting: Field[Any]) -> str:
+    if setting.name == "preset":
+        return f": {', '.join(preset_names())} (default: {setting.default})"
+    if isinstance(setting.default, bool) or setting.default in (None, ()):
+        return ""
+    shown = " ".join(map(str, setting.default)) if isinstance(setting.default, tuple) else setting.default
+    return f" (default: {shown})"
+
+
+def _add_general(group: Any) -> None:
+    group.add_argument("-v", "--verbose", action="count", default=0, help="tell more; twice: debugging")
+    group.add_argument("-q", "--quiet", action="count", default=0, help="tell only what failed")
+    group.add_argument("--version", action="version", version=f"qsmxt {__version__}")
+    group.add_argument("-h", "--help", action="help", help="show this page")
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def traceback_to_log() -> None:
+    """Write the traceback of the error being handled to the run's log."""
+    logging.getLogger("qsmxt").error("%s", traceback.format_exc())
+
+
+def _say(message: object, exit_code: int) -> int:
+    print(f"qsmxt: {' '.join(str(message).split())}", file=sys.stderr)
+    return exit_code
