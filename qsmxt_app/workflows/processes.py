@@ -1,0 +1,228 @@
+"""nipype plugin that gives each node a process of its own and survives the loss of any of them.
+
+nipype's MultiProc waits for ever when the kernel kills a worker: the broken pool raises in a callback, the
+result never arrives, and nobody looks. Here a dead process is a failed node with a message, the other nodes go on, and the
+memory that a process reports is that of its one node. Several graphs share the cores and the memory, one graph
+a participant, so that a study of hundreds never becomes one graph of thousands of nodes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin
+
+START_METHOD = "forkserver"
+PRELOADED = "qsmxt_app.workflows.steps"
+OUT_OF_MEMORY = "the worker was killed, probably out of memory: lower --n-cpus or raise --mem-gb"
+StatusCallback = Callable[[Any, str], None]
+
+
+@dataclass
+class _Worker:
+    process: Any
+    connection: Connection
+
+    def outcome(self) -> dict[str, Any] | None:
+        """Return None while the node runs, else its traceback (None after success) as nipype wants it."""
+        if not self.connection.poll():
+            if self.process.is_alive() or self.connection.poll():
+                return None
+            return self._finished(_last_words(self.process.exitcode))
+        try:
+            return self._finished(self.connection.recv())
+        except EOFError:
+            self.process.join()
+            return self._finished(_last_words(self.process.exitcode))
+
+    def _finished(self, lines: list[str] | None) -> dict[str, Any]:
+        self.process.join()
+        self.connection.close()
+        return {"result": None, "traceback": lines}
+
+
+@dataclass
+class Machine:
+    """The cores and memory that all graphs of a run share, and the workers that use them.
+
+    Parameters
+    ----------
+    n_procs
+        Cores.
+    memory_gb
+        Memory in GB.
+    log_file
+        Where workers write what they print.
+    """
+
+    n_procs: int
+    memory_gb: float
+    log_file: Path
+    graphs: list[GraphScheduler] = field(default_factory=list)
+    workers: dict[int, _Worker] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._context = multiprocessing.get_context(START_METHOD)
+        self._context.set_forkserver_preload([PRELOADED])
+        self._last_task = 0
+
+    def free(self) -> tuple[float, int]:
+        """Return the memory (GB) and the cores that no running node has claimed."""
+        busy = [node for graph in self.graphs for node in graph.running_nodes()]
+        memory = self.memory_gb - sum(min(node.mem_gb, self.memory_gb) for node in busy)
+        return max(0.0, memory), max(0, self.n_procs - sum(min(node.n_procs, self.n_procs) for node in busy))
+
+    def start(self, node: Any) -> int:
+        """Run a node in a new process; return the number of the task."""
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(sender, node, str(self.log_file)), daemon=False)
+        process.start()
+        sender.close()
+        self._last_task += 1
+        self.workers[self._last_task] = _Worker(process, receiver)
+        return self._last_task
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a worker has something to say or has died, at most this long."""
+        wait([worker.connection for worker in self.workers.values()], timeout=seconds)
+
+    def stop(self) -> None:
+        """Kill the workers that are still at work. Their nodes are run again by the next run."""
+        for worker in self.workers.values():
+            worker.process.kill()
+        for worker in self.workers.values():
+            worker.process.join()
+        self.workers.clear()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A node that failed, and where nipype wrote how."""
+
+    node: Any
+    message: str
+    crash_file: str
+
+
+class GraphScheduler(MultiProcPlugin):
+    """Scheduler of one graph on a machine that it shares with other graphs.
+
+    `nipype.Workflow.run(plugin=scheduler)` hands the graph over and returns at once; then `step` is called until
+    `finished`.
+
+    Parameters
+    ----------
+    machine
+        What the graphs share.
+    status
+        Called with a node and "start", "end" or "exception".
+    """
+
+    def __init__(self, machine: Machine, status: StatusCallback | None = None) -> None:
+        super().__init__(
+            plugin_args={
+                "n_procs": machine.n_procs,
+                "memory_gb": machine.memory_gb,
+                "n_gpu_procs": 0,
+                "raise_insufficient": False,
+                "status_callback": status,
+            }
+        )
+        self.pool.shutdown()
+        self.machine = machine
+        self.failures: list[Failure] = []
+        self._graph: Any = None
+
+    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
+        """Take over the graph. Nothing is started before the first `step`."""
+        self._config, self._graph = config, graph
+        self.mapnodes, self.mapnodesubids, self._run_errors = [], {}, []
+        self._prerun_check(graph)
+        self._generate_dependency_list(graph)
+        self.machine.graphs.append(self)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every node has ended or cannot be run."""
+        return bool(np.all(self.proc_done) and not np.any(self.proc_pending))
+
+    def running_nodes(self) -> list[Any]:
+        """Return the nodes that are being run."""
+        return [self.procs[job] for _, job in self.pending_tasks]
+
+    def step(self) -> None:
+        """Collect what has ended, then start what can be started."""
+        still_running = []
+        for task, job in self.pending_tasks:
+            outcome = self.machine.workers[task].outcome()
+            if outcome is None:
+                still_running.append((task, job))
+                continue
+            del self.machine.workers[task]
+            if outcome["traceback"]:
+                self._clean_queue(job, self._graph, result=outcome)
+            else:
+                self._task_finished_cb(job)
+        self.pending_tasks = still_running
+        self._send_procs_to_workers(graph=self._graph)
+        if self.finished:
+            self.machine.graphs.remove(self)
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        return self.machine.start(node)
+
+    def _check_resources(self, running_tasks: Any) -> tuple[float, int, int]:
+        return (*self.machine.free(), 0)
+
+    def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
+        lines = (result or {}).get("traceback") or traceback.format_exc().splitlines()
+        message = lines[-1].strip()  # nipype adds its own lines below
+        cleaned = super()._clean_queue(jobid, graph, result=result)
+        self.failures.append(Failure(self.procs[jobid], message, cleaned["crashfile"]))
+        return cleaned
+
+
+def _last_words(exit_code: int | None) -> list[str]:
+    if exit_code is not None and -exit_code == signal.SIGKILL:
+        return [OUT_OF_MEMORY]
+    if exit_code is not None and exit_code < 0:
+        return [f"the worker died of {signal.Signals(-exit_code).name}"]
+    return [f"the worker ended without a result (exit code {exit_code})"]
+
+
+def _work(connection: Connection, node: Any, log_file: str) -> None:
+    """Run one node; what it prints goes to the log, and it does not outlive the process that asked for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _print_to(log_file)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        node.run()
+        outcome = None
+    except BaseException:
+        outcome = traceback.format_exc().splitlines(keepends=True)
+    connection.send(outcome)
+    connection.close()
+
+
+def _print_to(log_file: str) -> None:
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

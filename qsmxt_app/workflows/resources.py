@@ -1,0 +1,101 @@
+"""What a run may use (cores, memory), and what each step needs of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+BYTES_PER_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory and relative duration of a step, per voxel of the image.
+
+    Attributes
+    ----------
+    bytes_per_voxel
+        Peak memory that does not depend on the number of echoes.
+    bytes_per_voxel_and_echo
+        Peak memory that grows with every echo.
+    cost
+        Duration relative to other steps, for the time that is left.
+    threaded
+        Whether the step gets faster with more than one core.
+    """
+
+    bytes_per_voxel: float
+    bytes_per_voxel_and_echo: float
+    cost: float
+    threaded: bool = True
+
+
+# Interpreter and libraries of one worker, before any image is loaded.
+WORKER_GB = 0.4
+
+# One row a step. Peaks are rounded up, so that declared memory is never below what is used.
+NEEDS = {
+    "prepare": Need(24, 16, 2, threaded=False),
+    "masks": Need(80, 24, 2),
+    "field": Need(80, 40, 5),
+    "relaxation": Need(40, 16, 1),
+    "laplacian": Need(40, 24, 2),
+    "tgv": Need(160, 0, 12),
+    "combine": Need(40, 0, 1, threaded=False),
+    "derivatives": Need(40, 8, 3, threaded=False),
+    "report": Need(80, 0, 5, threaded=False),
+}
+
+
+def memory_gb(step: str, voxels: int, echoes: int) -> float:
+    """Return the memory that a step is declared to need, in GB."""
+    need = NEEDS[step]
+    peak = voxels * (need.bytes_per_voxel + echoes * need.bytes_per_voxel_and_echo)
+    return WORKER_GB + peak / BYTES_PER_GB
+
+
+def available_cpus() -> int:
+    """Return the cores that this process may use: its affinity and its control group's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _read_words("/sys/fs/cgroup/cpu.max")
+    if len(quota) == 2 and quota[0] != "max":
+        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
+    return cores
+
+
+def available_memory_gb() -> float:
+    """Return the memory that this process may use: the machine's, its control group's, or SLURM's limit."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        limits += [int(word) for word in _read_words(file) if word.isdecimal()]
+    if os.environ.get("SLURM_MEM_PER_NODE", "").isdecimal():
+        limits.append(int(os.environ["SLURM_MEM_PER_NODE"]) * 1024**2)
+    return min(limits) / BYTES_PER_GB
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Keep numba, BLAS, OpenMP, FFTs and ITK to a number of threads within the block."""
+    import numba
+    import scipy.fft
+    from threadpoolctl import threadpool_limits
+
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(count)
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    before = numba.get_num_threads()
+    with ExitStack() as stack:
+        stack.enter_context(threadpool_limits(count))
+        stack.enter_context(scipy.fft.set_workers(count))
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        stack.callback(numba.set_num_threads, before)
+        yield
+
+
+def _read_words(file: str) -> list[str]:
+    try:
+        return Path(file).read_text(encoding="ascii").split()
+    except OSError:
+        return []
