@@ -1,0 +1,149 @@
+"""What one gradient-echo acquisition is: its files, echo times, field and geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Echo:
+    """The images of one echo: magnitude and phase, or real and imaginary part.
+
+    Attributes
+    ----------
+    magnitude, phase
+        Files; where the scanner saved complex parts (`Acquisition.complex_parts`), these are the real and
+        the imaginary part, in this order, which `load_acquisition` turns into magnitude and phase.
+    echo_time
+        In seconds.
+    volume
+        Index along the fourth axis where all echoes share a file; None for a file an echo.
+    """
+
+    magnitude: Path
+    phase: Path
+    echo_time: float
+    volume: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Acquisition:
+    """All echoes of one scan, from which one susceptibility map is made.
+
+    Attributes
+    ----------
+    subject, session
+        Labels without ``sub-`` and ``ses-``; session is None where the dataset has none.
+    entities
+        Other entities of the file names, without ``echo`` and ``part``.
+    suffix
+        ``MEGRE`` or ``T2starw``.
+    echoes
+        In the order of their echo times.
+    field_strength
+        B0 in T.
+    affine
+        (4, 4), voxel indices to world mm, of the images and of all maps made from them.
+    shape
+        (x, y, z).
+    voxel_size
+        (x, y, z) in mm.
+    b0_direction
+        Unit vector of the scanner's z in voxel axes.
+    bipolar
+        Whether even echoes are read in the other direction; None where the sidecars do not say.
+    phase_units
+        ``rad``, ``arbitrary``, or None where the sidecars do not say.
+    complex_parts
+        True where the files are real and imaginary parts, not magnitude and phase.
+    t1w
+        T1-weighted image of the same session or, with a warning, of another one.
+    warnings
+        What a user should know; shown in the report.
+    output_entities
+        Entities that name what is made from this acquisition, ``sub`` and ``ses`` included.
+    metadata
+        Merged sidecar of the first echo's phase.
+    """
+
+    subject: str
+    session: str | None
+    entities: dict[str, str]
+    suffix: str
+    echoes: tuple[Echo, ...]
+    field_strength: float
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    b0_direction: tuple[float, float, float]
+    bipolar: bool | None = None
+    phase_units: str | None = None
+    complex_parts: bool = False
+    t1w: Path | None = None
+    warnings: tuple[str, ...] = ()
+    output_entities: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        """Start of the names of everything made from this acquisition: ``sub-01_ses-A_run-1``."""
+        return "_".join(f"{key}-{value}" for key, value in self.output_entities.items())
+
+    @property
+    def label(self) -> str:
+        """Name for people: ``sub-01 ses-A run-1 MEGRE (5 echoes)``."""
+        number = len(self.echoes)
+        echoes = "1 echo" if number == 1 else f"{number} echoes"
+        return f"{self.stem.replace('_', ' ')} {self.suffix} ({echoes})"
+
+    @property
+    def echo_times(self) -> tuple[float, ...]:
+        """Echo times in seconds, ascending."""
+        return tuple(echo.echo_time for echo in self.echoes)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All image files, each once."""
+        return tuple(dict.fromkeys(path for echo in self.echoes for path in (echo.magnitude, echo.phase)))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why no map can be made from some data, collected so that the rest still runs.
+
+    Attributes
+    ----------
+    subject, session
+        Whose data.
+    file
+        The file to look at, where one is to blame.
+    message
+        One line with the file, and what is wrong.
+    hint
+        What to do.
+    exit_code
+        The documented code of this kind of problem.
+    """
+
+    subject: str
+    session: str | None
+    file: Path | None
+    message: str
+    hint: str
+    exit_code: int
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Acquisitions to run, problems that fail the run, and notes on what was left out."""
+
+    acquisitions: tuple[Acquisition, ...]
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()

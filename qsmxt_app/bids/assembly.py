@@ -1,0 +1,245 @@
+"""From the image files of one scan to an `Acquisition`, or to the problems that prevent it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qsmxt_app.bids.acquisition import Acquisition, Echo, Problem
+from qsmxt_app.bids.headers import ImageHeader, read_header, same_grid
+from qsmxt_app.bids.sidecars import Sidecars
+from qsmxt_app.bids.timing import (
+    agreed_echo_time,
+    check_ascending,
+    echo_time_of,
+    field_strength_of,
+    readout_is_bipolar,
+)
+from qsmxt_app.errors import QsmxtError, UnusableData
+
+_POLAR = ("mag", "phase")
+_CARTESIAN = ("real", "imag")
+_PART_NAMES = {"mag": "magnitude", "phase": "phase", "real": "real part", "imag": "imaginary part"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image of a scan; `part` is ``mag`` where the name has none, `echo` None where it has none."""
+
+    path: Path
+    entities: dict[str, str]
+    suffix: str
+
+    @property
+    def part(self) -> str:
+        """``mag``, ``phase``, ``real`` or ``imag``."""
+        return self.entities.get("part", "mag")
+
+    @property
+    def echo(self) -> int | None:
+        """Number in the name's ``echo-``."""
+        return int(self.entities["echo"]) if self.entities.get("echo", "").isdecimal() else None
+
+    @property
+    def scan(self) -> tuple[tuple[tuple[str, str], ...], str]:
+        """What all images of one scan have in common."""
+        return tuple((k, v) for k, v in self.entities.items() if k not in {"echo", "part"}), self.suffix
+
+
+class _Several(Exception):
+    """What is wrong with each of several files."""
+
+    def __init__(self, found: list[tuple[Path, QsmxtError]]) -> None:
+        self.found = found
+        super().__init__()
+
+
+def _for_each(paths: Iterable[Path], action: Callable[[Path], T]) -> dict[Path, T]:
+    """Apply a check to every file before giving up, so that one run tells everything."""
+    done: dict[Path, T] = {}
+    failed: list[tuple[Path, QsmxtError]] = []
+    for path in dict.fromkeys(paths):
+        try:
+            done[path] = action(path)
+        except QsmxtError as error:
+            failed.append((path, error))
+    if failed:
+        raise _Several(failed)
+    return done
+
+
+def has_phase(images: Sequence[ImageFile]) -> bool:
+    """Whether any image of a scan carries phase."""
+    return any(image.part != "mag" for image in images)
+
+
+def assemble(images: Sequence[ImageFile], sidecars: Sidecars) -> tuple[Acquisition | None, list[Problem]]:
+    """Make an acquisition of all images of one scan.
+
+    Returns
+    -------
+    tuple
+        The acquisition and no problem, or None and at least one problem.
+    """
+    try:
+        return _assemble(images, sidecars), []
+    except _Several as several:
+        failed = several.found
+    except QsmxtError as error:
+        failed = [(images[0].path, error)]
+    subject, session = images[0].entities["sub"], images[0].entities.get("ses")
+    return None, [
+        Problem(subject, session, path, error.message, error.hint, error.exit_code) for path, error in failed
+    ]
+
+
+def _assemble(images: Sequence[ImageFile], sidecars: Sidecars) -> Acquisition:
+    pairs = _pair_parts(images)
+    files = [path for pair in pairs for path in pair]
+    headers = _for_each(files, read_header)
+    metadata = _for_each(files, sidecars.metadata)
+    _check_grids([headers[path] for path in files])
+    times = _for_each(files, lambda path: echo_time_of(metadata[path], path))
+    stacked = any(len(header.shape) == 4 for header in headers.values())
+    echoes = _stacked_echoes(pairs, headers, times) if stacked else _separate_echoes(pairs, times)
+    magnitude, phase = pairs[0]
+    strength = field_strength_of(metadata[magnitude] | metadata[phase], phase)
+    return _acquisition(images, echoes, headers[magnitude], metadata[phase], strength)
+
+
+def _acquisition(
+    images: Sequence[ImageFile],
+    echoes: tuple[Echo, ...],
+    header: ImageHeader,
+    metadata: dict[str, Any],
+    strength: tuple[float, tuple[str, ...]],
+) -> Acquisition:
+    entities = {key: value for key, value in images[0].entities.items() if key not in {"echo", "part"}}
+    units = metadata.get("Units")
+    complex_parts = {image.part for image in images}.isdisjoint({"phase"})
+    x, y, z = header.shape[:3]
+    return Acquisition(
+        subject=entities["sub"],
+        session=entities.get("ses"),
+        entities={key: value for key, value in entities.items() if key not in {"sub", "ses"}},
+        suffix=images[0].suffix,
+        echoes=echoes,
+        field_strength=strength[0],
+        affine=header.affine,
+        shape=(x, y, z),
+        voxel_size=header.voxel_size,
+        b0_direction=header.b0_direction,
+        bipolar=readout_is_bipolar(metadata),
+        phase_units=None if complex_parts or units is None else str(units),
+        complex_parts=complex_parts,
+        warnings=header.warnings + strength[1],
+        output_entities=entities,
+        metadata=metadata,
+    )
+
+
+def _pair_parts(images: Sequence[ImageFile]) -> list[tuple[Path, Path]]:
+    """(magnitude, phase) or (real, imaginary) files in the order of the echo numbers."""
+    parts = {image.part for image in images}
+    first, second = _CARTESIAN if "phase" not in parts and parts & set(_CARTESIAN) else _POLAR
+    files: dict[str, dict[int | None, Path]] = {first: {}, second: {}}
+    for image in images:
+        if image.part not in files:
+            continue
+        if image.echo in files[image.part]:
+            raise UnusableData(
+                f"{image.path}: the same image as {files[image.part][image.echo].name}.",
+                "Remove one of the two.",
+            )
+        files[image.part][image.echo] = image.path
+    for part, other in ((first, second), (second, first)):
+        if not files[part]:
+            name = next(iter(files[other].values()))
+            raise UnusableData(
+                f"{name}: no {_PART_NAMES[part]} image (part-{part}) belongs to it.",
+                "QSM needs magnitude and phase of every echo; export or convert both.",
+            )
+    for part, other in ((first, second), (second, first)):
+        missing = sorted(_number(echo) for echo in files[other].keys() - files[part].keys())
+        if missing:
+            listed = ", ".join(f"echo-{echo}" if echo else "the image without echo-" for echo in missing)
+            there = next(iter(files[other].values()))
+            raise UnusableData(
+                f"{there}: {listed} has no {_PART_NAMES[part]} image (part-{part}).",
+                "Convert or fetch it, or remove that echo.",
+            )
+    echoes = sorted(files[first], key=_number)
+    _check_echo_numbers(echoes, files[first])
+    return [(files[first][echo], files[second][echo]) for echo in echoes]
+
+
+def _number(echo: int | None) -> int:
+    return 0 if echo is None else echo
+
+
+def _check_echo_numbers(echoes: Sequence[int | None], files: dict[int | None, Path]) -> None:
+    numbers = [echo for echo in echoes if echo is not None]
+    if numbers and len(numbers) < len(echoes):
+        raise UnusableData(f"{files[None]}: has no echo- in its name, but other echoes have.", "Rename it.")
+    start = min(numbers, default=1)
+    gaps = sorted(set(range(min(start, 1), max(numbers, default=0) + 1)) - set(numbers))
+    if gaps:
+        raise UnusableData(
+            f"{files[numbers[0]]}: {', '.join(f'echo-{gap}' for gap in gaps)} is missing, "
+            f"echo-{numbers[-1]} is there.",
+            "Convert or fetch it; if it was left out on purpose, number the echoes from 1.",
+        )
+
+
+def _check_grids(headers: Sequence[ImageHeader]) -> None:
+    first = headers[0]
+    for header in headers[1:]:
+        if header.shape != first.shape:
+            shapes = ["x".join(map(str, one.shape)) for one in (header, first)]
+            raise UnusableData(
+                f"{header.path}: shape {shapes[0]}, but {shapes[1]} for {first.path.name}.",
+                "Magnitude and phase of all echoes must come from one scan, not resampled.",
+            )
+        if not same_grid(first, header):
+            raise UnusableData(
+                f"{header.path}: another position or orientation than {first.path.name}.",
+                "Magnitude and phase of all echoes must come from one scan, not moved or resampled.",
+            )
+
+
+def _separate_echoes(
+    pairs: Sequence[tuple[Path, Path]], times: Mapping[Path, float | list[float] | None]
+) -> tuple[Echo, ...]:
+    of_pair = {pair[0]: {path: _single_time(times[path]) for path in pair} for pair in pairs}
+    agreed = _for_each(of_pair, lambda path: agreed_echo_time(of_pair[path]))
+    check_ascending(list(agreed.values()), list(agreed))
+    return tuple(Echo(magnitude, phase, agreed[magnitude]) for magnitude, phase in pairs)
+
+
+def _single_time(time: float | list[float] | None) -> float | None:
+    if isinstance(time, list):
+        return time[0] if len(time) == 1 else None
+    return time
+
+
+def _stacked_echoes(
+    pairs: Sequence[tuple[Path, Path]],
+    headers: Mapping[Path, ImageHeader],
+    times: Mapping[Path, float | list[float] | None],
+) -> tuple[Echo, ...]:
+    """Echoes along the fourth axis of one file, which only a list of echo times can tell from coils."""
+    magnitude, phase = pairs[0]
+    volumes = headers[magnitude].shape[3]
+    listed = next((time for time in (times[magnitude], times[phase]) if isinstance(time, list)), None)
+    if len(pairs) > 1 or listed is None or len(listed) != volumes:
+        raise UnusableData(
+            f"{magnitude}: {volumes} volumes in one file (4D).",
+            "Write one 3D file an echo, or, if the volumes are echoes, give EchoTime as a list. "
+            "Uncombined coil channels and repetitions are not supported.",
+        )
+    check_ascending(listed, [magnitude] * volumes)
+    return tuple(Echo(magnitude, phase, time, volume) for volume, time in enumerate(listed))
