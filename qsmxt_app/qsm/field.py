@@ -1,0 +1,200 @@
+"""Total field with its standard error, from the phase of one or more echoes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.echo_fit import fit_echoes, fit_with_offset, smallest_spacing
+from qsmxt_app.qsm.noise import noise_from_misfit, noise_from_texture
+from qsmxt_app.qsm.offsets import (
+    SMALLEST_SPREAD,
+    SmoothOffset,
+    check_echoes,
+    readout_difference,
+    signal_support,
+    smooth_offset,
+    without_readout_difference,
+)
+from qsmxt_app.qsm.phase import wrap_phase
+from qsmxt_app.qsm.unwrap import unwrap_laplacian, unwrap_romeo
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+Unwrapping = Literal["romeo", "laplacian"]
+
+
+@dataclass(frozen=True)
+class FieldFit:
+    """Total field and how far it can be trusted.
+
+    Attributes
+    ----------
+    total_field : ndarray (x, y, z)
+        Hz, unwrapped in space inside the mask, 0 outside.
+    wrapped_field : ndarray (x, y, z)
+        Hz, in [-period/2, period/2), fitted wherever there is signal.
+    period : float
+        Hz; 1/dTE of the closest echoes (1/TE of a single echo). The field is known modulo this.
+    field_noise : ndarray (x, y, z)
+        Standard error in Hz; at most period/sqrt(12), that of a uniformly random field, which voxels
+        without signal have.
+    offset : ndarray (x, y, z)
+        Phase at TE = 0 in rad; 0 for a single echo.
+    readout_difference : ndarray (x, y, z) or None
+        Phase between readout polarities in rad, bipolar data of three echoes or more.
+    residual : ndarray (x, y, z)
+        Weighted root mean square over echoes of phase less model, in rad.
+    trust : ndarray (x, y, z)
+        0 (random) to 1 (certain): coherence exp(-s^2/2) of a phase of s = 2 pi mean(TE) field_noise.
+    noise_level : float
+        SD of the noise in either channel, in units of the magnitude.
+    """
+
+    total_field: FloatArray
+    wrapped_field: FloatArray
+    period: float
+    field_noise: FloatArray
+    offset: FloatArray
+    readout_difference: FloatArray | None
+    residual: FloatArray
+    trust: FloatArray
+    noise_level: float
+
+
+def fit_total_field(
+    magnitude: FloatArray,
+    phase: FloatArray,
+    echo_times: Sequence[float] | NDArray,
+    *,
+    mask: BoolArray,
+    voxel_size: Sequence[float],
+    bipolar: bool = False,
+    unwrapping: Unwrapping = "romeo",
+) -> FieldFit:
+    """Fit the total field to complex gradient echoes.
+
+    The fit maximises the likelihood of the complex signal over frequency and offset in every voxel with
+    signal, masked or not, weighted by the squared magnitude of the echoes (so R2* decides what a late echo
+    counts). The smooth part of the offset is then estimated with its spread, and becomes the prior of a
+    second fit: where the offset is smooth the field gains the precision of a line through the origin, and
+    where it is not, nothing is forced.
+
+    Parameters
+    ----------
+    magnitude, phase : ndarray (x, y, z, echo)
+        Magnitude, and phase in rad; one echo or more.
+    echo_times : (echo,)
+        s, ascending.
+    mask : ndarray (x, y, z)
+        Where the field is unwrapped.
+    voxel_size
+        mm.
+    bipolar
+        Whether echoes alternate between readout polarities.
+    unwrapping
+        ``romeo`` (exact, plus whole turns) or ``laplacian`` (least squares).
+
+    Returns
+    -------
+    FieldFit
+        A single echo gives phase/(2 pi TE).
+
+    Raises
+    ------
+    ValueError
+        If shapes, echo times or values do not fit together, or the mask is empty.
+
+    References
+    ----------
+    Liu T, Wisnieff C, et al. Magn Reson Med 69:467-476 (2013): nonlinear complex fit.
+    Eckstein K, Dymerska B, et al. Magn Reson Med 79:2996-3006 (2018): offset.
+    Li J, Chang S, Liu T, et al. Magn Reson Med 74:1372-1379 (2015): bipolar readout.
+    """
+    if unwrapping not in ("romeo", "laplacian"):
+        raise ValueError(f"unwrapping must be romeo or laplacian, not {unwrapping!r}")
+    times = check_echoes(magnitude, phase, echo_times, mask)
+    magnitude = np.ascontiguousarray(magnitude, dtype=np.float32)
+    difference = None
+    if bipolar and times.size >= 3:
+        difference = readout_difference(magnitude, phase, times, mask=mask)
+        phase = without_readout_difference(phase, difference)
+    phase = np.ascontiguousarray(phase, dtype=np.float32)
+    support = signal_support(magnitude) | mask
+    if times.size == 1:
+        noise_level = noise_from_texture(magnitude[..., 0], mask)
+        smooth, spread = _no_offset(phase, times), SMALLEST_SPREAD
+    else:
+        smooth, spread, noise_level = _offset(magnitude, phase, times, support, mask, voxel_size)
+    n = times.size
+    fit = fit_with_offset(
+        magnitude.reshape(-1, n),
+        phase.reshape(-1, n),
+        times,
+        support.reshape(-1),
+        start=smooth.frequency.reshape(-1),
+        offset=smooth.offset.reshape(-1),
+        offset_spread=spread,
+        noise_level=noise_level,
+    )
+    period = 1 / smallest_spacing(times)
+    field = fit.frequency.reshape(mask.shape)
+    wrapped = wrap_phase(field * np.float32(2 * np.pi / period))
+    largest = np.float32(period / np.sqrt(12))
+    noise = np.where(support, np.minimum(fit.standard_error.reshape(mask.shape), largest), largest)
+    return FieldFit(
+        total_field=_unwrapped(wrapped, noise, mask, voxel_size, unwrapping) * np.float32(period / (2 * np.pi)),
+        wrapped_field=wrapped * np.float32(period / (2 * np.pi)),
+        period=period,
+        field_noise=noise,
+        offset=smooth.offset,
+        readout_difference=difference,
+        residual=fit.residual.reshape(mask.shape),
+        trust=np.exp(-0.5 * (2 * np.pi * np.float32(times.mean()) * noise) ** 2),
+        noise_level=noise_level,
+    )
+
+
+def _unwrapped(
+    wrapped: FloatArray, noise: FloatArray, mask: BoolArray, voxel_size: Sequence[float], unwrapping: Unwrapping
+) -> FloatArray:
+    if unwrapping == "laplacian":
+        return unwrap_laplacian(wrapped, mask=mask, voxel_size=voxel_size)
+    return unwrap_romeo(wrapped, mask=mask, magnitude=1 / noise)
+
+
+def _no_offset(phase: FloatArray, times: NDArray[np.float64]) -> SmoothOffset:
+    nothing = np.zeros(phase.shape[:3], np.float32)
+    return SmoothOffset(nothing, nothing, phase[..., 0] / np.float32(2 * np.pi * times[0]))
+
+
+def _offset(
+    magnitude: FloatArray,
+    phase: FloatArray,
+    times: NDArray[np.float64],
+    support: BoolArray,
+    mask: BoolArray,
+    voxel_size: Sequence[float],
+) -> tuple[SmoothOffset, float, float]:
+    """Smooth offset, the SD of the voxels' offsets about it beyond their noise, and the noise level."""
+    n = times.size
+    fit = fit_echoes(magnitude.reshape(-1, n), phase.reshape(-1, n), times, support.reshape(-1))
+    smooth = smooth_offset(fit, magnitude, phase, times, support=support, voxel_size=voxel_size)
+    inside = mask.reshape(-1)
+    sw, swt, swtt = np.moveaxis(fit.information[inside], 1, 0)
+    precision = sw - swt**2 / np.maximum(swtt, 1e-30)
+    squared = smooth.deviation[mask] ** 2
+    if n > 2:
+        level = noise_from_misfit(fit.misfit[inside], n - 2)
+    else:
+        level = noise_from_misfit(squared * precision, 1)
+    level = max(level, 1e-6 * float(magnitude.max()))
+    good = precision >= np.median(precision)
+    typical = np.median(squared[good]) / 0.455
+    spread = np.sqrt(max(typical - level**2 * float(np.median(1 / precision[good])), SMALLEST_SPREAD**2))
+    return smooth, float(spread), level

@@ -1,0 +1,345 @@
+"""Phase at TE = 0: the coils' offset and the difference between readout polarities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.echo_fit import EchoFit, fit_echoes, phase_at_frequency, smallest_spacing
+from qsmxt_app.qsm.phase import wrap_phase
+from qsmxt_app.qsm.smooth_phase import smooth_phase
+from qsmxt_app.qsm.unwrap import unwrap_romeo
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+SMALLEST_SPREAD = 0.002
+"""rad; no offset is known better than this."""
+
+
+@dataclass(frozen=True)
+class OffsetCorrection:
+    """Phase without offsets, and the offsets.
+
+    Attributes
+    ----------
+    phase : ndarray (x, y, z, echo)
+        rad, in [-pi, pi).
+    offset : ndarray (x, y, z)
+        Smooth phase at TE = 0 that was removed, in rad.
+    readout_difference : ndarray (x, y, z) or None
+        Phase of the first readout polarity less that of the second, in rad; None where not bipolar.
+    """
+
+    phase: FloatArray
+    offset: FloatArray
+    readout_difference: FloatArray | None
+
+
+@dataclass(frozen=True)
+class SmoothOffset:
+    """The smooth part of the phase at TE = 0.
+
+    Attributes
+    ----------
+    offset : ndarray (x, y, z)
+        rad, in [-pi, pi).
+    deviation : ndarray (x, y, z)
+        Offset fitted in each voxel less the smooth one, in rad.
+    frequency : ndarray (x, y, z)
+        Spatially unwrapped frequency in Hz that belongs to the offset.
+    """
+
+    offset: FloatArray
+    deviation: FloatArray
+    frequency: FloatArray
+
+
+def remove_offsets(
+    magnitude: FloatArray,
+    phase: FloatArray,
+    echo_times: Sequence[float] | NDArray,
+    *,
+    mask: BoolArray,
+    voxel_size: Sequence[float],
+    bipolar: bool = False,
+) -> OffsetCorrection:
+    """Remove the phase offset, and the readout-polarity difference of bipolar trains, from multi-echo phase.
+
+    As in MCPC-3D-S the frequency is unwrapped in space, extrapolated to TE = 0, and what remains there is
+    smoothed. Unlike there all echoes enter, and the smoothing is neither confined to the mask nor pulled
+    inwards at its rim (see :func:`~qsmxt_app.qsm.smooth_phase.smooth_phase`).
+
+    Parameters
+    ----------
+    magnitude, phase : ndarray (x, y, z, echo)
+        Magnitude, and phase in rad.
+    echo_times : (echo,)
+        s, ascending.
+    mask : ndarray (x, y, z)
+        Region of interest; voxels with signal outside it are used too.
+    voxel_size
+        mm.
+    bipolar
+        Whether echoes alternate between readout polarities. Needs three echoes: with fewer the difference
+        is a linear field, which background removal takes out.
+
+    Returns
+    -------
+    OffsetCorrection
+        A single echo comes back unchanged with an offset of zero.
+
+    Raises
+    ------
+    ValueError
+        If shapes or echo times do not fit together, or values are NaN.
+
+    References
+    ----------
+    Eckstein K, Dymerska B, et al. Magn Reson Med 79:2996-3006 (2018).
+    Li J, Chang S, Liu T, et al. Magn Reson Med 74:1372-1379 (2015).
+    """
+    times = check_echoes(magnitude, phase, echo_times, mask)
+    difference = None
+    if bipolar and times.size >= 3:
+        difference = readout_difference(magnitude, phase, times, mask=mask)
+        phase = without_readout_difference(phase, difference)
+    offset = np.zeros(mask.shape, np.float32)
+    if times.size > 1:
+        support = signal_support(magnitude) | mask
+        fit = fit_echoes(_by_voxel(magnitude), _by_voxel(phase), times, support.reshape(-1))
+        offset = smooth_offset(fit, magnitude, phase, times, support=support, voxel_size=voxel_size).offset
+    return OffsetCorrection(wrap_phase(phase - offset[..., None]), offset, difference)
+
+
+def check_echoes(
+    magnitude: FloatArray, phase: FloatArray, echo_times: Sequence[float] | NDArray, mask: BoolArray
+) -> NDArray[np.float64]:
+    """Check that a multi-echo acquisition fits together.
+
+    Parameters
+    ----------
+    magnitude, phase : ndarray (x, y, z, echo)
+        The images.
+    echo_times : (echo,)
+        s.
+    mask : ndarray (x, y, z)
+        Region of interest.
+
+    Returns
+    -------
+    ndarray (echo,)
+        Echo times in s as double precision.
+
+    Raises
+    ------
+    ValueError
+        Naming what does not fit.
+    """
+    times = np.asarray(echo_times, dtype=np.float64)
+    if magnitude.ndim != 4 or magnitude.shape != phase.shape:
+        raise ValueError(
+            f"magnitude {magnitude.shape} and phase {phase.shape} must have one shape (x, y, z, echo)"
+        )
+    if times.shape != magnitude.shape[3:]:
+        raise ValueError(f"{magnitude.shape[3]} echoes need as many echo times, not {times.size}")
+    if not (np.isfinite(times).all() and times[0] > 0 and np.all(np.diff(times) > 0)):
+        raise ValueError(f"echo times must be positive and ascending, in s, not {times.tolist()}")
+    if times[-1] > 1:
+        raise ValueError(f"echo times {times.tolist()} are longer than 1 s: they must be given in s, not ms")
+    if mask.shape != magnitude.shape[:3]:
+        raise ValueError(f"the mask {mask.shape} does not have the images' shape {magnitude.shape[:3]}")
+    if not mask.any():
+        raise ValueError("the mask is empty")
+    for name, image in (("magnitude", magnitude), ("phase", phase)):
+        # a sum is finite only if all its terms are, and costs no memory
+        if not np.isfinite(np.sum(image, dtype=np.float64)):
+            raise ValueError(f"the {name} contains NaN or infinite values")
+    if not magnitude[mask].any():
+        raise ValueError("the magnitude is zero everywhere inside the mask")
+    return times
+
+
+def signal_support(magnitude: FloatArray) -> BoolArray:
+    """Voxels, inside the mask or not, whose first echo stands clear of the noise.
+
+    Parameters
+    ----------
+    magnitude : ndarray (x, y, z, echo)
+        Magnitude.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        First echo above a twentieth of its 98th percentile.
+    """
+    first = magnitude[..., 0]
+    return np.asarray(first > 0.05 * np.quantile(first[::2, ::2, ::2], 0.98))
+
+
+def smooth_offset(
+    fit: EchoFit,
+    magnitude: FloatArray,
+    phase: FloatArray,
+    echo_times: NDArray[np.float64],
+    *,
+    support: BoolArray,
+    voxel_size: Sequence[float],
+) -> SmoothOffset:
+    """Smooth the offsets that a free fit found, after its frequency is unwrapped in space.
+
+    A turn of the frequency, 1/dTE Hz, moves the offset by 2 pi TE1/dTE, so neighbours can only be averaged
+    once they lie on the same turn.
+
+    Parameters
+    ----------
+    fit
+        Free fit of frequency and offset.
+    magnitude, phase : ndarray (x, y, z, echo)
+        The data that were fitted.
+    echo_times : ndarray (echo,)
+        s, at least two.
+    support : ndarray (x, y, z)
+        Where the fit was made.
+    voxel_size
+        mm.
+
+    Returns
+    -------
+    SmoothOffset
+    """
+    shape = support.shape
+    turn = 2 * np.pi * smallest_spacing(echo_times)
+    sw, swt, swtt = np.moveaxis(fit.information, 1, 0)
+    # information on the offset once the frequency is fitted too
+    weights = (sw - swt**2 / np.maximum(swtt, 1e-30)).reshape(shape) * support
+    wrapped = wrap_phase(fit.frequency * np.float32(turn)).reshape(shape)
+    guide = np.sqrt(np.maximum(weights, 0))
+    frequency = unwrap_romeo(wrapped, mask=support, magnitude=guide) / np.float32(turn)
+    voxelwise = phase_at_frequency(
+        _by_voxel(magnitude), _by_voxel(phase), echo_times, frequency.reshape(-1), support.reshape(-1)
+    ).reshape(shape)
+    offset = smooth_phase(voxelwise, weights, voxel_size=voxel_size, outlier=0.3)
+    deviation = np.where(support, wrap_phase(voxelwise - offset), 0).astype(np.float32)
+    return SmoothOffset(offset, deviation, frequency)
+
+
+def _by_voxel(image: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(image, dtype=np.float32).reshape(-1, image.shape[-1])
+
+
+def without_readout_difference(phase: FloatArray, difference: FloatArray) -> FloatArray:
+    """Bring the echoes of both readout polarities to their common mean phase.
+
+    Parameters
+    ----------
+    phase : ndarray (x, y, z, echo)
+        rad; the echoes alternate between polarities.
+    difference : ndarray (x, y, z)
+        First polarity less second, in rad.
+
+    Returns
+    -------
+    ndarray (x, y, z, echo)
+        rad, in [-pi, pi).
+    """
+    signs = np.where(np.arange(phase.shape[-1]) % 2 == 0, 0.5, -0.5).astype(np.float32)
+    return wrap_phase(phase - difference[..., None] * signs)
+
+
+def readout_difference(
+    magnitude: FloatArray, phase: FloatArray, echo_times: NDArray[np.float64], *, mask: BoolArray
+) -> FloatArray:
+    """Phase between the two readout polarities: a constant and a slope in space.
+
+    Three consecutive echoes give twice the difference, modulo 2 pi: interpolate the outer two, which share
+    a polarity, to the middle one. Timing errors of the readout gradient make it linear in space (Li 2015),
+    so a plane is fitted to these phasors, robustly.
+
+    Parameters
+    ----------
+    magnitude, phase : ndarray (x, y, z, echo)
+        At least three echoes; phase in rad.
+    echo_times : ndarray (echo,)
+        s.
+    mask : ndarray (x, y, z)
+        Voxels to use.
+
+    Returns
+    -------
+    ndarray (x, y, z)
+        First polarity less second, in rad. Half a turn of it cannot be told from a uniform frequency
+        of 1/(2 dTE) Hz: the constant is the smallest of these.
+
+    References
+    ----------
+    Li J, Chang S, Liu T, et al. Magn Reson Med 74:1372-1379 (2015).
+    """
+    phasor = np.zeros(mask.shape, np.complex64)
+    _double_difference(
+        _by_voxel(magnitude), _by_voxel(phase), echo_times, mask.reshape(-1), phasor.reshape(-1)
+    )
+    slope, constant = _fit_plane(phasor)
+    grid = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in mask.shape), indexing="ij", sparse=True)
+    plane = sum((s * g for s, g in zip(slope, grid, strict=True)), start=np.float32(constant))
+    return np.asarray(np.broadcast_to(plane / 2, mask.shape), dtype=np.float32)
+
+
+def _fit_plane(phasor: NDArray[np.complex64]) -> tuple[NDArray[np.float64], float]:
+    """Slope per voxel and constant of a phase that is linear in space; the constant at the mask's centre is in +-pi."""
+    slope = np.zeros(3)
+    for axis in range(3):
+        ahead = np.moveaxis(phasor, axis, 0)
+        slope[axis] = np.angle(np.vdot(ahead[:-1], ahead[1:])) if ahead.shape[0] > 1 else 0.0
+    weights = np.abs(phasor)
+    voxels = np.flatnonzero(weights)
+    voxels = voxels[:: max(1, voxels.size // 200_000)]
+    position = np.stack(np.unravel_index(voxels, phasor.shape), axis=1).astype(np.float64)
+    centre = position.mean(axis=0)
+    design = np.column_stack([position - centre, np.ones(voxels.size)])
+    angle = np.angle(phasor.reshape(-1)[voxels]).astype(np.float64)
+    weight = weights.reshape(-1)[voxels].astype(np.float64)
+    demodulated = np.exp(1j * (angle - design[:, :3] @ slope))
+    plane = np.append(slope, np.angle(np.sum(weight * demodulated)))
+    for _ in range(20):
+        residual = np.angle(np.exp(1j * (angle - design @ plane)))
+        scale = max(1.4826 * float(np.median(np.abs(residual))), 1e-4)
+        robust = weight / (1 + (residual / (2.4 * scale)) ** 2)
+        normal = design.T @ (robust[:, None] * design)
+        step = np.linalg.lstsq(normal, design.T @ (robust * residual), rcond=None)[0]
+        plane += step
+        if np.abs(design @ step).max() < 1e-6:
+            break
+    constant = float(np.angle(np.exp(1j * plane[3])))
+    return plane[:3], constant - float(plane[:3] @ centre)
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _double_difference(
+    magnitude: FloatArray, phase: FloatArray, times: NDArray, mask: BoolArray, out: NDArray[np.complex64]
+) -> None:
+    """Weighted mean over triples of echoes of the phasor of twice the readout difference."""
+    for v in numba.prange(magnitude.shape[0]):
+        if not mask[v]:
+            continue
+        real = 0.0
+        imaginary = 0.0
+        for e in range(1, times.size - 1):
+            m0 = np.float64(magnitude[v, e - 1])
+            m1 = np.float64(magnitude[v, e])
+            m2 = np.float64(magnitude[v, e + 1])
+            product = m0 * m1 * m2
+            if product <= 0:
+                continue
+            share = (times[e] - times[e - 1]) / (times[e + 1] - times[e - 1])
+            outer = np.float64(phase[v, e + 1]) - phase[v, e - 1]
+            outer -= 2 * np.pi * np.rint(outer / (2 * np.pi))
+            angle = 2 * (phase[v, e - 1] + share * outer - phase[v, e])
+            weight = 1 / (1 / (m0 * m0) + 4 / (m1 * m1) + 1 / (m2 * m2))
+            real += weight * np.cos(angle)
+            imaginary += weight * np.sin(angle) * (1 if e % 2 == 1 else -1)
+        out[v] = complex(real, imaginary)

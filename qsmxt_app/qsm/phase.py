@@ -1,0 +1,244 @@
+"""Stored phase to radians: by its unit and stored range, and by the observed range only where nothing better is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float32]
+
+RADIAN_UNITS = frozenset({"rad", "radian", "radians"})
+DEGREE_UNITS = frozenset({"deg", "degree", "degrees", "°"})
+MILLIRADIAN_UNITS = frozenset({"mrad", "milliradian", "milliradians"})
+UNKNOWN_UNITS = frozenset({"", "arbitrary", "a.u.", "au", "arbitrary unit", "arbitrary units", "1", "n/a"})
+
+ROUNDING = 0.01
+"""Share of the range by which stored values may exceed it (float headers, interpolation)."""
+
+
+@dataclass(frozen=True)
+class ScaledPhase:
+    """Phase in radians and how it was found.
+
+    Attributes
+    ----------
+    phase : ndarray, shape of the input, float32
+        Phase in rad, in [-pi, pi).
+    rule : str
+        The rule in words, for the sidecar and the report.
+    warnings : tuple of str
+        What a person should check.
+    """
+
+    phase: FloatArray
+    rule: str
+    warnings: tuple[str, ...] = ()
+
+
+def wrap_phase(phase: ArrayLike) -> FloatArray:
+    """Wrap phase into [-pi, pi).
+
+    Parameters
+    ----------
+    phase : array_like
+        Phase in rad, of any shape.
+
+    Returns
+    -------
+    ndarray, float32
+        The same phase modulo 2 pi.
+
+    Examples
+    --------
+    >>> wrap_phase([0.0, 3.0, 4.0]).round(3).tolist()
+    [0.0, 3.0, -2.2829999923706055]
+    """
+    values = np.asarray(phase)
+    if values.dtype != np.float32:
+        values = values.astype(np.float64)
+    wrapped = np.empty(values.shape, dtype=np.float32)
+    _wrap(np.ascontiguousarray(values).reshape(-1), wrapped.reshape(-1))
+    return wrapped
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _wrap(phase: NDArray, wrapped: FloatArray) -> None:
+    pi = np.float32(np.pi)
+    for i in numba.prange(phase.size):
+        value = np.float64(phase[i])
+        value = np.float32(value - 2 * np.pi * np.floor((value + np.pi) / (2 * np.pi)))
+        # rounding to float32 can land on +pi itself
+        wrapped[i] = -pi if value >= pi else value
+
+
+def scale_phase(
+    stored: ArrayLike,
+    units: str | None = None,
+    stored_range: tuple[float, float] | None = None,
+    *,
+    invert: bool = False,
+) -> ScaledPhase:
+    """Turn phase as stored in a file into radians in [-pi, pi).
+
+    What is known decides, in this order: the unit (rad, mrad, degrees); the range that the header or the
+    file format declares; a range that scanners are known to store (Siemens 0..4095 and -4096..4095 with
+    the -4096..4094 that converters make of it, GE and Philips +-3142 millirad, 16 bit); and only then the
+    observed extremes, with a warning. Integer ranges have one level more than their width (0..4095 is a
+    period of 4096).
+
+    Parameters
+    ----------
+    stored : array_like
+        Stored values with the header's slope and intercept applied, all echoes together.
+    units
+        The sidecar's ``Units``; None or ``arbitrary`` where unknown.
+    stored_range
+        Smallest and largest value that the file can store, in the units of `stored`.
+    invert
+        Change the sign: for scanners or converters whose phase falls where the field is higher.
+
+    Returns
+    -------
+    ScaledPhase
+        Phase, rule and warnings. Phase declared in radians but spanning more than one turn is taken as
+        unwrapped, and wrapped again: nothing that a fit over echoes needs is lost.
+
+    Raises
+    ------
+    ValueError
+        If values are missing (NaN, infinite), all equal, or in a unit that is no phase (Hz, ppm).
+    """
+    values = np.asarray(stored)
+    low, high = _extremes(values)
+    unit = (units or "").strip().lower()
+    if unit not in RADIAN_UNITS | DEGREE_UNITS | MILLIRADIAN_UNITS | UNKNOWN_UNITS:
+        raise ValueError(f"the phase has Units {units!r}, which is no unit of phase: use rad, or arbitrary")
+    scale, centre, rule, warnings = _rule(values, low, high, unit, stored_range)
+    if invert:
+        scale, rule = -scale, f"{rule}; sign inverted"
+    radians = values.astype(np.float32)
+    radians -= np.float32(centre)
+    radians *= np.float32(scale)
+    return ScaledPhase(wrap_phase(radians), rule, warnings)
+
+
+def _extremes(values: NDArray) -> tuple[float, float]:
+    if values.size == 0:
+        raise ValueError("the phase is empty")
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("the phase contains NaN or infinite values: replace or mask them before the conversion")
+    if low == high:
+        raise ValueError(f"the phase is constant ({low:g} everywhere): the image holds no phase")
+    return low, high
+
+
+Rule = tuple[float, float, str, tuple[str, ...]]
+
+
+def _rule(
+    values: NDArray, low: float, high: float, unit: str, stored_range: tuple[float, float] | None
+) -> Rule:
+    largest = max(abs(low), abs(high))
+    if unit in RADIAN_UNITS:
+        contradicted = largest > 1000 and _integers(values)
+        if not contradicted:
+            return _declared("radians", 1.0, low, high)
+        known = _known_family(values, low, high) or _observed(low, high)
+        return (*known[:3], (*known[3], f"Units say rad but the values are integers from {low:g} to {high:g}"))
+    if unit in DEGREE_UNITS:
+        return _declared("degrees", np.pi / 180, low, high)
+    if unit in MILLIRADIAN_UNITS:
+        return _declared("milliradians", 1e-3, low, high)
+    if stored_range is not None:
+        return _stored(values, low, high, stored_range)
+    return _known_family(values, low, high) or _observed(low, high)
+
+
+def _declared(name: str, scale: float, low: float, high: float) -> Rule:
+    warnings: tuple[str, ...] = ()
+    if (high - low) * scale > 2 * np.pi * (1 + ROUNDING):
+        warnings = (f"phase spans {(high - low) * scale:.1f} rad: taken as unwrapped, and wrapped again",)
+    elif (high - low) * scale < 0.1:
+        warnings = (f"phase in {name} spans only {(high - low) * scale:.2g} rad: check its Units",)
+    return scale, 0.0, f"Units: {name}", warnings
+
+
+def _stored(values: NDArray, low: float, high: float, stored_range: tuple[float, float]) -> Rule:
+    lowest, highest = (float(v) for v in stored_range)
+    width = highest - lowest
+    if not width > 0:
+        raise ValueError(f"the stored range of the phase is empty: {lowest:g} to {highest:g}")
+    slack = ROUNDING * width
+    if low < lowest - slack or high > highest + slack:
+        raise ValueError(
+            f"phase values from {low:g} to {high:g} lie outside their stored range {lowest:g} to {highest:g}"
+        )
+    period = width + _level(values) if width > 100 else width
+    centre = lowest + period / 2
+    warnings: tuple[str, ...] = ()
+    if (high - low) < 0.5 * width:
+        warnings = (f"the phase uses only {low:g} to {high:g} of its stored range {lowest:g} to {highest:g}",)
+    return 2 * np.pi / period, centre, f"stored range {lowest:g} to {highest:g} is one turn", warnings
+
+
+def _integers(values: NDArray) -> bool:
+    sample = values.reshape(-1)[:: max(1, values.size // 100_000)]
+    return bool(np.all(sample == np.rint(sample)))
+
+
+def _level(values: NDArray) -> float:
+    """Distance between neighbouring stored levels, 0 for continuous values."""
+    sample = values.reshape(-1)[:: max(1, values.size // 200_000)]
+    steps = np.diff(np.unique(sample))
+    smallest = float(steps.min()) if steps.size else 0.0
+    return smallest if steps.size and smallest > 1e-4 * float(np.ptp(sample)) else 0.0
+
+
+def _known_family(values: NDArray, low: float, high: float) -> Rule | None:
+    """Ranges that scanners and converters store, told apart by where the extremes lie."""
+    turn = 2 * np.pi
+    if _integers(values):
+        # phase noise outside the head fills the whole range, so its ends are seen in all but tight crops
+        families = (
+            (0, 4095, 4096, 2048, "Siemens 12 bit, 0..4095 is one turn"),
+            (-4096, 4095, 8192, 0, "Siemens 13 bit, -4096..4095 is one turn"),
+            (-2048, 2047, 4096, 0, "12 bit, -2048..2047 is one turn"),
+            (-3142, 3142, 2000 * np.pi, 0, "milliradians, -3142..3142 is one turn"),
+            (0, 65535, 65536, 32768, "16 bit, 0..65535 is one turn"),
+            (-32768, 32767, 65536, 0, "16 bit, -32768..32767 is one turn"),
+            (-180, 180, 360, 0, "degrees, -180..180 is one turn"),
+            (0, 360, 360, 0, "degrees, 0..360 is one turn"),
+        )
+        for lowest, highest, period, centre, text in families:
+            near = 0.02 * (highest - lowest)
+            if lowest <= low <= lowest + near and highest - near <= high <= highest:
+                return turn / period, float(centre), text, ()
+        return None
+    for lowest, highest, scale, text in (
+        (-np.pi, np.pi, 1.0, "radians, -pi..pi"),
+        (0.0, turn, 1.0, "radians, 0..2 pi"),
+        (-1000 * np.pi, 1000 * np.pi, 1e-3, "milliradians, -3142..3142 is one turn"),
+        (-180.0, 180.0, np.pi / 180, "degrees, -180..180 is one turn"),
+    ):
+        near = ROUNDING * (highest - lowest)
+        if abs(low - lowest) <= near and abs(high - highest) <= near:
+            return scale, 0.0, text, ()
+    return None
+
+
+def _observed(low: float, high: float) -> Rule:
+    """Nothing is known but the values: their extremes are one turn."""
+    largest = max(abs(low), abs(high))
+    warning = f"the unit of the phase is unknown: {low:g} to {high:g} was taken as one turn"
+    if abs(low + high) <= 0.05 * (high - low):
+        return np.pi / largest, 0.0, f"observed range +-{largest:g} is one turn", (warning,)
+    return (
+        2 * np.pi / (high - low),
+        (low + high) / 2,
+        f"observed range {low:g} to {high:g} is one turn",
+        (warning,),
+    )
