@@ -1,0 +1,182 @@
+"""Step sizes and the iteration itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from . import sweep
+from .layout import FloatArray, IndexArray
+from .multilevel import Multilevel, ascend_multilevel, build_multilevel
+from .problem import Problem
+
+_POWER_STEPS = 40
+_NORM = 0.995
+
+# Balance of the steps in units of the mean voxel edge, found by scanning factors of two on simulated heads. The primal step
+# of chi is this fraction of its standard deviation over the largest force that the regularisation can exert on it.
+_TAU_PHI = 0.3
+_CHI_FRACTION = 0.06
+_TAU_W_SIGMA_P = 0.002
+_FIRST_CHI_SPREAD = 0.35
+
+
+@dataclass
+class Iteration:
+    """A problem with its step sizes, threads and work space.
+
+    Attributes
+    ----------
+    seams : ndarray (threads + 1,)
+        First slab of every thread.
+    """
+
+    problem: Problem
+    multilevel: Multilevel | None
+    seams: IndexArray
+    ring: FloatArray
+    ring_base: IndexArray
+
+    def run(self, count: int) -> None:
+        """Run a number of iterations."""
+        for _ in range(count):
+            self.sweep()
+            self._ascend()
+
+    def sweep(self, laplacian: FloatArray | None = None) -> None:
+        """Update everything but the dual of the field equation."""
+        problem, rows = self.problem, self.problem.rows
+        state = problem.state
+        data = state[sweep.LAPLACIAN] if laplacian is None else laplacian
+        sweep.sweep(
+            self.seams, rows.base, rows.start, rows.stop, self.ring_base, problem.oblique, problem.coefficients,
+            problem.flags, *state[: sweep.ETA], state[sweep.RESIDUAL], state[sweep.ETA], state[sweep.WEIGHT], data,
+            *self.ring,
+        )  # fmt: skip
+
+    def _ascend(self) -> None:
+        rows, state, c = self.problem.rows, self.problem.state, self.problem.coefficients
+        sigma = np.float32(c[sweep.C_SIGMA_ETA] * c[sweep.C_RELAX])
+        residual, eta = state[sweep.RESIDUAL], state[sweep.ETA]
+        self.precondition(residual, eta, sigma)
+
+    def precondition(self, residual: FloatArray, eta: FloatArray, sigma: np.float32) -> None:
+        """Add the preconditioned residual, times sigma, to eta."""
+        rows = self.problem.rows
+        if self.multilevel is None:
+            sweep.ascend(self.seams, rows.base, rows.start, rows.stop, sigma, residual, eta)
+        else:
+            coarse = self.multilevel.spread(residual, rows)
+            ascend_multilevel(self.seams, rows.base, rows.start, rows.stop, sigma, residual, coarse, eta)
+
+
+def prepare(problem: Problem, *, threads: int, preconditioned: bool = True) -> Iteration:
+    """Divide a problem among threads and reserve the work space."""
+    rows = problem.rows
+    nx, ny, nz = rows.shape
+    seams = _partition((rows.stop - rows.start).astype(np.int64).sum(axis=1), threads)
+    slot = np.full(nx, sweep.RING * (len(seams) - 1), dtype=np.int64)
+    for t, (first, last) in enumerate(zip(seams, seams[1:], strict=False)):
+        i = np.arange(last - first)
+        slot[first:last] = sweep.RING * t + np.where(i < 2, i, 2 + (i - 2) % 3)
+    guard = 64
+    ring_base = guard + (slot[:, None] * ny + np.arange(ny)[None, :]) * nz
+    length = (slot.max() + 1) * ny * nz + 2 * guard
+    ring = np.zeros((5, -(-length // 1024) * 1024 + 208), dtype=np.float32)
+    inside = rows.unflatten(problem.flags & sweep.EQUATION) != 0
+    multilevel = build_multilevel(inside) if preconditioned else None
+    return Iteration(problem, multilevel, np.array(seams, np.uint64), ring, ring_base.astype(np.uint64))
+
+
+def _partition(load: NDArray[np.int64], threads: int) -> list[int]:
+    """Contiguous runs of at least four slabs with about equal loads."""
+    used = np.flatnonzero(load)
+    first, last = int(used[0]), int(used[-1]) + 1
+    threads = max(1, min(threads, (last - first) // 4))
+    total = np.cumsum(load)
+    seams = [first]
+    for t in range(1, threads):
+        ideal = int(np.searchsorted(total, total[-1] * t / threads)) + 1
+        seams.append(min(max(ideal, seams[-1] + 4), last - 4 * (threads - t)))
+    return [*seams, last]
+
+
+def balance(iteration: Iteration, chi_spread: float) -> None:
+    """Choose the steps for a standard deviation of chi, such that the iteration converges.
+
+    The ratio of primal to dual steps is free in the method of Chambolle & Pock and decides its speed: it should be the
+    ratio of the primal to the dual solution's size. The product is limited by the norm of the operator, here the norm
+    of the matrix of its blocks' norms (Pock & Chambolle 2011, lemma 2, with blocks instead of entries).
+
+    Parameters
+    ----------
+    chi_spread
+        Standard deviation of chi in the problem's unit.
+
+    References
+    ----------
+    Chambolle A, Pock T. J Math Imaging Vis 40:120-145 (2011).
+    Pock T, Chambolle A. Proc ICCV 1762-1769 (2011).
+    Condat L. J Optim Theory Appl 158:460-479 (2013), for the over-relaxation.
+    """
+    c = iteration.problem.coefficients
+    gradient = 4 * float(np.sum(c[sweep.C_GX : sweep.C_GZ + 1].astype(np.float64) ** 2))
+    tau_phi = _TAU_PHI
+    tau_chi = _CHI_FRACTION * chi_spread / float(c[sweep.C_ALPHA_1])
+    sigma_p = 0.35 / (gradient * tau_chi)
+    tau_w = _TAU_W_SIGMA_P / sigma_p
+    sigma_q = 0.5 / (gradient * tau_w)
+    joint = _equation_norm(iteration, tau_phi, tau_chi)
+    sigma_eta = 0.5 / joint
+    blocks = np.array(
+        [
+            [np.sqrt(sigma_eta * joint), 0.0],
+            [np.sqrt(sigma_p * tau_chi * gradient), np.sqrt(sigma_p * tau_w)],
+            [0.0, np.sqrt(sigma_q * tau_w * gradient)],
+        ]
+    )
+    scale = _NORM / np.linalg.norm(blocks, 2)
+    c[sweep.C_TAU_PHI], c[sweep.C_TAU_CHI], c[sweep.C_TAU_W] = tau_phi * scale, tau_chi * scale, tau_w * scale
+    c[sweep.C_SIGMA_ETA], c[sweep.C_SIGMA_P], c[sweep.C_SIGMA_Q] = np.array([sigma_eta, sigma_p, sigma_q]) * scale
+
+
+def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float) -> float:
+    """Largest eigenvalue of the field equation's preconditioned normal operator, by power iteration.
+
+    A sweep without relaxation and data moves nothing and leaves minus twice the normal operator's product in the residual.
+    """
+    problem = iteration.problem
+    state, rows = problem.state, problem.rows
+    saved_state, saved_coefficients = state[: sweep.RESIDUAL].copy(), problem.coefficients.copy()
+    saved_weight = state[sweep.WEIGHT].copy()
+    c = problem.coefficients
+    state[: sweep.RESIDUAL] = 0
+    state[sweep.WEIGHT][saved_weight < sweep.HELD] = 0
+    c[sweep.C_TAU_PHI], c[sweep.C_TAU_CHI], c[sweep.C_RELAX] = tau_phi, tau_chi, 0.0
+    c[sweep.C_SIGMA_P] = c[sweep.C_SIGMA_Q] = c[sweep.C_TAU_W] = 0.0
+    no_data = np.zeros_like(state[sweep.LAPLACIAN])
+    vector = np.random.default_rng(0).standard_normal(rows.size).astype(np.float32)
+    vector[(problem.flags & sweep.EQUATION) == 0] = 0
+    norm = 0.0
+    for _ in range(_POWER_STEPS):
+        vector /= np.float32(np.linalg.norm(vector))
+        eta = state[sweep.ETA]
+        eta[:] = 0
+        iteration.precondition(vector, eta, np.float32(-0.5))
+        iteration.sweep(no_data)
+        product = state[sweep.RESIDUAL]
+        norm = float(np.vdot(eta, product) / np.vdot(eta, vector)) if np.any(product) else 1.0
+        vector[:] = product
+    problem.coefficients[:] = saved_coefficients
+    state[: sweep.RESIDUAL], state[sweep.WEIGHT] = saved_state, saved_weight
+    return 1.05 * norm
+
+
+def thread_count(threads: int | None) -> int:
+    """Threads to use: as many as asked for, at most as many as there are."""
+    available = min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)
+    return max(1, min(threads or available, available))

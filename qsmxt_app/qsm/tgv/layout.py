@@ -1,0 +1,152 @@
+"""Storage of a masked volume as ragged rows, so that cost follows masked voxels and not the field of view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+IndexArray = NDArray[np.uint64]
+
+MARGIN = 3
+"""Voxels around the mask's box: stencil neighbours of stencil neighbours, and one for the coarse grids."""
+_ROW_UNIT = 16  # floats in a cache line
+
+
+@dataclass(frozen=True)
+class RaggedRows:
+    """Rows along the last axis of a box, each stored only where its neighbourhood is in the domain.
+
+    A voxel (x, y, z) of the box is at flat position ``base[x, y] + z``. Every position that a 19-point stencil
+    centred in ``start[x, y] <= z < stop[x, y]`` reaches is stored, so the kernels need no bounds.
+
+    Attributes
+    ----------
+    axes
+        Order in which the volume's axes are taken: slabs, rows within a slab, along the row.
+    crop
+        Slices of the (transposed, padded) volume that make the box.
+    padding
+        Voxels added on every side of the volume before cropping.
+    base, start, stop : ndarray (x, y), uint64
+    size
+        Length of a flat array.
+    """
+
+    axes: tuple[int, int, int]
+    crop: tuple[slice, slice, slice]
+    volume_shape: tuple[int, int, int]
+    base: IndexArray
+    start: IndexArray
+    stop: IndexArray
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the box."""
+        nx, ny, nz = (s.stop - s.start for s in self.crop)
+        return nx, ny, nz
+
+    def to_box(self, volume: NDArray, fill: float = 0.0) -> NDArray:
+        """Take the box out of a volume, filled where the box reaches beyond it."""
+        padded = np.pad(volume.transpose(self.axes), MARGIN, constant_values=fill)
+        return np.ascontiguousarray(padded[self.crop])
+
+    def to_volume(self, box: NDArray) -> NDArray:
+        """Put a box back into an otherwise empty volume."""
+        shape = [self.volume_shape[a] + 2 * MARGIN for a in self.axes]
+        padded = np.zeros(shape, dtype=box.dtype)
+        padded[self.crop] = box
+        inner = padded[MARGIN:-MARGIN, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        return np.ascontiguousarray(inner.transpose(np.argsort(self.axes)))
+
+    def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Flat positions of the computed voxels, and their positions in the raveled box."""
+        nz = self.shape[2]
+        length = (self.stop - self.start).astype(np.int64).ravel()
+        within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        z = within + np.repeat(self.start.astype(np.int64).ravel(), length)
+        flat = z + np.repeat(self.base.astype(np.int64).ravel(), length)
+        return flat, z + nz * np.repeat(np.arange(length.size), length)
+
+    def flatten(self, box: NDArray, dtype: type = np.float32) -> NDArray:
+        """Copy the computed voxels of a box into a new flat array, zero elsewhere."""
+        flat, raveled = self.positions()
+        out = np.zeros(self.size, dtype=dtype)
+        out[flat] = box.ravel()[raveled]
+        return out
+
+    def unflatten(self, values: NDArray) -> NDArray:
+        """Inverse of :meth:`flatten`."""
+        flat, raveled = self.positions()
+        out = np.zeros(self.shape, dtype=values.dtype)
+        out.ravel()[raveled] = values[flat]
+        return out
+
+
+def ragged_rows(mask: BoolArray) -> tuple[RaggedRows, BoolArray, BoolArray]:
+    """Lay out a mask and its one-voxel dilation.
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+        Voxels at which the field equation holds; not empty.
+
+    Returns
+    -------
+    rows : RaggedRows
+    inside : ndarray of the box, bool
+        The mask in the box.
+    domain : ndarray of the box, bool
+        The mask and every voxel that a 19-point stencil centred in it reaches.
+    """
+    extent = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {a}))) for a in range(3)]
+    lengths = [int(e[-1] - e[0] + 1) for e in extent]
+    # long rows fill the vector units; short slabs keep the ring of extrapolated values in the cache
+    longest, second, shortest = sorted(range(3), key=lambda a: -lengths[a])
+    axes = (second, shortest, longest)
+    # the margin of the padded volume and the margin of the box are the same, hence no offset at the start
+    crop = tuple(slice(int(extent[a][0]), int(extent[a][-1]) + 1 + 2 * MARGIN) for a in axes)
+    empty = np.zeros((0, 0), dtype=np.uint64)
+    layout = RaggedRows(axes, crop, tuple(mask.shape), empty, empty, empty, 0)  # type: ignore[arg-type]
+    inside = layout.to_box(mask, fill=False)
+    reach = scipy.ndimage.generate_binary_structure(3, 2)
+    domain = scipy.ndimage.binary_dilation(inside, reach)
+    start, stop = _row_hull(domain)
+    base, size = _row_positions(start, stop, domain.shape)
+    return (
+        RaggedRows(axes, crop, tuple(mask.shape), base, start, stop, size),  # type: ignore[arg-type]
+        inside,
+        domain,
+    )
+
+
+def _row_hull(domain: BoolArray) -> tuple[IndexArray, IndexArray]:
+    nz = domain.shape[2]
+    filled = domain.any(axis=2)
+    start = np.where(filled, domain.argmax(axis=2), 1)
+    stop = np.where(filled, nz - domain[:, :, ::-1].argmax(axis=2), 1)
+    return start.astype(np.uint64), stop.astype(np.uint64)
+
+
+def _row_positions(start: IndexArray, stop: IndexArray, shape: Sequence[int]) -> tuple[IndexArray, int]:
+    filled = stop > start
+    first = np.where(filled, start.astype(np.int64), shape[2])
+    last = np.where(filled, stop.astype(np.int64), 0)
+    first = scipy.ndimage.minimum_filter(first, size=3, mode="nearest") - 1
+    last = scipy.ndimage.maximum_filter(last, size=3, mode="nearest") + 1
+    stored = np.maximum(last - first, 0)
+    stored = -(-stored // _ROW_UNIT) * _ROW_UNIT
+    offset = _ROW_UNIT + np.cumsum(stored).reshape(stored.shape) - stored
+    # rows that store nothing are never reached; a valid base keeps the arithmetic unsigned
+    base = np.where(stored > 0, offset - first, 0)
+    if base.min() < 0:
+        shift = int(-base.min())
+        base = np.where(stored > 0, base + shift, 0)
+        offset = offset + shift
+    return base.astype(np.uint64), int(offset.max() + stored.max() + _ROW_UNIT)

@@ -1,0 +1,239 @@
+"""One primal-dual iteration as a single in-place sweep over slabs.
+
+Slab i's primal variables are updated and then slab i-1's dual ones, whose last need of old primal values has passed.
+The extrapolated primal values live in a ring of five slabs a thread and never in memory. The duals on the seams
+between threads are finished in a second, small loop. No sum crosses voxels, so the result does not depend
+on the number of threads.
+
+All arithmetic is float32 and all indices are unsigned: a signed index costs a branch for negative values, which keeps
+the compiler from using vector instructions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+MATHS = {"contract", "nsz", "arcp"}
+
+# bits of the voxel flags: which duals exist
+EQUATION, P_X, P_Y, P_Z = 1, 2, 4, 8
+Q_XX, Q_YY, Q_ZZ, Q_XY, Q_XZ, Q_YZ = 16, 32, 64, 128, 256, 512
+RIM = 1024
+
+RING = 5
+
+HELD = np.float32(1e11)
+"""A weight from which on a voxel's noise and susceptibility are held at zero."""
+
+# order of the flat state arrays (rows of the state)
+(PHI, CHI, WX, WY, WZ, PX, PY, PZ, QXX, QYY, QZZ, QXY, QXZ, QYZ, ETA, RESIDUAL, WEIGHT, LAPLACIAN) = range(18)
+N_STATE = 18
+
+# order of the coefficients
+(
+    C_LX, C_LY, C_LZ,  # Laplacian, 1/h^2
+    C_WX, C_WY, C_WZ, C_WXY, C_WXZ, C_WYZ,  # wave operator
+    C_GX, C_GY, C_GZ,  # gradient, 1/h
+    C_TAU_PHI, C_TAU_CHI, C_TAU_W, C_SIGMA_ETA, C_SIGMA_P, C_SIGMA_Q,
+    C_ALPHA_1, C_ALPHA_0, C_RIM, C_RELAX,
+) = range(22)  # fmt: skip
+N_COEFFICIENTS = 22
+
+
+@njit(fastmath=MATHS, error_model="numpy", forceinline=True)
+def _primal_slab(i, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy, wz, px, py, pz,
+                 qxx, qyy, qzz, qxy, qxz, qyz, eta, weight, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
+    """Descend in phi, chi and w of slab i; leave the extrapolated values in the ring."""
+    one = np.uint64(1)
+    unit, none = np.float32(1), np.float32(0)
+    lx, ly, lz = c[C_LX], c[C_LY], c[C_LZ]
+    lc = -(lx + ly + lz + lx + ly + lz)
+    vx, vy, vz = c[C_WX], c[C_WY], c[C_WZ]
+    vc = -(vx + vy + vz + vx + vy + vz)
+    vxy, vxz, vyz = c[C_WXY], c[C_WXZ], c[C_WYZ]
+    gx, gy, gz = c[C_GX], c[C_GY], c[C_GZ]
+    tau_phi, tau_chi, tau_w, rho = c[C_TAU_PHI], c[C_TAU_CHI], c[C_TAU_W], c[C_RELAX]
+    for j in range(one, np.uint64(base.shape[1] - 1)):
+        lo = start[i, j]
+        n = stop[i, j] - lo
+        if stop[i, j] <= lo:
+            continue
+        k0 = base[i, j] + lo
+        xm, xp = base[i - one, j] + lo, base[i + one, j] + lo
+        ym, yp = base[i, j - one] + lo, base[i, j + one] + lo
+        b0 = bar_base[i, j] + lo
+        for z in range(n):
+            k = k0 + z
+            e = eta[k]
+            g = lc * e + lx * (eta[xm + z] + eta[xp + z]) + ly * (eta[ym + z] + eta[yp + z])
+            g += lz * (eta[k - one] + eta[k + one])
+            old = phi[k]
+            new = (old - tau_phi * g) / (unit + tau_phi * weight[k])
+            bphi[b0 + z] = new + new - old
+            phi[k] = old + rho * (new - old)
+        if oblique:
+            mm, mp = base[i - one, j - one] + lo, base[i - one, j + one] + lo
+            pm, pp = base[i + one, j - one] + lo, base[i + one, j + one] + lo
+            for z in range(n):
+                k = k0 + z
+                g = vc * eta[k] + vx * (eta[xm + z] + eta[xp + z]) + vy * (eta[ym + z] + eta[yp + z])
+                g += vz * (eta[k - one] + eta[k + one])
+                g += vxy * (eta[pp + z] - eta[pm + z] - eta[mp + z] + eta[mm + z])
+                g += vxz * (eta[xp + z + one] - eta[xp + z - one] - eta[xm + z + one] + eta[xm + z - one])
+                g += vyz * (eta[yp + z + one] - eta[yp + z - one] - eta[ym + z + one] + eta[ym + z - one])
+                g += gx * (px[k] - px[xm + z]) + gy * (py[k] - py[ym + z]) + gz * (pz[k] - pz[k - one])
+                old = chi[k]
+                new = old + (tau_chi * g if weight[k] < HELD else none)
+                bchi[b0 + z] = new + new - old
+                chi[k] = old + rho * (new - old)
+        else:
+            for z in range(n):
+                k = k0 + z
+                g = vc * eta[k] + vx * (eta[xm + z] + eta[xp + z]) + vy * (eta[ym + z] + eta[yp + z])
+                g += vz * (eta[k - one] + eta[k + one])
+                g += gx * (px[k] - px[xm + z]) + gy * (py[k] - py[ym + z]) + gz * (pz[k] - pz[k - one])
+                old = chi[k]
+                new = old + (tau_chi * g if weight[k] < HELD else none)
+                bchi[b0 + z] = new + new - old
+                chi[k] = old + rho * (new - old)
+        for z in range(n):
+            k = k0 + z
+            g = px[k] + gx * (qxx[xp + z] - qxx[k]) + gy * (qxy[yp + z] - qxy[k]) + gz * (qxz[k + one] - qxz[k])
+            old = wx[k]
+            new = old + tau_w * g
+            bwx[b0 + z] = new + new - old
+            wx[k] = old + rho * (new - old)
+        for z in range(n):
+            k = k0 + z
+            g = py[k] + gx * (qxy[xp + z] - qxy[k]) + gy * (qyy[yp + z] - qyy[k]) + gz * (qyz[k + one] - qyz[k])
+            old = wy[k]
+            new = old + tau_w * g
+            bwy[b0 + z] = new + new - old
+            wy[k] = old + rho * (new - old)
+        for z in range(n):
+            k = k0 + z
+            g = pz[k] + gx * (qxz[xp + z] - qxz[k]) + gy * (qyz[yp + z] - qyz[k]) + gz * (qzz[k + one] - qzz[k])
+            old = wz[k]
+            new = old + tau_w * g
+            bwz[b0 + z] = new + new - old
+            wz[k] = old + rho * (new - old)
+
+
+@njit(fastmath=MATHS, error_model="numpy", forceinline=True)
+def _dual_slab(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz, qxy, qxz, qyz,
+               residual, laplacian, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
+    """Ascend in p and q of slab i, and form the residual of its field equation."""
+    one = np.uint64(1)
+    unit, none, half, tiny = np.float32(1), np.float32(0), np.float32(0.5), np.float32(1e-30)
+    lx, ly, lz = c[C_LX], c[C_LY], c[C_LZ]
+    lc = -(lx + ly + lz + lx + ly + lz)
+    vx, vy, vz = c[C_WX], c[C_WY], c[C_WZ]
+    vc = -(vx + vy + vz + vx + vy + vz)
+    vxy, vxz, vyz = c[C_WXY], c[C_WXZ], c[C_WYZ]
+    gx, gy, gz = c[C_GX], c[C_GY], c[C_GZ]
+    sigma_p, sigma_q, rho = c[C_SIGMA_P], c[C_SIGMA_Q], c[C_RELAX]
+    alpha_1, alpha_0, rim = c[C_ALPHA_1], c[C_ALPHA_0], c[C_RIM]
+    for j in range(one, np.uint64(base.shape[1] - 1)):
+        lo = start[i, j]
+        n = stop[i, j] - lo
+        if stop[i, j] <= lo:
+            continue
+        k0 = base[i, j] + lo
+        c0 = bar_base[i, j] + lo
+        xm, xp = bar_base[i - one, j] + lo, bar_base[i + one, j] + lo
+        ym, yp = bar_base[i, j - one] + lo, bar_base[i, j + one] + lo
+        if oblique:
+            mm, mp = bar_base[i - one, j - one] + lo, bar_base[i - one, j + one] + lo
+            pm, pp = bar_base[i + one, j - one] + lo, bar_base[i + one, j + one] + lo
+            for z in range(n):
+                k = c0 + z
+                r = lc * bphi[k] + lx * (bphi[xm + z] + bphi[xp + z]) + ly * (bphi[ym + z] + bphi[yp + z])
+                r += lz * (bphi[k - one] + bphi[k + one])
+                r -= vc * bchi[k] + vx * (bchi[xm + z] + bchi[xp + z]) + vy * (bchi[ym + z] + bchi[yp + z])
+                r -= vz * (bchi[k - one] + bchi[k + one])
+                r -= vxy * (bchi[pp + z] - bchi[pm + z] - bchi[mp + z] + bchi[mm + z])
+                r -= vxz * (bchi[xp + z + one] - bchi[xp + z - one] - bchi[xm + z + one] + bchi[xm + z - one])
+                r -= vyz * (bchi[yp + z + one] - bchi[yp + z - one] - bchi[ym + z + one] + bchi[ym + z - one])
+                residual[k0 + z] = r + laplacian[k0 + z] if flags[k0 + z] & EQUATION else none
+        else:
+            for z in range(n):
+                k = c0 + z
+                r = lc * bphi[k] + lx * (bphi[xm + z] + bphi[xp + z]) + ly * (bphi[ym + z] + bphi[yp + z])
+                r += lz * (bphi[k - one] + bphi[k + one])
+                r -= vc * bchi[k] + vx * (bchi[xm + z] + bchi[xp + z]) + vy * (bchi[ym + z] + bchi[yp + z])
+                r -= vz * (bchi[k - one] + bchi[k + one])
+                residual[k0 + z] = r + laplacian[k0 + z] if flags[k0 + z] & EQUATION else none
+        for z in range(n):
+            k = c0 + z
+            m = flags[k0 + z]
+            chi = bchi[k]
+            ax, ay, az = px[k0 + z], py[k0 + z], pz[k0 + z]
+            nx = ax + (sigma_p * (gx * (bchi[xp + z] - chi) - bwx[k]) if m & P_X else none)
+            ny = ay + (sigma_p * (gy * (bchi[yp + z] - chi) - bwy[k]) if m & P_Y else none)
+            nz = az + (sigma_p * (gz * (bchi[k + one] - chi) - bwz[k]) if m & P_Z else none)
+            bound = alpha_1 * (rim if m & RIM else unit)
+            scale = rho * bound / max(bound, np.sqrt(nx * nx + ny * ny + nz * nz + tiny))
+            px[k0 + z] = ax + scale * nx - rho * ax
+            py[k0 + z] = ay + scale * ny - rho * ay
+            pz[k0 + z] = az + scale * nz - rho * az
+        for z in range(n):
+            k = c0 + z
+            m = flags[k0 + z]
+            x, y, w = bwx[k], bwy[k], bwz[k]
+            axx, ayy, azz = qxx[k0 + z], qyy[k0 + z], qzz[k0 + z]
+            axy, axz, ayz = qxy[k0 + z], qxz[k0 + z], qyz[k0 + z]
+            nxx = axx + (sigma_q * gx * (x - bwx[xm + z]) if m & Q_XX else none)
+            nyy = ayy + (sigma_q * gy * (y - bwy[ym + z]) if m & Q_YY else none)
+            nzz = azz + (sigma_q * gz * (w - bwz[k - one]) if m & Q_ZZ else none)
+            nxy = axy + (half * sigma_q * (gy * (x - bwx[ym + z]) + gx * (y - bwy[xm + z])) if m & Q_XY else none)
+            nxz = axz + (half * sigma_q * (gz * (x - bwx[k - one]) + gx * (w - bwz[xm + z])) if m & Q_XZ else none)
+            nyz = ayz + (half * sigma_q * (gz * (y - bwy[k - one]) + gy * (w - bwz[ym + z])) if m & Q_YZ else none)
+            square = nxy * nxy + nxz * nxz + nyz * nyz
+            square += square + nxx * nxx + nyy * nyy + nzz * nzz
+            bound = alpha_0 * (rim if m & RIM else unit)
+            scale = rho * bound / max(bound, np.sqrt(square + tiny))
+            qxx[k0 + z] = axx + scale * nxx - rho * axx
+            qyy[k0 + z] = ayy + scale * nyy - rho * ayy
+            qzz[k0 + z] = azz + scale * nzz - rho * azz
+            qxy[k0 + z] = axy + scale * nxy - rho * axy
+            qxz[k0 + z] = axz + scale * nxz - rho * axz
+            qyz[k0 + z] = ayz + scale * nyz - rho * ayz
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath=MATHS, error_model="numpy")
+def sweep(seams, base, start, stop, bar_base, oblique, c, flags, phi, chi, wx, wy, wz, px, py, pz,
+          qxx, qyy, qzz, qxy, qxz, qyz, residual, eta, weight, laplacian, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
+    """Update phi, chi, w, p, q in place; leave the residual of the field equation for the update of eta.
+
+    Parameters
+    ----------
+    seams : ndarray (threads + 1,), uint64
+        Thread t owns the slabs ``seams[t]`` to ``seams[t + 1] - 1``, at least four.
+    bar_base : ndarray (x, y), uint64
+        Positions of the rows in the rings.
+    """
+    one = np.uint64(1)
+    threads = seams.size - 1
+    for t in prange(threads):
+        first, last = seams[t], seams[t + 1]
+        for i in range(first, last):
+            _primal_slab(i, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy, wz, px, py, pz,
+                         qxx, qyy, qzz, qxy, qxz, qyz, eta, weight, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
+            if i >= first + one + one:
+                _dual_slab(i - one, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz,
+                           qxy, qxz, qyz, residual, laplacian, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
+    for s in prange(2 * threads):
+        i = seams[s // 2] if s % 2 == 0 else seams[s // 2 + 1] - one
+        _dual_slab(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz,
+                   qxy, qxz, qyz, residual, laplacian, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
+def ascend(seams, base, start, stop, sigma, residual, eta):
+    """Ascend in the dual of the field equation, without preconditioner."""
+    for t in prange(seams.size - 1):
+        for i in range(seams[t], seams[t + 1]):
+            for j in range(np.uint64(base.shape[1])):
+                for z in range(base[i, j] + start[i, j], base[i, j] + stop[i, j]):
+                    eta[z] += sigma * residual[z]

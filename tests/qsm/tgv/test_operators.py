@@ -1,0 +1,87 @@
+"""The sweep's operators: adjoint to each other, exact on polynomials, and on nothing outside the mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qsmxt_app.qsm.tgv import sweep
+from qsmxt_app.qsm.tgv.iteration import Iteration, prepare
+from qsmxt_app.qsm.tgv.problem import build_problem
+
+PRIMAL = slice(sweep.PHI, sweep.WZ + 1)
+
+
+STRAIGHT, TILTED = (0.0, 0.0, 1.0), (0.3, -0.5, 0.81)
+
+
+def ragged_mask(shape=(17, 14, 21), seed=3):
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
+    mask = (grid**2).sum(0) < 0.9
+    mask &= rng.random(shape) > 0.1
+    mask[: shape[0] // 3, 5, :] = False
+    mask[8, 7, 5:12] = False
+    return mask
+
+
+def set_up(b0_direction, voxel_size, *, extend=True, threads=1, mask=None) -> Iteration:
+    mask = ragged_mask() if mask is None else mask
+    data = np.zeros(mask.shape, np.float32)
+    problem = build_problem(data, mask, None, voxel_size=voxel_size, b0_direction=b0_direction, extend=extend)
+    return prepare(problem, threads=threads)
+
+
+def apply(iteration: Iteration, primal):
+    """K x, through a sweep that holds the primal variables still and projects nothing."""
+    problem = iteration.problem
+    c, state = problem.coefficients, problem.state
+    c[sweep.C_TAU_PHI : sweep.C_TAU_W + 1] = 0
+    c[sweep.C_SIGMA_P] = c[sweep.C_SIGMA_Q] = c[sweep.C_RELAX] = c[sweep.C_RIM] = 1
+    c[sweep.C_ALPHA_1] = c[sweep.C_ALPHA_0] = 1e9
+    state[: sweep.WEIGHT] = 0
+    state[PRIMAL] = primal
+    iteration.sweep()
+    return state[sweep.RESIDUAL].copy(), state[sweep.PX : sweep.PZ + 1].copy(), state[sweep.QXX : sweep.ETA].copy()
+
+
+def apply_adjoint(iteration: Iteration, eta, p, q):
+    """K' y, through the primal half of a sweep that starts at zero."""
+    problem = iteration.problem
+    c, state = problem.coefficients, problem.state
+    c[sweep.C_TAU_PHI : sweep.C_TAU_W + 1] = c[sweep.C_RELAX] = 1
+    c[sweep.C_SIGMA_P] = c[sweep.C_SIGMA_Q] = 0
+    state[PRIMAL] = 0
+    held = state[sweep.WEIGHT] >= sweep.HELD
+    state[sweep.WEIGHT] = np.where(held, state[sweep.WEIGHT], 0)
+    state[sweep.ETA], state[sweep.PX : sweep.PZ + 1], state[sweep.QXX : sweep.ETA] = eta, p, q
+    iteration.sweep()
+    return -state[PRIMAL].copy()
+
+
+@pytest.mark.parametrize("b0_direction", [STRAIGHT, TILTED])
+@pytest.mark.parametrize("voxel_size", [(1.0, 1.0, 1.0), (0.8, 0.9, 2.1)])
+@pytest.mark.parametrize("extend", [True, False])
+def test_adjoint(b0_direction, voxel_size, extend):
+    """<K x, y> = <x, K' y> for the equation, the gradient and the symmetrised gradient together."""
+    iteration = set_up(b0_direction, voxel_size, extend=extend)
+    state = iteration.problem.state
+    rng = np.random.default_rng(1)
+    flat, _ = iteration.problem.rows.positions()
+    free = flat[state[sweep.WEIGHT][flat] < sweep.HELD]
+    x = np.zeros((5, state.shape[1]), np.float32)
+    x[:, free] = rng.standard_normal((5, free.size))
+    # duals only where they exist, as the iteration keeps them: the pattern of K applied to something dense
+    dense = np.zeros_like(x)
+    dense[:, flat] = rng.standard_normal((5, flat.size))
+    y = [np.where(part != 0, rng.standard_normal(part.shape), 0).astype(np.float32) for part in apply(iteration, dense)]
+    kx = apply(iteration, x)
+    twice = np.array([1, 1, 1, 2, 2, 2])[:, None]  # a symmetric matrix holds its mixed entries twice
+    for name, chosen in {"equation": (1, 0, 0), "gradient": (0, 1, 0), "symmetrised": (0, 0, 1)}.items():
+        part = [on * dual for on, dual in zip(chosen, y, strict=True)]
+        left = np.vdot(kx[0].astype(float), part[0]) + np.vdot(kx[1].astype(float), part[1])
+        left += np.vdot(kx[2].astype(float) * twice, part[2])
+        right = np.vdot(x.astype(float), apply_adjoint(iteration, *part))
+        size = np.linalg.norm(x) * np.sqrt(sum(np.sum(d.astype(float) ** 2) for d in part))
+        assert abs(left - right) < 1e-5 * size, name
+        assert abs(left) > 1e-4 * size, name
