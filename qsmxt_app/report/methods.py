@@ -1,0 +1,229 @@
+"""The methods paragraph that a paper needs, written from what was really run.
+
+Text carries its citations as `[@key]`; they are turned into names and years when it is written out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qsmxt_app.report.record import Record, number, numbers, text
+from qsmxt_app.report.references import REFERENCES, Reference
+from qsmxt_app.report.rendering import show_product
+
+_CITATION = re.compile(r"\[@([a-z0-9;@]+)\]")
+
+_MASK_SOURCES = {
+    "magnitude": "of the magnitude",
+    "phase-quality": "of a map of phase quality [@hagberg2022]",
+    "combined": "of the product of magnitude and phase quality [@hagberg2022]",
+}
+_THRESHOLDS = {
+    "otsu": "Otsu's threshold [@otsu1979]",
+    "gaussian": "a threshold from Gaussians fitted to the histogram [@balan2012]",
+    "fixed": "a fixed threshold",
+    "percentile": "a percentile threshold",
+}
+_BACKGROUND = {
+    "vsharp": "V-SHARP [@li2011;@wu2012]",
+    "pdf": "projection onto dipole fields [@liu2011pdf]",
+    "resharp": "RESHARP [@sun2014]",
+    "ismv": "the iterative spherical mean value method [@wen2014]",
+    "lbv": "the Laplacian boundary value method [@zhou2014]",
+}
+_INVERSION = {
+    "rts": "rapid two-step dipole inversion [@kames2018]",
+    "tv": "total-variation regularisation [@bilgic2014]",
+    "nonlinear": "a nonlinear, magnitude-weighted inversion [@liu2013;@liu2011medi]",
+    "medi": "morphology-enabled dipole inversion [@liu2013;@liu2011medi]",
+}
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Sentences with citations, and the references that they cite in order of appearance."""
+
+    sentences: tuple[str, ...]
+
+    @property
+    def paragraph(self) -> str:
+        """The sentences with `(Name, year)` citations."""
+        return render_citations(" ".join(self.sentences))
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The references cited, each once, in order of appearance."""
+        return cited(self.sentences)
+
+
+def describe_methods(settings: Mapping[str, Any], record: Record | None = None) -> Methods:
+    """Write the methods of one acquisition.
+
+    Parameters
+    ----------
+    settings
+        The settings of the run, by name.
+    record
+        What was really done; without it the text says what the settings ask for, as before a run.
+    """
+    done = record or Record(stem="")
+    sentences = [
+        _software(done),
+        _acquisition(done),
+        _phase(settings, done),
+        _masking(settings),
+        *_susceptibility(settings, done),
+        _two_pass(settings, done),
+        _reference(settings, done),
+        _relaxation(done),
+    ]
+    return Methods(tuple(sentence for sentence in sentences if sentence))
+
+
+def methods_of(record: Record) -> Methods:
+    """Write the methods of an acquisition from its record alone."""
+    return describe_methods(record.settings, record)
+
+
+def render_citations(sentence: str) -> str:
+    """Turn `[@key;@key]` into `(Name, year; Name, year)`."""
+
+    def names(match: re.Match[str]) -> str:
+        keys = match.group(1).replace("@", "").split(";")
+        return f"({'; '.join(REFERENCES[key].short for key in keys)})"
+
+    return _CITATION.sub(names, sentence)
+
+
+def cited(sentences: Iterable[str]) -> tuple[Reference, ...]:
+    """Return the references that sentences cite, each once, in order of appearance."""
+    keys = (
+        key for match in _CITATION.findall(" ".join(sentences)) for key in match.replace("@", "").split(";")
+    )
+    return tuple(REFERENCES[key] for key in dict.fromkeys(keys))
+
+
+def _software(record: Record) -> str:
+    version = text(record.software.get("qsmxt"))
+    name = f"qsmxt {_plain(version)}" if version else "qsmxt"
+    return (
+        f"Susceptibility maps were computed with {name}, a BIDS-App [@gorgolewski2016] built on nipype "
+        "[@gorgolewski2011], and are reported as recommended by the consensus on quantitative susceptibility "
+        "mapping [@consensus2024]."
+    )
+
+
+def _acquisition(record: Record) -> str:
+    inputs, times = record.inputs, record.echo_times
+    strength, sizes = number(inputs.get("field_strength")), numbers(inputs.get("voxel_size"))
+    if not times:
+        return ""
+    listed = ", ".join(f"{1000 * time:.4g}" for time in times)
+    parts = [f"{len(times)} {'echo' if len(times) == 1 else 'echoes'} (TE {listed} ms)"]
+    if isinstance(inputs.get("bipolar"), bool):
+        parts[0] += f" with {'bipolar' if inputs['bipolar'] else 'monopolar'} readout"
+    if len(sizes) == 3:
+        parts.append(f"voxels of {show_product(sizes)} mm³")
+    at = f" at {strength:g} T" if strength else ""
+    return f"Gradient-echo data{at} had {' and '.join(parts)}."
+
+
+def _phase(settings: Mapping[str, Any], record: Record) -> str:
+    if len(record.echo_times) == 1:
+        return (
+            "The field followed from the phase of the single echo, unwrapped by "
+            + _unwrapping(settings)
+            + "."
+        )
+    bipolar = record.inputs.get("bipolar") is True
+    readout = (
+        ", the phase difference between odd and even echoes was estimated and removed [@li2015;@eckstein2018]"
+        if bipolar
+        else ""
+    )
+    return (
+        "Phase offsets were removed with MCPC-3D-S [@eckstein2018]"
+        f"{readout}, and the field was fitted to the complex signal of all echoes, weighted by magnitude "
+        f"[@liu2013]; the field map was unwrapped by {_unwrapping(settings)}."
+    )
+
+
+def _unwrapping(settings: Mapping[str, Any]) -> str:
+    return (
+        "ROMEO [@dymerska2021]"
+        if settings.get("unwrapping") == "romeo"
+        else "the Laplacian method [@schofield2003]"
+    )
+
+
+def _masking(settings: Mapping[str, Any]) -> str:
+    source = text(settings.get("mask")) or "phase-quality"
+    erosion = number(settings.get("mask_erosion"))
+    eroded = f", and eroded by {erosion:.0f} voxel{'s' if erosion > 1 else ''}" if erosion else ""
+    if source == "bet":
+        return f"The mask was made by brain extraction [@smith2002]{eroded}."
+    if source not in _MASK_SOURCES:
+        return f"The mask was supplied{eroded}."
+    threshold = _THRESHOLDS.get(text(settings.get("mask_threshold")), "a threshold")
+    made = f"{threshold} {_MASK_SOURCES[source]}"
+    return f"The mask was made by {made}, with gaps closed and holes filled{eroded}."
+
+
+def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
+    inversion = text(settings.get("inversion")) or text(settings.get("qsm_algorithm")) or "tgv"
+    if inversion in _INVERSION:
+        background = _BACKGROUND.get(text(settings.get("background")), "")
+        removal = [f"Background fields were removed by {background}."] if background else []
+        return [*removal, f"Susceptibility was computed by {_INVERSION[inversion]}."]
+    weights = numbers(settings.get("tgv_alpha"))
+    alpha = f" (α₁ = {weights[0]:g}, α₀ = {weights[1]:g})" if len(weights) == 2 else ""
+    sentence = (
+        "Unwrapping, background field removal and inversion were solved in one step with TGV-QSM "
+        f"[@langkammer2015], which regularises by total generalised variation [@bredies2010]{alpha}, by a "
+        "primal-dual algorithm [@chambolle2011] with diagonal preconditioning [@pock2011]"
+    )
+    return [sentence + _stopping(settings, record.tgv) + "."]
+
+
+def _stopping(settings: Mapping[str, Any], tgv: Mapping[str, Any]) -> str:
+    iterations, tolerance = number(tgv.get("iterations")), number(settings.get("tgv_tolerance"))
+    limit = f"the relative change fell below {tolerance:g}" if tolerance else "the solution had settled"
+    if not iterations:
+        return f", iterated until {limit}" if tolerance else ""
+    if tgv.get("converged") is False:
+        return f", stopped at the limit of {iterations:.0f} iterations before convergence"
+    return f", iterated until {limit} ({iterations:.0f} iterations)"
+
+
+def _two_pass(settings: Mapping[str, Any], record: Record) -> str:
+    used = "chi_singlepass" in record.outputs if record.outputs else settings.get("two_pass") is True
+    if not used:
+        return ""
+    return (
+        "Two inversions, one over all voxels of the mask and one over those with reliable "
+        "phase, were combined "
+        "so that unreliable voxels do not disturb their surroundings [@stewart2022]."
+    )
+
+
+def _reference(settings: Mapping[str, Any], record: Record) -> str:
+    reference = text(record.tgv.get("reference")) or text(settings.get("reference")) or "mean"
+    if reference == "none":
+        return "Susceptibility was not referenced to a region."
+    if reference == "mean":
+        return "Susceptibility is relative to its mean over the mask."
+    return "Susceptibility is relative to its mean over a supplied region."
+
+
+def _relaxation(record: Record) -> str:
+    if "r2star" not in record.outputs:
+        return ""
+    return "R2* was fitted to the decay of the magnitude over the echoes."
+
+
+def _plain(value: str) -> str:
+    """Keep text of a record from being read as a citation."""
+    return value.replace("[@", "[ @")

@@ -1,0 +1,228 @@
+"""The figures of an acquisition: which maps, in which colours, with which words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.report.pictures import (
+    CHI,
+    FIELD_NOISE,
+    TRUST,
+    Window,
+    colourise,
+    convergence_plot,
+    encode,
+    field_window,
+    outline,
+    r2star_window,
+)
+from qsmxt_app.report.record import Record, mapping, number, numbers
+from qsmxt_app.report.slices import PLANES, Cut, Grid, size_mm
+from qsmxt_app.report.volumes import Slices, Volumes
+
+DIFFERENCE = Window(-0.05, 0.05, "ppm", "RdBu_r")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One slice as a picture, with the letters of its sides, its place, and outlines drawn over it."""
+
+    image: str
+    alt: str
+    sides: tuple[str, str]
+    position: str
+    width: float
+    height: float
+    paths: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """One map: rows of tiles that share a colour bar. A view without a window has no bar."""
+
+    name: str
+    rows: tuple[tuple[Tile, ...], ...]
+    window: Window | None
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A heading, a sentence on how to read it, and one or more views to choose from."""
+
+    key: str
+    title: str
+    text: str
+    views: tuple[View, ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()
+    plot: str = ""
+    plot_alt: str = ""
+
+
+def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
+    """Susceptibility in three planes; after two passes, also the single pass and the difference."""
+    grid, final, single = volumes.grid, volumes.slices.get("chi"), volumes.slices.get("chi_singlepass")
+    if grid is None or final is None:
+        return None
+    views = [_view("Susceptibility", final, grid, CHI, by_plane=True)]
+    if single is not None:
+        change = {cut: final[cut] - single[cut] for cut in final}
+        caption = "Two passes minus single pass."
+        views = [
+            _view("Two passes (final map)", final, grid, CHI, by_plane=True),
+            _view("Single pass", single, grid, CHI, by_plane=True),
+            _view("Difference", change, grid, DIFFERENCE, by_plane=True, caption=caption),
+        ]
+    reference = {"none": "an unknown constant", "mean": "the mean over the mask"}.get(
+        str(record.tgv.get("reference", "mean")), "the mean of the reference region"
+    )
+    words = (
+        f"Values are relative to {reference}. Bright is paramagnetic: iron in the deep grey nuclei, blood in "
+        "veins. Dark is diamagnetic: myelin, calcification. The window is the same in every report."
+    )
+    return Panel("chi", "Susceptibility (χ)", words, tuple(views))
+
+
+def mask_panel(volumes: Volumes) -> Panel | None:
+    """Magnitude with the outline of the mask, and the holes that only one of the two passes sees."""
+    grid, magnitude, filled = volumes.grid, volumes.slices.get("magnitude"), volumes.slices.get("mask")
+    reliable = volumes.slices.get("mask_reliable")
+    background = magnitude or filled
+    if grid is None or background is None:
+        return None
+    top = volumes.statistics.get("magnitude", {}).get("top", 1.0) if magnitude else 1.0
+    window = Window(0.0, top if top > 0 else 1.0, "a.u.")
+
+    def overlay(cut: Cut) -> tuple[tuple[str, str], ...]:
+        if filled is None:
+            return ()
+        size = size_mm(grid, cut)
+        border = (("mask", outline(filled[cut], size)),)
+        if reliable is None:
+            return border
+        holes = (filled[cut] != 0) & (reliable[cut] == 0)
+        return (("hole", outline(holes, size)), *border)
+
+    legend = [("mask", "outline of the mask")] if filled is not None else []
+    words = "The outline should follow the surface of the head or brain, without air inside."
+    if reliable is not None:
+        legend.append(("hole", "phase not reliable: filled in by the second pass"))
+        words += " Unreliable voxels are usual beside air and in strong veins, not in large areas."
+    view = _view("Magnitude", background, grid, window, overlay=overlay, outside=False)
+    return Panel("mask", "Mask", words, (view,), legend=tuple(legend))
+
+
+def field_panel(volumes: Volumes, record: Record) -> Panel | None:
+    """Total field, local field, and how far the field can be trusted."""
+    strength = number(record.inputs.get("field_strength"))
+    total = field_window(hz_per_ppm(strength) if strength and strength > 0 else None)
+    local = Window(total.low / 10, total.high / 10, "Hz", "RdBu_r")
+    maps = (
+        ("total_field", "Total field", total, "All that the phase says: air, shim and tissue together."),
+        ("local_field", "Local field", local, "What is left after sources outside the mask were removed."),
+        ("field_noise", "Field error", FIELD_NOISE, "Standard error of the field; dark is precise."),
+        ("field_trust", "Trust", TRUST, "1 where the echoes agree, 0 where they contradict each other."),
+    )
+    views = tuple(
+        _view(name, volumes.slices[key], volumes.grid, window, caption=caption)
+        for key, name, window, caption in maps
+        if key in volumes.slices and volumes.grid is not None
+    )
+    if not views:
+        return None
+    words = "The field should vary smoothly, without sudden steps. Its error grows where signal is lost."
+    return Panel("field", "Field", words, views)
+
+
+def r2star_panel(volumes: Volumes, record: Record) -> Panel | None:
+    """R2*, where there are several echoes."""
+    if volumes.grid is None or "r2star" not in volumes.slices:
+        return None
+    window = r2star_window(number(record.inputs.get("field_strength")))
+    view = _view("R2*", volumes.slices["r2star"], volumes.grid, window)
+    words = "How fast the signal decays. High in iron-rich nuclei, veins and beside air; low in fluid."
+    return Panel("r2star", "R2*", words, (view,))
+
+
+def convergence_panel(record: Record) -> Panel | None:
+    """How the solver approached its solution."""
+    curves: dict[str, tuple[NDArray, NDArray, NDArray]] = {}
+    states: list[str] = []
+    for name, solve in (("whole mask", record.tgv), ("reliable voxels", record.tgv_reliable)):
+        history = mapping(solve.get("history"))
+        columns = tuple(
+            np.asarray(numbers(history.get(key)), dtype=float)
+            for key in ("iteration", "chi_change", "equation_residual")
+        )
+        if columns[0].size and (columns[1].size or columns[2].size):
+            curves[name] = (columns[0], columns[1], columns[2])
+            states.append(_state(name, solve, columns[0]))
+    if not curves:
+        return None
+    tolerance = number(record.tgv.get("tolerance")) or number(record.settings.get("tgv_tolerance"))
+    words = f"{' '.join(states)} Both curves should fall and flatten; the calculation ends at the criterion."
+    return Panel(
+        "convergence",
+        "Convergence",
+        words,
+        plot=convergence_plot(curves, tolerance),
+        plot_alt="Relative change of susceptibility and equation residual against iteration, logarithmic. "
+        + " ".join(states),
+    )
+
+
+def _state(name: str, solve: Mapping[str, Any], iterations: NDArray) -> str:
+    count = number(solve.get("iterations")) or float(iterations[-1])
+    converged = solve.get("converged")
+    verb = (
+        "converged after" if converged is True else "did not converge in" if converged is False else "ran for"
+    )
+    return f"{name.capitalize()}: {verb} {count:.0f} iterations."
+
+
+def _view(
+    name: str,
+    slices: Slices,
+    grid: Grid,
+    window: Window,
+    *,
+    by_plane: bool = False,
+    caption: str = "",
+    overlay: Callable[[Cut], tuple[tuple[str, str], ...]] = lambda _: (),
+    outside: bool = True,
+) -> View:
+    tiles = {
+        cut: _tile(name, cut, colourise(values, window, outside=outside), grid, overlay(cut))
+        for cut, values in slices.items()
+    }
+    rows = [tuple(tile for cut, tile in tiles.items() if cut.plane == plane) for plane in PLANES]
+    if not by_plane:
+        rows = [tuple(tiles.values())]
+    return View(name, tuple(row for row in rows if row), window, caption)
+
+
+def _tile(
+    name: str,
+    cut: Cut,
+    painted: NDArray[np.uint8],
+    grid: Grid,
+    paths: tuple[tuple[str, str], ...],
+) -> Tile:
+    size = size_mm(grid, cut)
+    position = cut.position(grid)
+    left, right = cut.sides
+    return Tile(
+        image=encode(painted, size),
+        alt=f"{name}, {cut.plane} slice at {position}, {left} on the left and {right} on the right side",
+        sides=cut.sides,
+        position=position,
+        width=round(size[0], 1),
+        height=round(size[1], 1),
+        paths=tuple((kind, path) for kind, path in paths if path),
+    )

@@ -1,0 +1,211 @@
+"""`sub-XX.html`: everything a person needs to judge the maps of one participant, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsmxt_app.errors import NoInput
+from qsmxt_app.report.citation import write_atomically
+from qsmxt_app.report.findings import LEVELS, Finding, find
+from qsmxt_app.report.methods import Methods, cited, methods_of
+from qsmxt_app.report.panels import Panel, chi_panel, convergence_panel, field_panel, mask_panel, r2star_panel
+from qsmxt_app.report.record import Record, number, numbers, read_records, sequence, text
+from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
+from qsmxt_app.report.volumes import Volumes, read_volumes
+
+_STATES = {"error": "failed", "warning": "look at the warnings", "note": "done", "": "done"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Time and memory of one step, and the share of the longest step for its bar."""
+
+    name: str
+    seconds: float | None
+    memory_mb: float | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """All that the page shows of one acquisition."""
+
+    anchor: str
+    title: str
+    record: Record
+    level: str
+    state: str
+    findings: Sequence[Finding]
+    highlights: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str]]
+    panels: Sequence[Panel]
+    absent: Sequence[str]
+    steps: Sequence[Step]
+    methods: Methods
+
+
+def build_participant_report(output_dir: Path, subject: str) -> Path:
+    """Write the page of one participant from what is on disk.
+
+    Parameters
+    ----------
+    output_dir
+        The derivative dataset.
+    subject
+        Participant label, with or without `sub-`.
+
+    Returns
+    -------
+    pathlib.Path
+        `OUTPUT_DIR/sub-XX.html`. It needs no other file and no network.
+
+    Raises
+    ------
+    NoInput
+        The participant has no folder in the derivative dataset.
+    """
+    label = subject.removeprefix("sub-")
+    if not label or "/" in label or not (output_dir / f"sub-{label}").is_dir():
+        raise NoInput(
+            f"{output_dir} holds no outputs of participant sub-{label}, so there is nothing to report.",
+            "Run the participant level first.",
+        )
+    acquisitions = [
+        _acquisition(output_dir, record, index)
+        for index, record in enumerate(read_records(output_dir, label), 1)
+    ]
+    page = render(
+        "participant.html",
+        title=f"sub-{label}",
+        acquisitions=acquisitions,
+        references=cited(sentence for item in acquisitions for sentence in item.methods.sentences),
+        software=_versions(acquisitions),
+    )
+    path = output_dir / f"sub-{label}.html"
+    write_atomically(path, page)
+    return path
+
+
+def _acquisition(output_dir: Path, record: Record, index: int) -> Acquisition:
+    volumes = read_volumes(output_dir, record)
+    findings = find(record, volumes.facts)
+    level = worst(findings)
+    panels = (
+        chi_panel(volumes, record),
+        mask_panel(volumes),
+        field_panel(volumes, record),
+        r2star_panel(volumes, record),
+        convergence_panel(record),
+    )
+    names = ("susceptibility map", "mask", "field map", "R2* map", "convergence of the solver")
+    return Acquisition(
+        anchor=f"acquisition-{index}",
+        title=record.title,
+        record=record,
+        level=level,
+        state=_STATES[level],
+        findings=findings,
+        highlights=_highlights(record, volumes),
+        facts=_input_facts(record),
+        panels=[panel for panel in panels if panel is not None],
+        absent=[
+            _why_absent(name, record) for name, panel in zip(names, panels, strict=True) if panel is None
+        ],
+        steps=_steps(record),
+        methods=methods_of(record),
+    )
+
+
+def worst(findings: Sequence[Finding]) -> str:
+    """Return the most serious level among findings, or empty text."""
+    return min((finding.level for finding in findings), key=LEVELS.index, default="")
+
+
+def _why_absent(name: str, record: Record) -> str:
+    if name.startswith("R2*") and len(record.echo_times) == 1:
+        return f"No {name}: it needs at least two echoes."
+    return f"No {name}{' was written, because a step failed' if record.failed else ' was recorded'}."
+
+
+def _highlights(record: Record, volumes: Volumes) -> list[tuple[str, str]]:
+    chi, tgv = volumes.statistics.get("chi", {}), record.tgv
+    iterations = number(tgv.get("iterations"))
+    settled = " (not converged)" if tgv.get("converged") is False else ""
+    values = (
+        ("χ, 1st to 99th percentile", _interval(chi.get("low"), chi.get("high"), "ppm")),
+        ("Mask", _amount(record.mask.get("volume_ml"), "ml", 4)),
+        ("Unreliable phase", _percent(record.mask.get("hole_fraction"))),
+        ("Field error, median", _amount(record.field.get("noise_median_hz"), "Hz")),
+        ("Iterations", f"{iterations:.0f}{settled}" if iterations else ""),
+        ("Time", show_duration(sum(record.timings.values())) if record.timings else ""),
+    )
+    return [(name, value) for name, value in values if value]
+
+
+def _input_facts(record: Record) -> list[tuple[str, str]]:
+    inputs = record.inputs
+    times = [f"{1000 * time:.4g}" for time in record.echo_times]
+    bipolar = inputs.get("bipolar")
+    facts = (
+        ("Echo times", f"{', '.join(times)} ms" if times else ""),
+        ("Field strength", _amount(inputs.get("field_strength"), "T")),
+        ("Voxel size", _product(inputs.get("voxel_size"), "mm")),
+        ("Matrix", _product(inputs.get("shape"), "", 4)),
+        ("Tilt of the slices", _amount(inputs.get("obliquity_degrees"), "°").replace(" °", "°")),
+        (
+            "B0 direction in voxel axes",
+            ", ".join(show_number(v) for v in numbers(inputs.get("b0_direction"))),
+        ),
+        (
+            "Readout",
+            {True: "bipolar", False: "monopolar"}.get(bipolar, "") if isinstance(bipolar, bool) else "",
+        ),
+        ("Phase scaling", text(inputs.get("phase_scaling"))),
+        ("Units of the phase", text(inputs.get("phase_units"))),
+        ("Mask", text(record.mask.get("method"))),
+        ("Mask threshold", _amount(record.mask.get("threshold"), "")),
+        ("Trusted field", _percent(record.field.get("trusted_fraction"))),
+        ("Mean taken off χ", _amount(record.tgv.get("reference_value_ppm"), "ppm")),
+        ("Files", "\n".join(text(item) for item in sequence(inputs.get("files")))),
+    )
+    return [(name, value) for name, value in facts if value]
+
+
+def _steps(record: Record) -> list[Step]:
+    names = list(dict.fromkeys([*record.timings, *record.memory_mb]))
+    longest = max(record.timings.values(), default=0.0) or 1.0
+    return [
+        Step(
+            name,
+            record.timings.get(name),
+            record.memory_mb.get(name),
+            record.timings.get(name, 0.0) / longest,
+        )
+        for name in names
+    ]
+
+
+def _versions(acquisitions: Sequence[Acquisition]) -> list[tuple[str, str]]:
+    pairs = {(name, text(value)) for item in acquisitions for name, value in item.record.software.items()}
+    return sorted(pairs)
+
+
+def _amount(value: object, unit: str, digits: int = 3) -> str:
+    return f"{show_number(value, digits)} {unit}".strip() if number(value) is not None else ""
+
+
+def _percent(value: object) -> str:
+    known = number(value)
+    return f"{100 * known:.1f} %" if known is not None else ""
+
+
+def _interval(low: float | None, high: float | None, unit: str) -> str:
+    if low is None or high is None:
+        return ""
+    return f"{show_number(low, 2)} to {show_number(high, 2)} {unit}"
+
+
+def _product(value: object, unit: str, digits: int = 3) -> str:
+    return f"{show_product(numbers(value), digits)} {unit}".strip() if numbers(value) else ""

@@ -1,0 +1,212 @@
+"""Colours and encoding: from slices of numbers to pictures that can stand in a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+
+import contourpy
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, features
+
+NOT_A_NUMBER_COLOUR = (255, 0, 200)
+LARGEST_SIDE = 512
+_QUALITY = 88
+
+
+@dataclass(frozen=True)
+class Window:
+    """The range of values that a picture shows, and in which colours.
+
+    Attributes
+    ----------
+    low, high
+        Values shown in the first and the last colour; beyond them the colour stays the same.
+    unit
+        Unit of the values, as it stands beside the colour bar.
+    colours
+        Name of a matplotlib colour map.
+    logarithmic
+        Whether colours follow the logarithm of the value.
+    """
+
+    low: float
+    high: float
+    unit: str
+    colours: str = "gray"
+    logarithmic: bool = False
+
+    def fraction(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Place values in the window: 0 at `low`, 1 at `high`, clipped."""
+        shown = np.asarray(values, dtype=np.float32)
+        low, high = self.low, self.high
+        if self.logarithmic:
+            shown = np.log(np.maximum(shown, np.float32(low)))
+            low, high = math.log(low), math.log(high)
+        placed: NDArray[np.float32] = np.clip((shown - low) / max(high - low, 1e-30), 0, 1)
+        return placed
+
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Positions (0..1) and labels for a colour bar: decades if logarithmic, else ends and middle."""
+        if self.logarithmic:
+            decades = round(math.log10(self.high / self.low))
+            return tuple((i / decades, _tick(self.low * 10**i)) for i in range(decades + 1))
+        values = (self.low, (self.low + self.high) / 2, self.high)
+        return tuple((i / 2, _tick(value)) for i, value in enumerate(values))
+
+    def gradient(self) -> str:
+        """CSS gradient from the first to the last colour."""
+        colours = _lookup(self.colours)[np.linspace(0, 255, 17).astype(int)]
+        stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in colours.tolist())
+        return f"linear-gradient(to right, {stops})"
+
+
+CHI = Window(-0.1, 0.1, "ppm")
+FIELD_NOISE = Window(0.01, 10.0, "Hz", "inferno", logarithmic=True)
+TRUST = Window(0.0, 1.0, "", "cividis")
+
+
+def field_window(hz_per_ppm: float | None) -> Window:
+    """Window of a total field: one ppm of the main field either way, so that all participants compare."""
+    half = round(hz_per_ppm or 130.0, -1)
+    return Window(-half, half, "Hz", "RdBu_r")
+
+
+def r2star_window(field_strength: float | None) -> Window:
+    """Window of R2*, which grows with the main field: 0 to 60 1/s at 3 T."""
+    return Window(0.0, round(20.0 * (field_strength or 3.0), -1) or 10.0, "1/s", "inferno")
+
+
+def colourise(values: NDArray[np.generic], window: Window, *, outside: bool = True) -> NDArray[np.uint8]:
+    """Paint a slice.
+
+    Parameters
+    ----------
+    values
+        (rows, columns) array.
+    window
+        Range and colours.
+    outside
+        Paint voxels that are exactly zero black: in a derivative they are outside the mask.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns, 3) array of 8-bit red, green, blue. Values that are no numbers get their own colour.
+    """
+    values = np.asarray(values)
+    bad = ~np.isfinite(values)
+    index = np.rint(window.fraction(np.where(bad, window.low, values)) * 255).astype(np.uint8)
+    painted = _lookup(window.colours)[index]
+    if outside:
+        painted[values == 0] = 0
+    painted[bad] = NOT_A_NUMBER_COLOUR
+    return painted
+
+
+def encode(painted: NDArray[np.uint8], size: tuple[float, float]) -> str:
+    """Encode a painted slice as a data URI, with square pixels.
+
+    Parameters
+    ----------
+    painted
+        (rows, columns, 3) array.
+    size
+        Width and height in mm, which set the aspect ratio.
+    """
+    rows, columns = painted.shape[:2]
+    pixel = max(min(size[0] / columns, size[1] / rows), max(size) / LARGEST_SIDE, 1e-6)
+    wanted = max(1, round(size[0] / pixel)), max(1, round(size[1] / pixel))
+    image = Image.fromarray(painted)
+    if wanted != image.size:
+        image = image.resize(wanted, Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    kind = "webp" if features.check("webp") else "png"
+    image.save(buffer, kind.upper(), **({"quality": _QUALITY, "method": 4} if kind == "webp" else {}))
+    return _data_uri(buffer.getvalue(), f"image/{kind}")
+
+
+def outline(mask: NDArray[np.generic], size: tuple[float, float]) -> str:
+    """Trace the border of a mask as an SVG path in mm, so that it stays sharp at any magnification.
+
+    Parameters
+    ----------
+    mask
+        (rows, columns) array; voxels that are not zero are inside.
+    size
+        Width and height of the picture in mm.
+    """
+    rows, columns = mask.shape
+    padded = np.pad((np.asarray(mask) != 0).astype(np.float32), 1)
+    lines = contourpy.contour_generator(z=padded, name="serial").lines(0.5)
+    scale = np.array([size[0] / columns, size[1] / rows])
+    return "".join(_path(np.asarray(line, dtype=float), scale) for line in lines)
+
+
+def convergence_plot(curves: dict[str, tuple[NDArray, NDArray, NDArray]], tolerance: float | None) -> str:
+    """Draw the change of chi and the residual of each solve over its iterations, as an SVG data URI.
+
+    Parameters
+    ----------
+    curves
+        Name of the solve to its iteration numbers, relative change of chi and equation residual.
+    tolerance
+        The change at which the solver stops, drawn as a line.
+    """
+    figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots(1, 2)
+    for style, (name, (iterations, change, residual)) in zip(("-", "--", ":"), curves.items(), strict=False):
+        for panel, values, colour in ((axes[0], change, "#0b5c6b"), (axes[1], residual, "#8a4b08")):
+            count = min(len(iterations), len(values))
+            shown = np.where(values[:count] > 0, values[:count], np.nan)
+            panel.plot(iterations[:count], shown, style, color=colour, label=name, linewidth=1.6)
+    if tolerance:
+        axes[0].axhline(tolerance, color="#b3261e", linewidth=1, label=f"criterion {tolerance:g}")
+    for panel, title in zip(axes, ("Relative change of χ", "Equation residual"), strict=True):
+        panel.set_yscale("log")
+        panel.set_title(title, fontsize=10, loc="left")
+        panel.set_xlabel("Iteration", fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.grid(True, which="major", color="#d9dee5", linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize=8, frameon=False)
+    return _data_uri(_svg(figure), "image/svg+xml")
+
+
+def _svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    # The salt and the missing date make the same numbers give the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "qsmxt"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _path(points: NDArray[np.float64], scale: NDArray[np.float64]) -> str:
+    """Write one traced line, without the points in the middle of straight runs."""
+    steps = np.diff(points, axis=0)
+    turns = np.any(np.abs(np.diff(steps, axis=0)) > 1e-9, axis=1)
+    kept = points[np.concatenate([[True], turns, [True]])]
+    placed = (kept - 0.5) * scale
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed) + "Z"
+
+
+def _lookup(name: str) -> NDArray[np.uint8]:
+    colours = np.asarray(matplotlib.colormaps[name](np.linspace(0, 1, 256)))
+    table: NDArray[np.uint8] = np.rint(colours[:, :3] * 255).astype(np.uint8)
+    return table
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _tick(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")

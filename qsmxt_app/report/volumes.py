@@ -1,0 +1,140 @@
+"""Reading the maps of one acquisition, one volume in memory at a time."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from qsmxt_app.report.findings import MapFacts
+from qsmxt_app.report.record import Record, output_path, text
+from qsmxt_app.report.slices import Cut, Grid, make_grid, plan_cuts, take, to_ras
+
+Slices = Mapping[Cut, NDArray[np.float32]]
+
+MANY_CUTS = {"axial": 8, "coronal": 4, "sagittal": 4}
+FEW_CUTS = {"axial": 4, "coronal": 1, "sagittal": 1}
+
+_SHOWN = (
+    "mask",
+    "mask_reliable",
+    "magnitude",
+    "chi",
+    "chi_singlepass",
+    "total_field",
+    "local_field",
+    "field_noise",
+    "field_trust",
+    "r2star",
+)
+_WITH_MANY_CUTS = ("chi", "chi_singlepass")
+_SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The slices of all maps that could be read, on one grid, and what whole volumes show."""
+
+    grid: Grid | None
+    slices: Mapping[str, Slices]
+    statistics: Mapping[str, Mapping[str, float]]
+    facts: MapFacts
+
+
+def read_volumes(output_dir: Path, record: Record) -> Volumes:
+    """Read what the report shows of one acquisition.
+
+    Parameters
+    ----------
+    output_dir
+        The derivative dataset.
+    record
+        Names the files. Those that are missing, damaged or on another grid are listed in the facts.
+    """
+    named = [key for key in _SHOWN if text(record.outputs.get(key))]
+    grid: Grid | None = None
+    slices: dict[str, Slices] = {}
+    statistics: dict[str, Mapping[str, float]] = {}
+    missing: list[str] = []
+    mask_voxels, edges, not_finite = None, None, 0
+    for key in named:
+        loaded = _load(output_path(output_dir, record, key))
+        if loaded is None:
+            missing.append(text(record.outputs.get(key)))
+            continue
+        volume, affine = loaded
+        if grid is None:
+            grid = make_grid(volume, affine)
+        if not grid.matches(affine, volume.shape):
+            missing.append(f"{text(record.outputs.get(key))} (not on the grid of the mask)")
+            continue
+        turned = to_ras(volume, affine)
+        counts = MANY_CUTS if key in _WITH_MANY_CUTS else FEW_CUTS
+        slices[key] = {cut: take(turned, grid, cut) for cut in plan_cuts(grid, counts)}
+        if key == "mask":
+            mask_voxels, edges = int(np.count_nonzero(turned)), _edge_fractions(turned)
+        elif key == "chi":
+            not_finite = int(np.count_nonzero(~np.isfinite(turned)))
+        if not key.startswith("mask"):
+            statistics[key] = _statistics(turned)
+    facts = MapFacts(
+        chi_spread=statistics.get("chi", {}).get("sd"),
+        not_finite=not_finite,
+        mask_voxels=mask_voxels,
+        edge_fraction=edges,
+        missing=tuple(missing),
+    )
+    return Volumes(grid, slices, statistics, facts)
+
+
+def _load(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
+    """Read a volume as 32-bit floats (the first of several), or None if that is not possible."""
+    if path is None:
+        return None
+    try:
+        image: Any = nib.load(path)
+        data = image.dataobj
+        volume = np.asarray(data[..., 0] if len(image.shape) == 4 else data, dtype=np.float32)
+        affine = np.asarray(image.affine, dtype=np.float64)
+        to_ras(volume[:1, :1, :1], affine)
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error, AttributeError):
+        return None
+    return (volume, affine) if volume.ndim == 3 and volume.size else None
+
+
+def _edge_fractions(mask: NDArray[np.float32]) -> dict[str, float]:
+    """Share of each face of the volume that the mask touches.
+
+    A neck leaves through the bottom of most images, so the bottom counts only where the top is cut as well.
+    """
+    inside = mask != 0
+    shares: dict[str, float] = {}
+    for axis, names in enumerate(_SIDES):
+        for name, index in zip(names, (0, -1), strict=True):
+            shares[name] = float(np.take(inside, index, axis=axis).mean())
+    if not shares["top"]:
+        del shares["bottom"]
+    return shares
+
+
+def _statistics(volume: NDArray[np.float32]) -> dict[str, float]:
+    """Summarise the voxels that are not outside (zero) and are numbers."""
+    values = volume[(volume != 0) & np.isfinite(volume)]
+    if not values.size:
+        return {}
+    low, middle, high, top = np.percentile(values, [1, 50, 99, 99.8])
+    return {
+        "mean": float(values.mean(dtype=np.float64)),
+        "sd": float(values.std(dtype=np.float64)),
+        "low": float(low),
+        "median": float(middle),
+        "high": float(high),
+        "top": float(top),
+    }
