@@ -1,0 +1,204 @@
+"""Binary morphology with radii in millimetres, for voxels of any shape, and components of masks.
+
+A ball is applied as a squared distance, one axis after the other, within a window as wide as the radius
+(the lower envelope of Felzenszwalb and Huttenlocher 2012, cut off at the radius): exact, and its cost grows
+with the radius and not with the ball's volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+from scipy import ndimage
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float32]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _lower_envelope(squared: FloatArray, step: float, reach: int) -> FloatArray:
+    # works on the last axis, so that three passes with a transposed view in between cover the volume
+    rows, n = squared.shape
+    out = np.empty_like(squared)
+    penalty = np.empty(reach + 1, np.float32)
+    for k in range(reach + 1):
+        penalty[k] = (k * step) ** 2
+    for row in prange(rows):
+        line = squared[row]
+        for i in range(n):
+            best = line[i]
+            for j in range(max(0, i - reach), min(n, i + reach + 1)):
+                best = min(best, line[j] + penalty[abs(i - j)])
+            out[row, i] = best
+    return out
+
+
+def _within(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> BoolArray:
+    """Voxels whose centre lies no further than `radius` from the centre of a voxel of the mask."""
+    squared = np.where(mask, np.float32(0), np.float32(np.inf))
+    for axis in range(3):
+        reach = int(radius / voxel_size[axis] + 1e-4)
+        moved = np.ascontiguousarray(np.moveaxis(squared, axis, -1))
+        if reach > 0:
+            flat = moved.reshape(-1, moved.shape[-1])
+            moved = _lower_envelope(flat, float(voxel_size[axis]), reach).reshape(moved.shape)
+        squared = np.moveaxis(moved, -1, axis)
+    return np.ascontiguousarray(squared <= np.float32((radius * (1 + 1e-4)) ** 2))
+
+
+def dilate(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> BoolArray:
+    """Dilation by a ball.
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+        The mask.
+    radius
+        Radius of the ball in mm; 0 leaves the mask as it is.
+    voxel_size
+        Voxel edges in mm.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        Voxels no further than `radius` from the mask, centre to centre.
+    """
+    return mask.copy() if radius <= 0 else _within(mask, radius, voxel_size)
+
+
+def erode(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> BoolArray:
+    """Erosion by a ball; the edge of the volume does not erode.
+
+    A mask that is cut by the field of view keeps its cut face: tissue goes on beyond it.
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+        The mask.
+    radius
+        Radius of the ball in mm; 0 leaves the mask as it is.
+    voxel_size
+        Voxel edges in mm.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        Voxels of the mask further than `radius` from everything outside it.
+    """
+    return mask.copy() if radius <= 0 else ~_within(~mask, radius, voxel_size)
+
+
+def close_gaps(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> BoolArray:
+    """Closing by a ball: gaps and channels narrower than its diameter are filled.
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+        The mask.
+    radius
+        Radius of the ball in mm; 0 leaves the mask as it is.
+    voxel_size
+        Voxel edges in mm.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        The closed mask, which contains the mask.
+    """
+    if radius <= 0:
+        return mask.copy()
+    margin = [(int(radius / size) + 1,) * 2 for size in voxel_size]
+    padded = np.pad(mask, margin)
+    closed = erode(dilate(padded, radius, voxel_size), radius, voxel_size)
+    return closed[tuple(slice(low, -high) for low, high in margin)] | mask
+
+
+def fill_holes(mask: BoolArray, max_voxels: float = np.inf) -> BoolArray:
+    """Fill holes that no path through face neighbours connects with the edge of the volume.
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+        The mask.
+    max_voxels
+        Larger holes stay open: a skull between brain and scalp is no hole in the brain.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        The mask with its holes.
+    """
+    labels, count = ndimage.label(~mask)
+    if count == 0:
+        return mask.copy()
+    fill = np.bincount(labels.ravel(), minlength=count + 1) <= max_voxels
+    for axis in range(mask.ndim):
+        fill[np.unique(labels.take([0, -1], axis=axis))] = False
+    fill[0] = False
+    filled: BoolArray = mask | fill[labels]
+    return filled
+
+
+def fill_holes_in_slices(mask: BoolArray, max_pixels: Sequence[float]) -> BoolArray:
+    """Fill what is enclosed in the slices of at least two of the three orientations.
+
+    A void that opens to the outside in one direction (a strong source above an air sinus) is no hole in three
+    dimensions, yet it is one in most planes across the opening. Two orientations must agree, so that a groove
+    is not taken for a hole.
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+        The mask.
+    max_pixels
+        Largest hole that is filled in slices normal to each of the three axes.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        The mask with its holes.
+    """
+    votes = np.zeros(mask.shape, np.uint8)
+    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane[1] = ndimage.generate_binary_structure(2, 1)
+    for axis in range(3):
+        labels, count = ndimage.label(~mask, np.moveaxis(in_plane, 0, axis))
+        fill = np.bincount(labels.ravel(), minlength=count + 1) <= max_pixels[axis]
+        for edge in range(3):
+            if edge != axis:
+                fill[np.unique(labels.take([0, -1], axis=edge))] = False
+        fill[0] = False
+        votes += fill[labels]
+    return mask | (votes >= 2)
+
+
+def keep_components(mask: BoolArray, *, count: int = 1, min_fraction: float = 0.0) -> BoolArray:
+    """The largest connected components (face neighbours).
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+        The mask.
+    count
+        How many components are kept at most.
+    min_fraction
+        Components smaller than this fraction of the largest are dropped.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        The components; the first in memory order wins where sizes are equal.
+    """
+    labels, found = ndimage.label(mask)
+    if found <= 1:
+        return mask.copy()
+    sizes = np.bincount(labels.ravel(), minlength=found + 1)
+    sizes[0] = 0
+    largest = np.argsort(-sizes, kind="stable")[:count]
+    keep = np.zeros(found + 1, bool)
+    keep[largest] = sizes[largest] >= max(1.0, min_fraction * sizes.max())
+    kept: BoolArray = keep[labels]
+    return kept
