@@ -19,7 +19,6 @@ from qsmxt_app.errors import CannotCreateOutput
 BIDS_VERSION = "1.10.0"
 RAW_LINK = "raw"
 PIPELINE = "qsmxt"
-CODE_URL = "https://github.com/QSMxT/QSMxT"
 
 # What BIDS has no rule for (yet): regional statistics, reports, susceptibility-weighted images.
 _BIDSIGNORE = ("*.html", "figures", "logs", "*_stats.tsv", "*_swi.*", "*_minIP.*", "group_stats*.csv", ".*")
@@ -260,7 +259,7 @@ def _existing_description(out: Path) -> dict[str, Any] | None:
 
 def _description(out: Path, raw: Path, version: str, container: Mapping[str, str] | None) -> dict[str, Any]:
     """Keep what an existing description says, and bring what this run knows up to date."""
-    generated: dict[str, Any] = {"Name": PIPELINE, "Version": version, "CodeURL": CODE_URL}
+    generated: dict[str, Any] = {"Name": PIPELINE, "Version": version}
     if container:
         generated["Container"] = dict(container)
     existing = _existing_description(out) or {

@@ -172,8 +172,11 @@ def _scanner_affine(image: nib.nifti1.Nifti1Image) -> tuple[np.ndarray, tuple[st
             return affine, ()
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         return image.affine, ("the header has no orientation: B0 is taken along the third voxel axis",)
+    # Code 2 ("aligned") is also what tools write that do not care; 3 and 4 are templates.
+    if int(header["sform_code"]) <= 2:
+        return image.affine, ()
     return image.affine, (
-        "the header's orientation is not in scanner coordinates (sform and qform code not 1): "
+        "the header's orientation is that of a template (sform code 3 or 4): "
         "B0 is taken along its third axis, which is wrong if the image was rotated after the scan",
     )
 

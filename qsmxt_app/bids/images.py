@@ -1,0 +1,159 @@
+"""Voxels of an acquisition: read, checked, and phase brought to radians. Runs inside the worker."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.headers import check_content_present, open_image
+from qsmxt_app.errors import InputOutputFailed, UnusableData
+from qsmxt_app.qsm.phase import scale_phase
+
+FloatArray = NDArray[np.float32]
+
+# Share of correlation with the magnitude from which a "phase" is suspected to be one.
+_LIKE_MAGNITUDE = 0.95
+_PHILIPS_LEVELS = 4095
+
+
+@dataclass(frozen=True, eq=False)
+class AcquisitionImages:
+    """All echoes of an acquisition.
+
+    Attributes
+    ----------
+    magnitude
+        (x, y, z, echo), float32, in the scanner's units.
+    phase
+        (x, y, z, echo), float32, rad in [-pi, pi).
+    phase_scaling
+        How the stored values became radians, in words.
+    warnings
+        What a person should check.
+    """
+
+    magnitude: FloatArray
+    phase: FloatArray
+    phase_scaling: str
+    warnings: tuple[str, ...] = ()
+
+
+def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
+    """Read and check all echoes.
+
+    Raises
+    ------
+    UnusableData
+        For a truncated or damaged file, NaN or infinity, a constant volume, or phase that is none.
+    NoInput
+        For a file that is missing or was not fetched.
+    InputOutputFailed
+        If the disk fails while reading.
+    """
+    shape = (*acquisition.shape, len(acquisition.echoes))
+    first, second = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for index, echo in enumerate(acquisition.echoes):
+        first[..., index] = read_volume(echo.magnitude, echo.volume)
+        second[..., index] = read_volume(echo.phase, echo.volume)
+    if acquisition.complex_parts:
+        return AcquisitionImages(
+            np.hypot(first, second), np.arctan2(second, first), "real and imaginary parts"
+        )
+    warnings = _suspicions(first, second, acquisition)
+    try:
+        scaled = scale_phase(second, acquisition.phase_units, stored_range(acquisition, second))
+    except ValueError as error:
+        raise UnusableData(
+            f"{acquisition.echoes[0].phase}: {error}.", "Check the phase images and Units in their sidecars."
+        ) from error
+    return AcquisitionImages(first, scaled.phase, scaled.rule, warnings + tuple(scaled.warnings))
+
+
+def read_volume(path: Path, volume: int | None = None) -> FloatArray:
+    """Read one 3D volume, with the header's slope and intercept applied.
+
+    Parameters
+    ----------
+    path
+        A NIfTI file.
+    volume
+        Index along the fourth axis; None for a 3D file.
+
+    Returns
+    -------
+    ndarray, shape (x, y, z), float32
+
+    Raises
+    ------
+    UnusableData, NoInput, InputOutputFailed
+        As `load_acquisition`.
+    """
+    check_content_present(path)
+    image = open_image(path)
+    if image.get_data_dtype().kind not in "iuf":
+        raise UnusableData(
+            f"{path}: voxels of type {image.get_data_dtype()}.", "Write magnitude and phase as real numbers."
+        )
+    try:
+        stored = image.dataobj if volume is None else image.slicer[..., volume : volume + 1].dataobj
+        voxels = np.asarray(stored, dtype=np.float32)
+    except OSError as error:
+        if error.errno is not None:
+            raise InputOutputFailed(
+                f"{path}: reading failed ({error.strerror}).", "Check the disk."
+            ) from error
+        raise _damaged(path) from error
+    except (EOFError, zlib.error, ValueError) as error:
+        raise _damaged(path) from error
+    voxels = voxels.reshape(voxels.shape[:3])
+    _check_values(voxels, path)
+    return voxels
+
+
+def stored_range(acquisition: Acquisition, phase: FloatArray) -> tuple[float, float] | None:
+    """Range of Philips' 12 bit phase, where the sidecar tells its rescaling and the values obey it."""
+    slope = acquisition.metadata.get("PhilipsRescaleSlope")
+    intercept = acquisition.metadata.get("PhilipsRescaleIntercept")
+    if not (isinstance(slope, int | float) and isinstance(intercept, int | float) and slope > 0 > intercept):
+        return None
+    low, high = float(intercept), float(intercept + _PHILIPS_LEVELS * slope)
+    inside = phase.min() >= low - slope and phase.max() <= high + slope
+    # dcm2niix may have scaled to radians already, which also lies "inside" but uses none of the range.
+    return (low, high) if inside and np.ptp(phase) > 0.5 * (high - low) else None
+
+
+def _damaged(path: Path) -> UnusableData:
+    return UnusableData(f"{path}: truncated or damaged.", "Convert or copy it again.")
+
+
+def _check_values(voxels: FloatArray, path: Path) -> None:
+    low, high = voxels.min(), voxels.max()
+    # min and max are NaN or infinite exactly if some voxel is.
+    if not (np.isfinite(low) and np.isfinite(high)):
+        count = int(np.count_nonzero(~np.isfinite(voxels)))
+        raise UnusableData(
+            f"{path}: {count} voxels are NaN or infinite.", "Export it again, or set them to 0."
+        )
+    if low == high:
+        raise UnusableData(f"{path}: every voxel is {low:g}.", "Export it again, or remove this echo.")
+
+
+def _suspicions(magnitude: FloatArray, phase: FloatArray, acquisition: Acquisition) -> tuple[str, ...]:
+    if np.array_equal(magnitude, phase):
+        raise UnusableData(
+            f"{acquisition.echoes[0].phase}: the same voxels as the magnitude.", "Convert the phase again."
+        )
+    warnings: list[str] = []
+    if magnitude.min() < 0:
+        warnings.append(f"{acquisition.echoes[0].magnitude.name}: negative magnitude; is it really one?")
+    sample: tuple[Any, ...] = (slice(None, None, 2),) * 3
+    correlation = np.corrcoef(magnitude[sample][..., 0].ravel(), phase[sample][..., 0].ravel())[0, 1]
+    if correlation > _LIKE_MAGNITUDE:
+        warnings.append(f"{acquisition.echoes[0].phase.name}: looks like a magnitude image, not like phase")
+    return tuple(warnings)

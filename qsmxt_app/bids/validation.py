@@ -1,0 +1,161 @@
+"""Validation of a dataset by the BIDS validator.
+
+`bids_validator_config.json`, beside this file, makes it ignore two kinds of errors: those in data that are
+never read (other modalities), and those of one scan's images or sidecars, which `find_acquisitions` reports
+with a line of their own so that the other scans still run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qsmxt_app.errors import InvalidDataset, QsmxtError
+
+CONFIG = Path(__file__).with_name("bids_validator_config.json")
+SHOWN = 10
+"""Kinds of errors that a message lists."""
+
+# The console script may be outside PATH (pipx, a container); the module is always beside this interpreter.
+_VALIDATOR = "from bids_validator_deno import cli; cli()"
+# Never checked by the validator, and possibly huge or, for the output folder, changing meanwhile.
+_NOT_LINKED = {"derivatives", "sourcedata", "code"}
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One kind of error: its code, what it means, and the files that have it."""
+
+    code: str
+    meaning: str
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = self.files[0] if self.files else "dataset"
+        more = f" (and {len(self.files) - 1} more)" if len(self.files) > 1 else ""
+        return printable(f"{where}{more}: {self.code}: {self.meaning}")
+
+
+def validate_dataset(
+    path: Path, *, subjects: Sequence[str] | None = None, config: Path | None = CONFIG
+) -> None:
+    """Check that a dataset is valid BIDS; warnings do not count.
+
+    Parameters
+    ----------
+    path
+        The dataset.
+    subjects
+        Labels without ``sub-`` of the participants to check; None for all.
+    config
+        Configuration of the validator; None for none.
+
+    Raises
+    ------
+    InvalidDataset
+        With one line for each of the first kinds of errors.
+    QsmxtError
+        If the validator cannot run.
+    """
+    issues = find_issues(path, subjects=subjects, config=config)
+    if not issues:
+        return
+    lines = [f"  {issue}" for issue in issues[:SHOWN]]
+    if len(issues) > SHOWN:
+        lines.append(f"  and {len(issues) - SHOWN} more kinds of errors")
+    count = sum(max(1, len(issue.files)) for issue in issues)
+    number = "1 error" if count == 1 else f"{count} errors"
+    raise InvalidDataset(
+        "\n".join([f"{path}: not valid BIDS, {number}:", *lines]),
+        "\nCorrect them, or use --skip-bids-validation if you know that they do no harm.",
+    )
+
+
+def find_issues(
+    path: Path, *, subjects: Sequence[str] | None = None, config: Path | None = CONFIG
+) -> list[Issue]:
+    """Errors that the BIDS validator finds, those of the same kind together.
+
+    Raises
+    ------
+    QsmxtError
+        If the validator cannot run.
+    """
+    with tempfile.TemporaryDirectory(prefix="qsmxt-validation-") as folder, _view(path, subjects) as view:
+        arguments = ["--format", "json", "--ignoreWarnings"]
+        if config is not None:
+            arguments += ["--config", str(config)]
+        report = _run_validator([str(view), *arguments], Path(folder))
+    return _issues(report)
+
+
+def _run_validator(arguments: list[str], scratch: Path) -> dict[str, Any]:
+    # Deno wants a home to write to, and looks for news of itself; containers have neither home nor network.
+    environment = os.environ | {
+        "DENO_DIR": str(scratch),
+        "HOME": str(scratch),
+        "DENO_NO_UPDATE_CHECK": "1",
+        "NO_COLOR": "1",
+    }
+    output = scratch / "report.json"
+    command = [sys.executable, "-c", _VALIDATOR, *arguments, "--outfile", str(output)]
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", check=False
+        )
+        report = json.loads(output.read_text())
+        report["issues"]["issues"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = done.stderr.strip().splitlines() if "done" in locals() else [str(error)]
+        reason = printable(said[-1])[:200] if said else f"exit status {done.returncode}"
+        raise QsmxtError(
+            f"the BIDS validator could not run ({reason}).",
+            "Install bids-validator-deno, or use --skip-bids-validation.",
+        ) from error
+    return dict(report)
+
+
+@contextmanager
+def _view(path: Path, subjects: Sequence[str] | None) -> Iterator[Path]:
+    """Give a folder of links to what is to be checked: the validator itself cannot select participants."""
+    wanted = None if subjects is None else {f"sub-{subject}" for subject in subjects}
+    with tempfile.TemporaryDirectory(prefix="qsmxt-view-") as folder:
+        for entry in os.scandir(path):
+            if entry.name in _NOT_LINKED:
+                continue
+            if wanted is None or not entry.name.startswith("sub-") or entry.name in wanted:
+                Path(folder, entry.name).symlink_to(Path(entry.path).absolute())
+        yield Path(folder)
+
+
+def _issues(report: dict[str, Any]) -> list[Issue]:
+    meanings = report["issues"].get("codeMessages", {})
+    files: dict[tuple[str, str], list[str]] = {}
+    for issue in report["issues"]["issues"]:
+        if issue.get("severity", "error") != "error":
+            continue
+        code = ": ".join(filter(None, [issue["code"], issue.get("subCode")]))
+        meaning = meanings.get(issue["code"]) or issue.get("issueMessage") or "see the BIDS specification"
+        listed = files.setdefault((code, meaning), [])
+        location = str(issue.get("location") or next(iter(issue.get("affects") or []), "")).removeprefix("/")
+        if location and location not in listed:
+            listed.append(location)
+    return [Issue(code, _sentence(meaning), tuple(sorted(paths))) for (code, meaning), paths in files.items()]
+
+
+def _sentence(text: str) -> str:
+    """First sentence, on one line."""
+    return " ".join(text.split()).split(". ")[0][:160]
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which a file's name may hold, so that they cannot reach a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
