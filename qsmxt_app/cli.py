@@ -24,8 +24,9 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 LEVELS = ("participant", "group")
 
 EPILOG = """\
-exit codes: 0 done, 1 something failed and the rest was finished, 16 input is not valid BIDS, 18 nothing selected,
-64 wrong usage, 65 data that cannot be used, 66 no input, 73 output cannot be created, 74 input or output failed"""
+exit codes: 0 done, 1 something failed and the rest was finished, 16 input is not valid BIDS,
+18 nothing selected, 64 wrong usage, 65 data that cannot be used, 66 no input, 73 output cannot be created,
+74 input or output failed"""
 
 
 class Terminated(BaseException):
@@ -81,12 +82,16 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         add_help=False,
         allow_abbrev=False,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=110),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=30, width=110
+        ),
     )
     where = parser.add_argument_group("Where")
     where.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="raw BIDS dataset; it is only read")
     where.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="where the results go")
-    where.add_argument("analysis_level", metavar="{participant,group}", help="maps of each participant; group results")
+    where.add_argument(
+        "analysis_level", metavar="{participant,group}", help="maps of each participant; group results"
+    )
     groups: dict[str, Any] = {}
     for setting in setting_fields():
         title = setting.metadata["group"]
@@ -145,7 +150,9 @@ def _add_flag(group: Any, setting: Field[Any]) -> None:
     flags += [f"--{name}" for name in names]
     text = details["help"] + _default_text(setting)
     if isinstance(setting.default, bool):
-        group.add_argument(*flags, dest=setting.name, action=_switch(setting.default), default=None, help=text)
+        group.add_argument(
+            *flags, dest=setting.name, action=_switch(setting.default), default=None, help=text
+        )
         return
     group.add_argument(
         *flags,
@@ -187,5 +194,7 @@ def traceback_to_log() -> None:
 
 
 def _say(message: object, exit_code: int) -> int:
-    print(f"qsmxt: {' '.join(str(message).split())}", file=sys.stderr)
+    # names of files may hold anything, and must not reach the terminal as control sequences
+    text = "".join(char if char.isprintable() or char == "\n" else "?" for char in str(message))
+    print(f"qsmxt: {text}", file=sys.stderr)
     return exit_code

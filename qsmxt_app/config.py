@@ -1,5 +1,6 @@
 """One frozen object with every setting: defaults, then a preset, then a file, then flags."""
 
+# ruff: noqa: RUF009 (dataclasses.field is what `_setting` returns)
 from __future__ import annotations
 
 import dataclasses
@@ -58,12 +59,17 @@ class Settings:
         aliases=("skip-bids-validator",),
     )
 
-    preset: str = _setting(DEFAULT_PRESET, METHOD, "settings chosen together for a kind of data", metavar="NAME")
+    preset: str = _setting(
+        DEFAULT_PRESET, METHOD, "settings chosen together for a kind of data", metavar="NAME"
+    )
     config: Path | None = _setting(
-        None, METHOD, "TOML file with settings; any flag of this page without its dashes is a key", kind="file"
+        None,
+        METHOD,
+        "TOML file with settings; any flag of this page without its dashes is a key",
+        kind="file",
     )
     mask: str = _setting(
-        "phase-quality",
+        "combined",
         METHOD,
         f"{', '.join(MASK_METHODS)}, or a mask FILE on the grid of the images",
         metavar="METHOD|FILE",
@@ -215,7 +221,9 @@ class Preset:
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets that come with the package, the default first."""
     folder = resources.files("qsmxt_app") / "presets"
-    names = sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+    names = sorted(
+        item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")
+    )
     return tuple(sorted(names, key=lambda name: name != DEFAULT_PRESET))
 
 
@@ -252,7 +260,8 @@ def _toml_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         escaped = "".join(
-            f"\\u{ord(char):04x}" if ord(char) < 32 or ord(char) == 127 or char in '"\\' else char for char in value
+            f"\\u{ord(char):04x}" if ord(char) < 32 or ord(char) == 127 or char in '"\\' else char
+            for char in value
         )
         return f'"{escaped}"'
     if isinstance(value, list | tuple):
@@ -270,7 +279,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WrongUsage(f"{path} is not valid TOML: {error}.", "Write lines such as: two_pass = false") from error
+        raise WrongUsage(
+            f"{path} is not valid TOML: {error}.", "Write lines such as: two_pass = false"
+        ) from error
     except OSError as error:
         raise NoInput(f"--config {path} cannot be read: {error.strerror}.", "Check the path.") from error
 
@@ -316,7 +327,7 @@ def _convert_scalar(setting: dataclasses.Field[Any], kind: type, value: object) 
             return _gigabytes(value)
         if kind is int and isinstance(value, float):
             raise ValueError
-        return kind(value)  # type: ignore[call-arg]
+        return kind(value)
     except (TypeError, ValueError):
         expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
         raise WrongUsage(f"{_flag(setting)} needs {expected}, not '{value}'.") from None
@@ -350,4 +361,3 @@ def _check_choice_or_file(name: str, value: str, choices: tuple[str, ...]) -> No
 
 def _flag(setting: dataclasses.Field[Any]) -> str:
     return "--" + setting.name.replace("_", "-")
-

@@ -1,9 +1,9 @@
 """nipype plugin that gives each node a process of its own and survives the loss of any of them.
 
 nipype's MultiProc waits for ever when the kernel kills a worker: the broken pool raises in a callback, the
-result never arrives, and nobody looks. Here a dead process is a failed node with a message, the other nodes go on, and the
-memory that a process reports is that of its one node. Several graphs share the cores and the memory, one graph
-a participant, so that a study of hundreds never becomes one graph of thousands of nodes.
+result never arrives, and nobody looks. Here a dead process is a failed node with a message, the other nodes
+go on, and the memory that a process reports is that of its one node. Several graphs share the cores and the
+memory, one graph a participant, so that a study of hundreds never becomes one graph of thousands of nodes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 START_METHOD = "forkserver"
-PRELOADED = "qsmxt_app.workflows.steps"
+PRELOADED = "qsmxt_app.workflows.nodes"
 OUT_OF_MEMORY = "the worker was killed, probably out of memory: lower --n-cpus or raise --mem-gb"
 StatusCallback = Callable[[Any, str], None]
 
@@ -44,6 +44,11 @@ class _Worker:
         except EOFError:
             self.process.join()
             return self._finished(_last_words(self.process.exitcode))
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.process.kill()
+        self._finished(None)
 
     def _finished(self, lines: list[str] | None) -> dict[str, Any]:
         self.process.join()
@@ -72,7 +77,7 @@ class Machine:
     workers: dict[int, _Worker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._context = multiprocessing.get_context(START_METHOD)
+        self._context: Any = multiprocessing.get_context(START_METHOD)
         self._context.set_forkserver_preload([PRELOADED])
         self._last_task = 0
 
@@ -99,9 +104,7 @@ class Machine:
     def stop(self) -> None:
         """Kill the workers that are still at work. Their nodes are run again by the next run."""
         for worker in self.workers.values():
-            worker.process.kill()
-        for worker in self.workers.values():
-            worker.process.join()
+            worker.kill()
         self.workers.clear()
 
 
@@ -117,8 +120,8 @@ class Failure:
 class GraphScheduler(MultiProcPlugin):
     """Scheduler of one graph on a machine that it shares with other graphs.
 
-    `nipype.Workflow.run(plugin=scheduler)` hands the graph over and returns at once; then `step` is called until
-    `finished`.
+    `nipype.Workflow.run(plugin=scheduler)` hands the graph over and returns at once; then `step` is called
+    until `finished`.
 
     Parameters
     ----------
@@ -129,6 +132,7 @@ class GraphScheduler(MultiProcPlugin):
     """
 
     def __init__(self, machine: Machine, status: StatusCallback | None = None) -> None:
+        self.pending_tasks: list[tuple[int, int]] = []
         super().__init__(
             plugin_args={
                 "n_procs": machine.n_procs,
@@ -141,12 +145,15 @@ class GraphScheduler(MultiProcPlugin):
         self.pool.shutdown()
         self.machine = machine
         self.failures: list[Failure] = []
+        self.ended: set[str] = set()
         self._graph: Any = None
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Take over the graph. Nothing is started before the first `step`."""
         self._config, self._graph = config, graph
-        self.mapnodes, self.mapnodesubids, self._run_errors = [], {}, []
+        self.mapnodes: list[int] = []
+        self.mapnodesubids: dict[int, int] = {}
+        self._run_errors: list[Any] = []
         self._prerun_check(graph)
         self._generate_dependency_list(graph)
         self.machine.graphs.append(self)
@@ -162,7 +169,7 @@ class GraphScheduler(MultiProcPlugin):
 
     def step(self) -> None:
         """Collect what has ended, then start what can be started."""
-        still_running = []
+        still_running: list[tuple[int, int]] = []
         for task, job in self.pending_tasks:
             outcome = self.machine.workers[task].outcome()
             if outcome is None:
@@ -177,6 +184,19 @@ class GraphScheduler(MultiProcPlugin):
         self._send_procs_to_workers(graph=self._graph)
         if self.finished:
             self.machine.graphs.remove(self)
+
+    def abandon(self) -> None:
+        """Give up: what runs is killed, what waits is not started."""
+        for task, _ in self.pending_tasks:
+            self.machine.workers.pop(task).kill()
+        self.pending_tasks = []
+        self.proc_done[:], self.proc_pending[:] = True, False
+        if self in self.machine.graphs:
+            self.machine.graphs.remove(self)
+
+    def _task_finished_cb(self, jobid: int, cached: bool = False) -> None:
+        super()._task_finished_cb(jobid, cached=cached)
+        self.ended.add(self.procs[jobid].fullname)
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         return self.machine.start(node)

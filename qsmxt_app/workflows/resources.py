@@ -35,6 +35,7 @@ class Need:
 
 # Interpreter and libraries of one worker, before any image is loaded.
 WORKER_GB = 0.4
+REPORT_GB = 0.6
 
 # One row a step. Peaks are rounded up, so that declared memory is never below what is used.
 NEEDS = {
@@ -46,7 +47,6 @@ NEEDS = {
     "tgv": Need(160, 0, 12),
     "combine": Need(40, 0, 1, threaded=False),
     "derivatives": Need(40, 8, 3, threaded=False),
-    "report": Need(80, 0, 5, threaded=False),
 }
 
 
@@ -55,6 +55,11 @@ def memory_gb(step: str, voxels: int, echoes: int) -> float:
     need = NEEDS[step]
     peak = voxels * (need.bytes_per_voxel + echoes * need.bytes_per_voxel_and_echo)
     return WORKER_GB + peak / BYTES_PER_GB
+
+
+def step_cost(step: str, voxels: int) -> float:
+    """Return how long a step takes, relative to others."""
+    return NEEDS[step].cost * voxels / 1e6
 
 
 def available_cpus() -> int:
@@ -86,10 +91,11 @@ def limited_threads(count: int) -> Iterator[None]:
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(count)
     os.environ["OMP_NUM_THREADS"] = str(count)
     before = numba.get_num_threads()
+    most = int(getattr(numba.config, "NUMBA_NUM_THREADS", count))
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(count))
         stack.enter_context(scipy.fft.set_workers(count))
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(count, most))
         stack.callback(numba.set_num_threads, before)
         yield
 

@@ -1,0 +1,155 @@
+"""What all nodes share: versions that the cache sees, threads, facts for the record, images between nodes."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import resource
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+from numpy.typing import NDArray
+
+from qsmxt_app import __version__
+from qsmxt_app.bids.atomic import write_json
+from qsmxt_app.bids.headers import read_header, same_grid
+from qsmxt_app.bids.images import read_volume
+from qsmxt_app.errors import QsmxtError, UnusableData
+from qsmxt_app.workflows.resources import limited_threads
+
+FACTS_FILE = "facts.json"
+FAILURE_FILE = "failure.json"
+BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
+
+
+class StepInputSpec(BaseInterfaceInputSpec):
+    """Inputs of every step."""
+
+    num_threads = traits.Int(1, usedefault=True, nohash=True, desc="cores; no result depends on it")
+    algorithm_version = traits.Str(mandatory=True, desc="of the code that computes the result")
+
+
+class StepOutputSpec(TraitedSpec):
+    """Outputs of every step."""
+
+    facts = File(exists=True, desc="what the record says about this step")
+
+
+class Step(SimpleInterface):
+    """A node: load, one call, save. Subclasses give `compute` and the modules that do the work.
+
+    nipype's cache hashes inputs, not code. So the version of the package and the text of `code` go into
+    `algorithm_version`, and a changed algorithm is never answered from the cache.
+    """
+
+    input_spec = StepInputSpec
+    output_spec = StepOutputSpec
+    code: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **inputs: Any) -> None:
+        inputs.setdefault("algorithm_version", algorithm_version(type(self)))
+        super().__init__(**inputs)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Do the work: set `_results` with files in `folder`, return facts for the record."""
+        raise NotImplementedError
+
+    def _run_interface(self, runtime: Any) -> Any:
+        folder = Path(runtime.cwd)
+        started = time.perf_counter()
+        try:
+            with limited_threads(self.inputs.num_threads):
+                facts = self.compute(folder)
+        except Exception as error:
+            write_json(folder / FAILURE_FILE, _described(error))
+            raise
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_MAXRSS / 1e6
+        facts |= {"seconds": round(time.perf_counter() - started, 3), "peak_mb": round(peak, 1)}
+        write_json(folder / FACTS_FILE, facts)
+        self._results["facts"] = str(folder / FACTS_FILE)
+        return runtime
+
+
+def algorithm_version(step: type[Step]) -> str:
+    """Return the version of the package with a fingerprint of the step's own code and of its modules."""
+    sources = [inspect.getsource(step.compute)]
+    for name in step.code:
+        module = import_module(name)
+        files = [Path(str(module.__file__))]
+        if files[0].name == "__init__.py":
+            files = sorted(files[0].parent.glob("*.py"))
+        sources += [file.read_text(encoding="utf-8") for file in files]
+    return f"{__version__}-{hashlib.sha256(''.join(sources).encode()).hexdigest()[:12]}"
+
+
+def load(path: str | Path) -> NDArray[np.float32]:
+    """Load an image that another node saved."""
+    return np.asarray(nib.nifti1.load(path).dataobj, dtype=np.float32)
+
+
+def load_mask(path: str | Path) -> NDArray[np.bool_]:
+    """Load a mask that another node saved."""
+    return np.asarray(load(path) != 0, dtype=bool)
+
+
+def load_affine(path: str | Path) -> NDArray[np.float64]:
+    """Load the affine of an image."""
+    return np.asarray(nib.nifti1.load(path).affine)
+
+
+def load_on_grid(path: str | Path, like: str | Path) -> NDArray[np.float32]:
+    """Load an image that the user gave.
+
+    Raises
+    ------
+    UnusableData
+        Its voxels are not those of the other image.
+    """
+    if not same_grid(read_header(Path(path)), read_header(Path(like))):
+        raise UnusableData(f"{path}: not on the grid of the images.", "Resample it to their magnitude.")
+    return read_volume(Path(path))
+
+
+def save(array: NDArray, affine: NDArray[np.float64], path: Path) -> str:
+    """Save an image for other nodes: uncompressed, float32, masks as uint8."""
+    stored = array.astype(np.uint8 if array.dtype == bool else np.float32, copy=False)
+    nib.Nifti1Image(stored, affine).to_filename(path)
+    return str(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a missing or broken file reads as an empty one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def defined(value: Any) -> Any:
+    """Return None for an input that was not given."""
+    return value if isdefined(value) else None
+
+
+def _described(error: Exception) -> dict[str, Any]:
+    if isinstance(error, ValueError):  # the physics raises it for data it cannot use
+        error = UnusableData(str(error))
+    if isinstance(error, QsmxtError):
+        return {"message": str(error), "exit_code": error.exit_code}
+    if isinstance(error, MemoryError):
+        return {"message": "not enough memory: lower --n-cpus or raise --mem-gb", "exit_code": 1}
+    return {"message": f"{type(error).__name__}: {error}", "exit_code": 1}

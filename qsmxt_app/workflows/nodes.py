@@ -1,0 +1,409 @@
+"""The steps from raw images to a referenced susceptibility map, each a thin node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, traits
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.qsm.magnitude import combine_magnitude
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    defined,
+    load,
+    load_affine,
+    load_mask,
+    load_on_grid,
+    save,
+)
+
+Direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True, desc="in voxel axes")
+VoxelSize = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True, desc="mm")
+
+
+def _image(text: str) -> Any:
+    return File(exists=True, mandatory=True, desc=text)
+
+
+def _echo_times() -> Any:
+    return traits.List(traits.Float, mandatory=True, desc="s, ascending")
+
+
+def volume_ml(mask: Any, voxel_size: tuple[float, float, float]) -> float:
+    """Return the volume of a mask in millilitres."""
+    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000)
+
+
+class PrepareInputSpec(StepInputSpec):
+    """Inputs of `Prepare`."""
+
+    acquisition = traits.Instance(Acquisition, mandatory=True, nohash=True, desc="what is read")
+    description = traits.Str(mandatory=True, desc="what of the acquisition the result depends on")
+    files = traits.List(File(exists=True), mandatory=True, desc="the raw images, for the cache")
+
+
+class PrepareOutputSpec(StepOutputSpec):
+    """Outputs of `Prepare`."""
+
+    magnitude = File(exists=True, desc="all echoes")
+    phase = File(exists=True, desc="all echoes, rad")
+
+
+class Prepare(Step):
+    """Read all echoes, check their voxels, scale the phase to radians."""
+
+    input_spec, output_spec = PrepareInputSpec, PrepareOutputSpec
+    code = ("qsmxt_app.qsm.phase", "qsmxt_app.bids.images")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save magnitude and phase of all echoes."""
+        from qsmxt_app.bids.images import load_acquisition
+
+        acquisition = self.inputs.acquisition
+        images = load_acquisition(acquisition)
+        self._results["magnitude"] = save(images.magnitude, acquisition.affine, folder / "magnitude.nii")
+        self._results["phase"] = save(images.phase, acquisition.affine, folder / "phase.nii")
+        return {"phase_scaling": images.phase_scaling, "warnings": images.warnings}
+
+
+class MaskInputSpec(StepInputSpec):
+    """Inputs of `BuildMasks`."""
+
+    magnitude = _image("all echoes")
+    phase = _image("all echoes, rad")
+    echo_times = _echo_times()
+    voxel_size = VoxelSize
+    method = traits.Str(mandatory=True, desc="magnitude, phase-quality, combined or bet")
+    mask_file = File(exists=True, desc="a mask given by the user")
+    threshold = traits.Str(mandatory=True)
+    threshold_value = traits.Float()
+    closing_mm = traits.Float(mandatory=True)
+    erosion_voxels = traits.Int(mandatory=True)
+
+
+class MaskOutputSpec(StepOutputSpec):
+    """Outputs of `BuildMasks`."""
+
+    filled = File(exists=True, desc="where chi is reported")
+    reliable = File(exists=True, desc="without what the data do not show")
+
+
+class BuildMasks(Step):
+    """Make the masks of both passes."""
+
+    input_spec, output_spec = MaskInputSpec, MaskOutputSpec
+    code = (
+        "qsmxt_app.qsm.masking",
+        "qsmxt_app.qsm.thresholds",
+        "qsmxt_app.qsm.phase_quality",
+        "qsmxt_app.qsm.morphology",
+        "qsmxt_app.qsm.magnitude",
+        "qsmxt_app.qsm.brain_extraction",
+    )
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the filled and the reliable mask."""
+        from qsmxt_app.qsm.masking import MaskOptions, build_masks
+
+        given = self.inputs
+        magnitude, affine = load(given.magnitude), load_affine(given.magnitude)
+        options = MaskOptions(
+            source="combined" if given.method == "bet" else given.method,
+            threshold=given.threshold,
+            value=defined(given.threshold_value),
+            closing_mm=given.closing_mm,
+            erosion_voxels=given.erosion_voxels,
+        )
+        masks = build_masks(
+            magnitude,
+            load(given.phase),
+            np.asarray(given.echo_times),
+            voxel_size=given.voxel_size,
+            options=options,
+            within=self._within(magnitude),
+        )
+        self._results["filled"] = save(masks.filled, affine, folder / "filled.nii")
+        self._results["reliable"] = save(masks.reliable, affine, folder / "reliable.nii")
+        return {
+            "method": "given mask" if defined(given.mask_file) else given.method,
+            "threshold": masks.threshold,
+            "volume_ml": volume_ml(masks.filled, given.voxel_size),
+            "hole_fraction": masks.hole_fraction,
+            "warnings": masks.warnings,
+        }
+
+    def _within(self, magnitude: Any) -> Any:
+        """Return the mask that the data may not exceed: the user's, the brain, or none."""
+        if defined(self.inputs.mask_file):
+            return load_on_grid(self.inputs.mask_file, self.inputs.magnitude)
+        if self.inputs.method != "bet":
+            return None
+        from qsmxt_app.qsm.brain_extraction import brain_extraction
+
+        return brain_extraction(combine_magnitude(magnitude), voxel_size=self.inputs.voxel_size)
+
+
+class FieldInputSpec(StepInputSpec):
+    """Inputs of `FitField`."""
+
+    magnitude = _image("all echoes")
+    phase = _image("all echoes, rad")
+    mask = _image("where the field is fitted")
+    echo_times = _echo_times()
+    voxel_size = VoxelSize
+    bipolar = traits.Bool(mandatory=True)
+    unwrapping = traits.Str(mandatory=True)
+
+
+class FieldOutputSpec(StepOutputSpec):
+    """Outputs of `FitField`."""
+
+    phase = File(exists=True, desc="all echoes without their offsets, rad")
+    total_field = File(exists=True, desc="Hz")
+    field_noise = File(exists=True, desc="Hz")
+    trust = File(exists=True, desc="0 to 1")
+
+
+class FitField(Step):
+    """Remove phase offsets, and fit the field to all echoes."""
+
+    input_spec, output_spec = FieldInputSpec, FieldOutputSpec
+    code = ("qsmxt_app.qsm.offsets", "qsmxt_app.qsm.field", "qsmxt_app.qsm.unwrap", "qsmxt_app.qsm.echo_fit")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the corrected phase, the field, its noise and its trust."""
+        from qsmxt_app.qsm.field import fit_total_field
+        from qsmxt_app.qsm.offsets import remove_offsets
+
+        given = self.inputs
+        magnitude, affine, mask = load(given.magnitude), load_affine(given.magnitude), load_mask(given.mask)
+        echo_times = np.asarray(given.echo_times)
+        phase = load(given.phase)
+        common: dict[str, Any] = {"mask": mask, "voxel_size": given.voxel_size, "bipolar": given.bipolar}
+        fit = fit_total_field(magnitude, phase, echo_times, unwrapping=given.unwrapping, **common)
+        if len(echo_times) > 1:
+            phase = remove_offsets(magnitude, phase, echo_times, **common).phase
+        maps = {
+            "phase": phase,
+            "total_field": fit.total_field,
+            "field_noise": fit.field_noise,
+            "trust": fit.trust,
+        }
+        for name, array in maps.items():
+            self._results[name] = save(array, affine, folder / f"{name}.nii")
+        return {
+            "noise_median_hz": float(np.median(fit.field_noise[mask])),
+            "trusted_fraction": float(np.mean(fit.trust[mask] > 0.5)),
+            "residual_median_rad": float(np.median(fit.residual[mask])),
+            "offsets_removed": len(echo_times) > 1,
+            "warnings": getattr(fit, "warnings", ()),
+        }
+
+
+class RelaxationInputSpec(StepInputSpec):
+    """Inputs of `FitRelaxation`."""
+
+    magnitude = _image("all echoes")
+    mask = _image("where it is fitted")
+    echo_times = _echo_times()
+
+
+class RelaxationOutputSpec(StepOutputSpec):
+    """Outputs of `FitRelaxation`."""
+
+    r2star = File(exists=True, desc="1/s")
+    t2star = File(exists=True, desc="s")
+    s0 = File(exists=True, desc="units of the magnitude")
+
+
+class FitRelaxation(Step):
+    """Fit R2*, T2* and S0."""
+
+    input_spec, output_spec = RelaxationInputSpec, RelaxationOutputSpec
+    code = ("qsmxt_app.qsm.relaxation",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the three maps."""
+        from qsmxt_app.qsm.relaxation import fit_relaxation
+
+        given = self.inputs
+        affine, mask = load_affine(given.magnitude), load_mask(given.mask)
+        fit = fit_relaxation(load(given.magnitude), np.asarray(given.echo_times), mask=mask)
+        for name, array in {"r2star": fit.r2star, "t2star": fit.t2star, "s0": fit.s0}.items():
+            self._results[name] = save(array, affine, folder / f"{name}.nii")
+        return {"r2star_median": float(np.median(fit.r2star[mask])), "warnings": getattr(fit, "warnings", ())}
+
+
+class LaplacianInputSpec(StepInputSpec):
+    """Inputs of `CombineEchoes`."""
+
+    magnitude = _image("all echoes")
+    phase = _image("all echoes without their offsets, rad")
+    mask = _image("where chi is reported")
+    echo_times = _echo_times()
+    field_strength = traits.Float(mandatory=True, desc="T")
+    voxel_size = VoxelSize
+
+
+class LaplacianOutputSpec(StepOutputSpec):
+    """Outputs of `CombineEchoes`."""
+
+    laplacian = File(exists=True, desc="ppm/mm^2")
+    noise = File(exists=True, desc="ppm")
+
+
+class CombineEchoes(Step):
+    """Combine the Laplacians of all echoes with their noise weights."""
+
+    input_spec, output_spec = LaplacianInputSpec, LaplacianOutputSpec
+    code = ("qsmxt_app.qsm.tgv",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the Laplacian and its noise."""
+        from qsmxt_app.qsm.tgv import combine_echoes
+
+        given = self.inputs
+        affine = load_affine(given.magnitude)
+        combined = combine_echoes(
+            load(given.magnitude),
+            load(given.phase),
+            np.asarray(given.echo_times),
+            field_strength=given.field_strength,
+            voxel_size=given.voxel_size,
+            mask=load_mask(given.mask),
+        )
+        self._results["laplacian"] = save(combined.laplacian, affine, folder / "laplacian.nii")
+        self._results["noise"] = save(combined.noise, affine, folder / "noise.nii")
+        return {}
+
+
+class TGVInputSpec(StepInputSpec):
+    """Inputs of `InvertTGV`."""
+
+    laplacian = _image("ppm/mm^2")
+    noise = _image("ppm")
+    mask = _image("where chi is reconstructed")
+    voxel_size = VoxelSize
+    b0_direction = Direction
+    alpha = traits.Tuple(traits.Float, traits.Float, mandatory=True)
+    max_iterations = traits.Int(mandatory=True)
+    tolerance = traits.Float(mandatory=True)
+
+
+class TGVOutputSpec(StepOutputSpec):
+    """Outputs of `InvertTGV`."""
+
+    chi = File(exists=True, desc="ppm")
+
+
+class InvertTGV(Step):
+    """Reconstruct chi by TGV-QSM."""
+
+    input_spec, output_spec = TGVInputSpec, TGVOutputSpec
+    code = ("qsmxt_app.qsm.tgv",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save chi."""
+        from qsmxt_app.qsm.tgv import TGVOptions, solve_tgv
+
+        given = self.inputs
+        result = solve_tgv(
+            load(given.laplacian),
+            load_mask(given.mask),
+            voxel_size=given.voxel_size,
+            b0_direction=given.b0_direction,
+            noise=load(given.noise),
+            options=TGVOptions(
+                alpha=given.alpha, max_iterations=given.max_iterations, tolerance=given.tolerance
+            ),
+            threads=given.num_threads,
+        )
+        self._results["chi"] = save(result.chi, load_affine(given.mask), folder / "chi.nii")
+        history = result.history
+        return {
+            "iterations": result.iterations,
+            "converged": result.converged,
+            "history": {
+                "iteration": history.iteration,
+                "chi_change": history.chi_change,
+                "equation_residual": history.equation_residual,
+            },
+        }
+
+
+class CombineInputSpec(StepInputSpec):
+    """Inputs of `CombineAndReference`."""
+
+    chi_filled = _image("ppm")
+    chi_reliable = File(exists=True, desc="ppm; none with a single pass")
+    filled = _image("where chi is reported")
+    reliable = _image("without what the data do not show")
+    reference = traits.Str(mandatory=True, desc="mean, none or region")
+    reference_file = File(exists=True, desc="the region")
+
+
+class CombineOutputSpec(StepOutputSpec):
+    """Outputs of `CombineAndReference`."""
+
+    chi = File(exists=True, desc="ppm")
+    chi_singlepass = File(exists=True, desc="ppm")
+
+
+class CombineAndReference(Step):
+    """Combine both passes, and refer chi to its reference."""
+
+    input_spec, output_spec = CombineInputSpec, CombineOutputSpec
+    code = ("qsmxt_app.qsm.two_pass", "qsmxt_app.qsm.reference")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the final map and, with two passes, the map of the single one."""
+        from qsmxt_app.qsm.reference import reference_chi
+        from qsmxt_app.qsm.two_pass import combine_two_pass
+
+        given = self.inputs
+        affine, filled = load_affine(given.filled), load_mask(given.filled)
+        region = given.reference
+        if defined(given.reference_file):
+            region = load_on_grid(given.reference_file, given.filled)
+        chi = load(given.chi_filled)
+        if defined(given.chi_reliable):
+            single = reference_chi(chi, filled, region)
+            self._results["chi_singlepass"] = save(single.chi, affine, folder / "chi_singlepass.nii")
+            chi = combine_two_pass(load(given.chi_reliable), chi, load_mask(given.reliable), filled)
+        referenced = reference_chi(chi, filled, region)
+        self._results["chi"] = save(referenced.chi, affine, folder / "chi.nii")
+        return {"reference": given.reference, "reference_value_ppm": referenced.value}
+
+
+class ReportInputSpec(StepInputSpec):
+    """Inputs of `WriteReport`."""
+
+    subject = traits.Str(mandatory=True)
+    output_dir = traits.Str(mandatory=True)
+
+
+class ReportOutputSpec(StepOutputSpec):
+    """Outputs of `WriteReport`."""
+
+    page = File(exists=True)
+
+
+class WriteReport(Step):
+    """Write the page of a participant from what is on disk."""
+
+    input_spec, output_spec = ReportInputSpec, ReportOutputSpec
+    code = ("qsmxt_app.report",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Write `sub-XX.html`."""
+        from qsmxt_app.report.participant import build_participant_report
+
+        self._results["page"] = str(
+            build_participant_report(Path(self.inputs.output_dir), self.inputs.subject)
+        )
+        return {}

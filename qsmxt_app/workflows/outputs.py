@@ -1,0 +1,183 @@
+"""Which maps are written, under which names and with which sidecars."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, traits
+from numpy.typing import NDArray
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
+from qsmxt_app.qsm.magnitude import combine_magnitude
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    defined,
+    load,
+    load_affine,
+    load_mask,
+    read_json,
+)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One kind of derivative image.
+
+    Attributes
+    ----------
+    source
+        Trait of `WriteDerivatives` that holds the file.
+    suffix, desc, datatype
+        Of the BIDS name.
+    units
+        None for masks.
+    algorithm
+        How it was made.
+    steps
+        Steps whose parameters and results its sidecar tells.
+    """
+
+    source: str
+    suffix: str
+    desc: str | None
+    datatype: str = "anat"
+    units: str | None = None
+    algorithm: str = ""
+    steps: tuple[str, ...] = ()
+
+
+TGV = "TGV-QSM (Langkammer 2015)"
+FIELD = "magnitude-weighted complex fit over echoes, after removal of phase offsets (MCPC-3D-S)"
+RELAXATION = "fit of the decay of the magnitude over echoes"
+
+OUTPUTS = {
+    "mask": Output("filled", "mask", "qsm", steps=("masks",)),
+    "mask_reliable": Output("reliable", "mask", "reliable", steps=("masks",)),
+    "chi": Output("chi", "Chimap", None, "anat", "ppm", TGV, ("tgv", "combine")),
+    "chi_singlepass": Output(
+        "chi_singlepass", "Chimap", "singlepass", "anat", "ppm", TGV, ("tgv", "combine")
+    ),
+    "r2star": Output("r2star", "R2starmap", None, "anat", "1/s", RELAXATION, ("relaxation",)),
+    "t2star": Output("t2star", "T2starmap", None, "anat", "s", RELAXATION, ("relaxation",)),
+    "s0": Output("s0", "S0map", None, "anat", "arbitrary", RELAXATION, ("relaxation",)),
+    "total_field": Output("total_field", "fieldmap", "total", "fmap", "Hz", FIELD, ("field",)),
+    "field_noise": Output(
+        "field_noise", "fieldmap", "noise", "fmap", "Hz", "standard error of the fit", ("field",)
+    ),
+    "magnitude": Output(
+        "magnitude", "magnitude", "total", "fmap", "arbitrary", "root sum of squares over echoes"
+    ),
+}
+
+# Settings that each step depends on, for the sidecars
+PARAMETERS = {
+    "masks": ("mask", "mask_threshold", "mask_threshold_value", "mask_closing", "mask_erosion"),
+    "field": ("unwrapping", "bipolar"),
+    "tgv": ("tgv_alpha", "tgv_iterations", "tgv_tolerance", "two_pass"),
+    "combine": ("reference",),
+    "relaxation": (),
+}
+NOT_IN_SIDECARS = {"seconds", "peak_mb", "warnings", "history"}
+
+
+class DerivativesInputSpec(StepInputSpec):
+    """Inputs of `WriteDerivatives`."""
+
+    acquisition = traits.Instance(Acquisition, mandatory=True, nohash=True, desc="whose maps they are")
+    description = traits.Str(mandatory=True, desc="what of the acquisition the result depends on")
+    output_dir = traits.Str(mandatory=True)
+    bids_dir = traits.Str(mandatory=True)
+    parameters = traits.Str(mandatory=True, desc="settings of the steps, as JSON")
+    magnitude = File(exists=True, mandatory=True)
+    filled = File(exists=True, mandatory=True)
+    reliable = File(exists=True)
+    chi = File(exists=True, mandatory=True)
+    chi_singlepass = File(exists=True)
+    total_field = File(exists=True)
+    field_noise = File(exists=True)
+    r2star = File(exists=True)
+    t2star = File(exists=True)
+    s0 = File(exists=True)
+    masks_facts = File(exists=True)
+    field_facts = File(exists=True)
+    relaxation_facts = File(exists=True)
+    tgv_facts = File(exists=True)
+    combine_facts = File(exists=True)
+
+
+class WriteDerivatives(Step):
+    """Write all maps of an acquisition with their sidecars."""
+
+    input_spec, output_spec = DerivativesInputSpec, StepOutputSpec
+    code = ("qsmxt_app.bids.derivatives", "qsmxt_app.workflows.outputs")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the maps; the facts name them relative to the output folder."""
+        given, output_dir = self.inputs, Path(self.inputs.output_dir)
+        written = {}
+        for name, output in OUTPUTS.items():
+            file = defined(getattr(given, output.source))
+            if file is None:
+                continue
+            path = output_path(output_dir, given.acquisition, output)
+            save_image(_voxels(name, file), load_affine(file), path, self._sidecar(output))
+            written[name] = path.relative_to(output_dir).as_posix()
+        return {"outputs": written}
+
+    def _sidecar(self, output: Output) -> dict[str, Any]:
+        given = self.inputs
+        settings = json.loads(given.parameters)
+        parameters: dict[str, Any] = {}
+        for step in output.steps:
+            noted = read_json(Path(defined(getattr(given, f"{step}_facts")) or ""))
+            chosen = {key: settings[key] for key in PARAMETERS[step] if key in settings}
+            results = {key: value for key, value in noted.items() if key not in NOT_IN_SIDECARS}
+            parameters |= camel_case(chosen) | camel_case(results)
+        return image_sidecar(
+            [bids_uri(file, Path(given.bids_dir)) for file in given.acquisition.files],
+            units=output.units,
+            skull_stripped=False if output.units else None,
+            algorithm=output.algorithm or None,
+            parameters=parameters,
+        )
+
+
+def _voxels(name: str, file: str) -> NDArray:
+    if name.startswith("mask"):
+        return load_mask(file)
+    return combine_magnitude(load(file)) if name == "magnitude" else load(file)
+
+
+def output_path(output_dir: Path, acquisition: Acquisition, output: Output) -> Path:
+    """Return where a derivative of an acquisition goes."""
+    return derivative_path(
+        output_dir, acquisition.output_entities, output.suffix, desc=output.desc, datatype=output.datatype
+    )
+
+
+def method_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that sidecars tell; no others may cause a map to be written again."""
+    names = [name for step in PARAMETERS.values() for name in step]
+    return {name: settings[name] for name in names if name in settings}
+
+
+def camel_case(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Spell keys as BIDS sidecars do.
+
+    Examples
+    --------
+    >>> camel_case({"tgv_alpha": 1, "reference_value_ppm": 0.1})
+    {'TGVAlpha': 1, 'ReferenceValuePpm': 0.1}
+    """
+    words = {"tgv": "TGV", "ml": "Ml"}
+    return {
+        "".join(words.get(word, word[:1].upper() + word[1:]) for word in key.split("_")): value
+        for key, value in values.items()
+    }

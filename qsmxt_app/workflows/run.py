@@ -1,0 +1,168 @@
+"""The participant level from the arguments to the exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from qsmxt_app import __version__
+from qsmxt_app.bids.acquisition import Acquisition, Problem
+from qsmxt_app.bids.dataset import Dataset, find_acquisitions, open_dataset
+from qsmxt_app.bids.derivatives import initialise_derivative
+from qsmxt_app.bids.selection import Selection, read_bids_filter, select_labels
+from qsmxt_app.bids.validation import validate_dataset
+from qsmxt_app.config import Settings
+from qsmxt_app.errors import NothingSelected
+from qsmxt_app.workflows.other_plugins import read_plugin
+from qsmxt_app.workflows.outcome import ParticipantOutcome, exit_code, summary_lines
+from qsmxt_app.workflows.participant import need_of, step_names
+from qsmxt_app.workflows.resources import available_cpus, available_memory_gb, memory_gb
+from qsmxt_app.workflows.run_folder import (
+    PRIVATE,
+    RunFolder,
+    create_folder,
+    create_run_folder,
+    log_to,
+    stop_logging,
+)
+from qsmxt_app.workflows.study import Plan, Request, Study
+
+__all__ = ["Request", "run_participants"]
+
+MOST_THREADS = 8
+SHARE_OF_MEMORY = 0.9
+
+log = logging.getLogger("qsmxt")
+
+
+def run_participants(request: Request) -> int:
+    """Run the participant level.
+
+    Returns
+    -------
+    int
+        The exit code of a run that came to its end.
+
+    Raises
+    ------
+    QsmxtError
+        What keeps a run from starting.
+    """
+    if request.settings.reports_only:
+        plan = _plan_reports(request)
+    else:
+        dataset = open_dataset(request.bids_dir)
+        subjects = select_labels("sub", request.settings.participant_label, dataset.subjects)
+        if not request.settings.skip_bids_validation:
+            validate_dataset(
+                request.bids_dir, subjects=subjects if request.settings.participant_label else None
+            )
+        plan = _plan(request, dataset)
+    if request.settings.dry_run:
+        _show(plan, request)
+        return 0
+    return _run(request, plan)
+
+
+def _plan(request: Request, dataset: Dataset) -> Plan:
+    settings = request.settings
+    filters = read_bids_filter(settings.bids_filter_file) if settings.bids_filter_file else {}
+    selection = Selection(
+        settings.participant_label,
+        settings.session_label,
+        settings.run_label,
+        settings.acquisition_label,
+        filters,
+    )
+    found = find_acquisitions(dataset, selection)
+    acquisitions: dict[str, list[Acquisition]] = {}
+    problems: dict[str, list[Problem]] = {}
+    for acquisition in found.acquisitions:
+        acquisitions.setdefault(acquisition.subject, []).append(acquisition)
+    for problem in found.problems:
+        problems.setdefault(problem.subject, []).append(problem)
+    return Plan(acquisitions, problems, found.notes, **_machine_share(settings, len(found.acquisitions)))
+
+
+def _plan_reports(request: Request) -> Plan:
+    existing = sorted(
+        path.name.removeprefix("sub-") for path in request.output_dir.glob("sub-*") if path.is_dir()
+    )
+    if not existing:
+        raise NothingSelected(
+            f"{request.output_dir} holds no participants.", "Run without --reports-only first."
+        )
+    subjects = select_labels("sub", request.settings.participant_label, existing)
+    return Plan(
+        {subject: [] for subject in subjects}, {}, (), **_machine_share(request.settings, len(subjects))
+    )
+
+
+def _machine_share(settings: Settings, scans: int) -> dict[str, Any]:
+    """Return how much of the machine is used; many scans run side by side, few get more cores each."""
+    plugin, arguments = read_plugin(settings)
+    cpus = settings.n_cpus or arguments.get("n_procs") or available_cpus()
+    most = available_memory_gb()
+    asked = settings.mem_gb or arguments.get("memory_gb")
+    shared = max(1, min(MOST_THREADS, cpus // max(1, scans)))
+    return {
+        "n_cpus": cpus,
+        "memory_gb": min(asked, most) if asked else SHARE_OF_MEMORY * most,
+        "threads": min(settings.omp_nthreads or shared, cpus),
+        "plugin": plugin,
+        "plugin_arguments": arguments,
+    }
+
+
+def _run(request: Request, plan: Plan) -> int:
+    output_dir = request.output_dir.absolute()
+    initialise_derivative(output_dir, request.bids_dir, __version__)
+    folder = create_run_folder(output_dir, request.settings, request.command)
+    create_folder(request.work_dir, PRIVATE)
+    handler = log_to(folder, request.verbosity)
+    try:
+        log.info("%s", request.command)
+        outcomes = Study(request, plan, folder).run()
+    except Exception:
+        log.exception("the run ended early")
+        raise
+    finally:
+        stop_logging(handler)
+    return _conclude(outcomes, folder, request)
+
+
+def _conclude(outcomes: Sequence[ParticipantOutcome], folder: RunFolder, request: Request) -> int:
+    code = exit_code(outcomes)
+    if code or request.verbosity >= 0:
+        console = Console(stderr=True, highlight=False)
+        for line in summary_lines(outcomes, folder.log_file):
+            console.print(line, markup=False, soft_wrap=True)
+        if not code:
+            console.print(f"Results: {request.output_dir}", markup=False, soft_wrap=True)
+    return code
+
+
+def _show(plan: Plan, request: Request) -> None:
+    """Print what would be run."""
+    console = Console(highlight=False)
+    settings = request.settings
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    line(f"Would process {len(plan.subjects)} participants on {plan.n_cpus} cores, {plan.memory_gb:.1f} GB.")
+    for subject in plan.subjects:
+        for acquisition in plan.acquisitions.get(subject, []):
+            steps = step_names(acquisition, settings)
+            x, y, z = acquisition.shape
+            needs = [memory_gb(need_of(step), x * y * z, len(acquisition.echoes)) for step in steps]
+            line(f"{acquisition.label}: {x}x{y}x{z} voxels, up to {max(needs):.1f} GB")
+            line(f"  {' -> '.join(steps)}")
+        for problem in plan.problems.get(subject, []):
+            line(f"sub-{subject}: cannot be used: {problem}")
+    for note in plan.notes:
+        line(note)
+    line(f"Results would go to {request.output_dir}, intermediate files to {request.work_dir}.")

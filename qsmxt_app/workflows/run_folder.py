@@ -1,0 +1,92 @@
+"""The folder of one run: its settings, its log, and the crash files of nodes that failed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsmxt_app.config import Settings, to_toml
+from qsmxt_app.errors import CannotCreateOutput
+
+LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s: %(message)s"
+PRIVATE = 0o700
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run notes what it does: OUTPUT_DIR/logs/<time>-<random>."""
+
+    path: Path
+
+    @property
+    def log_file(self) -> Path:
+        """The log, tracebacks included."""
+        return self.path / "qsmxt.log"
+
+
+def create_run_folder(output_dir: Path, settings: Settings, command: str) -> RunFolder:
+    """Create the folder of a run, and write its settings so that `--config` can read them.
+
+    Raises
+    ------
+    CannotCreateOutput
+        The folder cannot be created.
+    """
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    folder = RunFolder(create_folder(output_dir / "logs" / name))
+    values = {key: value for key, value in settings.as_dict().items() if key != "config"}
+    comment = "".join(char if char.isprintable() else "?" for char in command)
+    folder.path.joinpath("config.toml").write_text(f"# {comment}\n{to_toml(values)}", encoding="utf-8")
+    return folder
+
+
+def create_folder(path: Path, mode: int = 0o777) -> Path:
+    """Create a folder with its parents.
+
+    Raises
+    ------
+    CannotCreateOutput
+        It cannot be created, or not written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as error:
+        raise CannotCreateOutput(
+            f"{path} cannot be created: {error.strerror}.", "Choose another folder or change its permissions."
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise CannotCreateOutput(
+            f"{path} cannot be written to.", "Choose another folder or change its permissions."
+        )
+    return path
+
+
+def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
+    """Send all logging, nipype's included, to the log of the run; the terminal stays calm.
+
+    Returns
+    -------
+    logging.Handler
+        The handler, to be removed at the end of the run.
+    """
+    handler = logging.FileHandler(folder.log_file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    nipype = logging.getLogger("nipype")
+    for other in list(nipype.handlers):
+        nipype.removeHandler(other)
+    return handler
+
+
+def stop_logging(handler: logging.Handler) -> None:
+    """Undo `log_to`."""
+    logging.getLogger().removeHandler(handler)
+    logging.captureWarnings(False)
+    handler.close()

@@ -1,0 +1,278 @@
+"""All participants of a run, side by side on one machine."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Generator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nipype import config as nipype_config
+
+from qsmxt_app.bids.acquisition import Acquisition, Problem
+from qsmxt_app.bids.lock import participant_lock
+from qsmxt_app.config import Settings
+from qsmxt_app.errors import QsmxtError
+from qsmxt_app.report.citation import write_citations
+from qsmxt_app.report.index import build_index
+from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
+from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
+from qsmxt_app.workflows.participant import Scan, build_participant, build_report, need_of, step_names
+from qsmxt_app.workflows.processes import GraphScheduler, Machine
+from qsmxt_app.workflows.progress import ProgressDisplay
+from qsmxt_app.workflows.records import problem_record, scan_record, write_record
+from qsmxt_app.workflows.resources import step_cost
+from qsmxt_app.workflows.run_folder import RunFolder
+
+POLL_SECONDS = 0.5
+REPORT_COST = 1.0
+"""Cost of a report, in the units of `step_cost`."""
+
+log = logging.getLogger("qsmxt")
+_Active = dict[Generator[GraphScheduler, None, None], GraphScheduler]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for."""
+
+    bids_dir: Path
+    output_dir: Path
+    settings: Settings
+    verbosity: int = 0
+    command: str = "qsmxt"
+
+    @property
+    def work_dir(self) -> Path:
+        """Where intermediate files go."""
+        return (self.settings.work_dir or self.output_dir / "work").absolute()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be run: the scans and the problems of each participant, and with how much of the machine."""
+
+    acquisitions: dict[str, list[Acquisition]]
+    problems: dict[str, list[Problem]]
+    notes: tuple[str, ...]
+    n_cpus: int
+    memory_gb: float
+    threads: int
+    plugin: str = MULTIPROC
+    plugin_arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Participants in the order in which they are started."""
+        return list(dict.fromkeys([*self.acquisitions, *self.problems]))
+
+
+@dataclass(frozen=True)
+class GraphResult:
+    """How the nodes of a graph ended: full names of those that did, and messages of those that failed."""
+
+    ended: frozenset[str]
+    failures: dict[str, str]
+
+
+class Study:
+    """All participants of a run on their way through the machine.
+
+    Parameters
+    ----------
+    request, plan
+        What was asked for, and what follows from it.
+    folder
+        Of the run.
+    """
+
+    def __init__(self, request: Request, plan: Plan, folder: RunFolder) -> None:
+        self.request, self.plan, self.folder = request, plan, folder
+        self.settings = request.settings
+        self.output_dir = request.output_dir.absolute()
+        self.machine = Machine(plan.n_cpus, plan.memory_gb, folder.log_file)
+        self.display = ProgressDisplay(
+            len(plan.subjects), _total_cost(plan, self.settings), request.verbosity
+        )
+        self.outcomes: list[ParticipantOutcome] = []
+        self._costs: dict[str, float] = {}
+
+    def run(self) -> list[ParticipantOutcome]:
+        """Run all participants, as many at once as there is room for, and return how each ended."""
+        _configure_nipype(self.folder, self.request.verbosity)
+        waiting = deque(self.plan.subjects)
+        active: _Active = {}
+        with ExitStack() as stack:
+            stack.enter_context(self.display)
+            stack.callback(self.machine.stop)
+            for note in self.plan.notes:
+                self.display.note(note)
+            while waiting or active:
+                while waiting and len(active) <= self.machine.n_procs:
+                    participant = self._participant(waiting.popleft())
+                    _advance(stack.enter_context(closing(participant)), active)
+                for participant, scheduler in list(active.items()):
+                    scheduler.step()
+                    if scheduler.failures and self.settings.stop_on_first_crash:
+                        waiting.clear()
+                        scheduler.abandon()
+                    if scheduler.finished:
+                        _advance(participant, active)
+                if active:
+                    self.machine.wait(POLL_SECONDS)
+        self._conclude()
+        return self.outcomes
+
+    def _participant(self, subject: str) -> Generator[GraphScheduler, None, None]:
+        """Process one participant: yield its graphs, each to be finished before the next is asked for."""
+        scans: list[ScanOutcome] = []
+        try:
+            with participant_lock(self.output_dir, subject), participant_lock(self.request.work_dir, subject):
+                scans += [self._problem(problem) for problem in self.plan.problems.get(subject, [])]
+                if self.plan.acquisitions.get(subject):
+                    scans += yield from self._maps(subject, self.plan.acquisitions[subject])
+                scans += yield from self._report(subject)
+        except QsmxtError as error:
+            log.exception("sub-%s", subject)
+            scans.append(ScanOutcome(f"sub-{subject}", "", str(error), error.exit_code))
+        except Exception as error:  # one participant must not end the others
+            log.exception("sub-%s", subject)
+            message = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}. Please report it."
+            scans.append(ScanOutcome(f"sub-{subject}", "", message, SOMETHING_FAILED))
+        outcome = ParticipantOutcome(subject, tuple(scans))
+        self.outcomes.append(outcome)
+        self.display.participant(subject, outcome.text)
+
+    def _maps(
+        self, subject: str, acquisitions: list[Acquisition]
+    ) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
+        graph = build_participant(
+            subject,
+            acquisitions,
+            self.settings,
+            bids_dir=self.request.bids_dir.absolute(),
+            output_dir=self.output_dir,
+            work_dir=self.request.work_dir,
+            threads=self.plan.threads,
+        )
+        for scan in graph.scans:
+            self._costs |= {f"{scan.name}.{step}": _cost(scan.acquisition, step) for step in scan.steps}
+        result = yield from self._run_graph(graph.workflow)
+        return [self._record(scan, result) for scan in graph.scans]
+
+    def _report(self, subject: str) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
+        workflow = build_report(subject, self.output_dir, self.request.work_dir)
+        self._costs[f"{workflow.name}.report"] = REPORT_COST
+        result = yield from self._run_graph(workflow)
+        name = f"sub-{subject} report"
+        return [
+            ScanOutcome(name, "report", message, SOMETHING_FAILED) for message in result.failures.values()
+        ]
+
+    def _run_graph(self, workflow: Any) -> Generator[GraphScheduler, None, GraphResult]:
+        """Yield a scheduler until its graph is finished, or run the graph with another plugin."""
+        if self.plan.plugin != MULTIPROC:
+            return GraphResult(*run_with_plugin(workflow, self.plan.plugin, self.plan.plugin_arguments))
+        scheduler = GraphScheduler(self.machine, self._status)
+        workflow.run(plugin=scheduler)
+        yield scheduler
+        failures = {failure.node.fullname: failure.message for failure in scheduler.failures}
+        return GraphResult(frozenset(scheduler.ended), failures)
+
+    def _record(self, scan: Scan, result: GraphResult) -> ScanOutcome:
+        """Write the record of a scan; return how it ended."""
+        failed = [step for step in scan.steps if f"{scan.name}.{step}" in result.failures]
+        ended = [step for step in scan.steps if f"{scan.name}.{step}" in result.ended]
+        notes = {step: scan.failure(step) for step in failed}
+        errors = [
+            {
+                "step": step,
+                "message": notes[step].get("message") or result.failures[f"{scan.name}.{step}"],
+                "log": self._relative_log(),
+            }
+            for step in failed
+        ]
+        if not errors and len(ended) < len(scan.steps):
+            errors = [
+                {"step": "run", "message": "stopped before it was finished", "log": self._relative_log()}
+            ]
+        record = scan_record(
+            scan,
+            self.settings,
+            self.request.bids_dir.absolute(),
+            ended=ended,
+            errors=errors,
+            command=self.request.command,
+        )
+        write_record(record, self.output_dir)
+        if not errors:
+            return ScanOutcome(scan.acquisition.label)
+        code = int(notes[failed[0]].get("exit_code", SOMETHING_FAILED)) if failed else SOMETHING_FAILED
+        return ScanOutcome(scan.acquisition.label, errors[0]["step"], errors[0]["message"], code)
+
+    def _problem(self, problem: Problem) -> ScanOutcome:
+        record = problem_record(problem, self.settings, self._relative_log(), self.request.command)
+        write_record(record, self.output_dir)
+        log.error("%s", problem)
+        return ScanOutcome(str(record["stem"]).replace("_", " "), "", str(problem), problem.exit_code)
+
+    def _conclude(self) -> None:
+        """Write what covers all participants."""
+        try:
+            write_citations(self.output_dir)
+            build_index(self.output_dir)
+        except Exception as error:  # no page is worth losing the maps' outcome
+            log.exception("citations and index")
+            failed = ScanOutcome(
+                "index.html and CITATION", "report", f"not written: {error}", SOMETHING_FAILED
+            )
+            self.outcomes.append(ParticipantOutcome("(all)", (failed,)))
+
+    def _relative_log(self) -> str:
+        return self.folder.log_file.relative_to(self.output_dir).as_posix()
+
+    def _status(self, node: Any, status: str) -> None:
+        scan, _, step = node.fullname.rpartition(".")
+        self.display.step(scan.rpartition(".")[2], step, status, self._costs.get(node.fullname, 0.0))
+
+
+def _advance(participant: Generator[GraphScheduler, None, None], active: _Active) -> None:
+    """Ask a participant for its next graph."""
+    active.pop(participant, None)
+    scheduler = next(participant, None)
+    if scheduler is not None:
+        active[participant] = scheduler
+
+
+def _configure_nipype(folder: RunFolder, verbosity: int) -> None:
+    nipype_config.update_config(
+        {
+            "execution": {
+                "crashdump_dir": str(folder.path),
+                "crashfile_format": "txt",
+                "create_report": "false",
+                # nodes leave facts beside their outputs
+                "remove_unnecessary_outputs": "false",
+                "stop_on_first_crash": "false",
+                "check_version": "false",
+                "poll_sleep_duration": "0.2",
+            },
+            "logging": {"workflow_level": "DEBUG" if verbosity > 1 else "INFO"},
+        }
+    )
+
+
+def _cost(acquisition: Acquisition, step: str) -> float:
+    x, y, z = acquisition.shape
+    return step_cost(need_of(step), x * y * z)
+
+
+def _total_cost(plan: Plan, settings: Settings) -> float:
+    scans = [acquisition for found in plan.acquisitions.values() for acquisition in found]
+    steps = sum(
+        _cost(acquisition, step) for acquisition in scans for step in step_names(acquisition, settings)
+    )
+    return steps + REPORT_COST * len(plan.subjects)
