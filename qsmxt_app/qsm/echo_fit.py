@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-PRIOR_FREEDOM = 4.0
-"""Degrees of freedom by which a voxel's chi squared is held to its expectation: few echoes say little."""
+TURNS = 2
+"""Aliases of the first frequency to either side that unevenly spaced echoes are asked about."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,24 @@ class EchoFit:
         Sums over echoes of w, w*t and w*t^2, with w the squared magnitude less the noise and t = 2 pi TE:
         the Fisher information of (offset, t-slope) times the noise variance.
     misfit : ndarray (voxels,)
-        Sum of squares of the signal's component across the fitted phase, in squared magnitude units.
-    used : ndarray (voxels,)
-        Number of echoes that the fit kept.
+        Sum over echoes of the squared distance of the signal from the ray of the fitted phase.
     """
 
     frequency: FloatArray
     offset: FloatArray
     information: FloatArray
     misfit: FloatArray
-    used: NDArray[np.uint8]
 
 
 def smallest_spacing(echo_times: NDArray[np.float64]) -> float:
     """Echo spacing in s that decides where the frequency wraps: 1/spacing Hz (TE itself of a single echo)."""
     return float(np.diff(echo_times).min()) if echo_times.size > 1 else float(echo_times[0])
+
+
+def _congruent(echo_times: NDArray[np.float64]) -> bool:
+    """Whether a frequency and its alias at the smallest spacing fit all echoes alike."""
+    spacings = (echo_times - echo_times[0]) / smallest_spacing(echo_times)
+    return bool(np.all(np.abs(spacings - np.rint(spacings)) < 0.05))
 
 
 def fit_echoes(
@@ -82,20 +85,19 @@ def fit_echoes(
         np.zeros(count, np.float32),
         np.zeros((count, 3), np.float32),
         np.zeros(count, np.float32),
-        np.zeros(count, np.uint8),
     )
     _fit_free(
         magnitude,
         phase,
         2 * np.pi * echo_times,
         2 * np.pi * smallest_spacing(echo_times),
+        0 if _congruent(echo_times) else TURNS,
         selected,
         noise_level,
         fit.frequency,
         fit.offset,
         fit.information,
         fit.misfit,
-        fit.used,
     )
     return fit
 
@@ -130,83 +132,15 @@ def phase_at_frequency(
     return offset
 
 
-@dataclass(frozen=True)
-class PriorFit:
-    """Frequency per voxel, given what is known of the offset.
-
-    Attributes
-    ----------
-    frequency : ndarray (voxels,)
-        Hz.
-    standard_error : ndarray (voxels,)
-        Hz: from the noise level, larger where the echoes do not follow the model.
-    residual : ndarray (voxels,)
-        Weighted root mean square over echoes of phase less model, in rad.
-    """
-
-    frequency: FloatArray
-    standard_error: FloatArray
-    residual: FloatArray
-
-
-def fit_with_offset(
-    magnitude: FloatArray,
-    phase: FloatArray,
-    echo_times: NDArray[np.float64],
-    selected: BoolArray,
-    *,
-    start: FloatArray,
-    offset: FloatArray,
-    offset_spread: float,
-    noise_level: float,
-) -> PriorFit:
-    """Fit the frequency with a Gaussian prior on the offset.
-
-    The standard error is the Cramer-Rao bound of the posterior, times the square root of the voxel's reduced
-    chi squared where that exceeds 1.
-
-    Parameters
-    ----------
-    magnitude, phase : ndarray (voxels, echo), contiguous
-        Magnitude, and phase in rad.
-    echo_times : ndarray (echo,)
-        s.
-    selected : ndarray (voxels,)
-        Where to fit; elsewhere everything is 0.
-    start : ndarray (voxels,)
-        Frequency in Hz on the right turn.
-    offset : ndarray (voxels,)
-        Mean of the prior in rad.
-    offset_spread
-        SD of the prior in rad.
-    noise_level
-        SD of the noise in either channel.
-
-    Returns
-    -------
-    PriorFit
-    """
-    count = magnitude.shape[0]
-    fit = PriorFit(*(np.zeros(count, np.float32) for _ in range(3)))
-    _fit_prior(
-        magnitude,
-        phase,
-        2 * np.pi * echo_times,
-        selected,
-        start,
-        offset,
-        offset_spread,
-        noise_level,
-        fit.frequency,
-        fit.standard_error,
-        fit.residual,
-    )
-    return fit
+@numba.njit(cache=True, nogil=True, inline="always")
+def wrapped_angle(angle: float) -> float:
+    return angle - 2 * np.pi * np.rint(angle * (0.5 / np.pi))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _wrapped(angle: float) -> float:
-    return angle - 2 * np.pi * np.rint(angle * (0.5 / np.pi))
+def distance_from_ray(size: float, angle: float) -> float:
+    """Distance of a complex number from the ray along the real axis, given its size and angle."""
+    return size * np.sin(angle) if np.cos(angle) > 0 else size
 
 
 @numba.njit(cache=True, nogil=True)
@@ -224,66 +158,78 @@ def _first_frequency(mag: FloatArray, ph: FloatArray, t: NDArray, spacing: float
     return np.arctan2(imaginary, real) / spacing
 
 
+@numba.njit(cache=True, nogil=True)
+def _fit_from(
+    mag: FloatArray, ph: FloatArray, t: NDArray, start: float, noise_power: float
+) -> tuple[float, float, float, float, float, float]:
+    """Fit one voxel from a first frequency: frequency, offset, the three information sums and the misfit."""
+    n = t.size
+    f = start
+    a = np.float64(ph[0]) - f * t[0]
+    sw = 0.0
+    swt = 0.0
+    swtt = 0.0
+    # add one echo at a time, so that the turn of a late echo is decided by all the earlier ones
+    for last in range(1, n + 2):
+        sw = 0.0
+        swt = 0.0
+        swtt = 0.0
+        ga = 0.0
+        gf = 0.0
+        for e in range(min(last + 1, n)):
+            w = max(mag[e] * mag[e] - noise_power, 1e-6 * mag[e] * mag[e])
+            r = wrapped_angle(ph[e] - a - f * t[e])
+            if last >= n:
+                r = np.sin(r)
+            sw += w
+            swt += w * t[e]
+            swtt += w * t[e] * t[e]
+            ga += w * r
+            gf += w * r * t[e]
+        det = sw * swtt - swt * swt
+        if det <= 1e-9 * sw * swtt:
+            break
+        a += (swtt * ga - swt * gf) / det
+        f += (sw * gf - swt * ga) / det
+    misfit = 0.0
+    for e in range(n):
+        misfit += distance_from_ray(np.float64(mag[e]), ph[e] - a - f * t[e]) ** 2
+    return f, a, sw, swt, swtt, misfit
+
+
 @numba.njit(parallel=True, cache=True, nogil=True)
 def _fit_free(
     magnitude: FloatArray,
     phase: FloatArray,
     t: NDArray,
     spacing: float,
+    turns: int,
     selected: BoolArray,
     noise_level: float,
     frequency: FloatArray,
     offset: FloatArray,
     information: FloatArray,
     misfit: FloatArray,
-    used: NDArray,
 ) -> None:
-    n = t.size
     noise_power = 2 * noise_level * noise_level
     for v in numba.prange(magnitude.shape[0]):
         if not selected[v]:
             continue
         mag = magnitude[v]
         ph = phase[v]
-        f = _first_frequency(mag, ph, t, spacing)
-        a = np.float64(ph[0]) - f * t[0]
-        sw = 0.0
-        swt = 0.0
-        swtt = 0.0
-        # add one echo at a time, so that the turn of a late echo is decided by all the earlier ones
-        for last in range(1, n + 2):
-            final = last >= n
-            sw = 0.0
-            swt = 0.0
-            swtt = 0.0
-            ga = 0.0
-            gf = 0.0
-            for e in range(min(last + 1, n)):
-                w = max(mag[e] * mag[e] - noise_power, 1e-6 * mag[e] * mag[e])
-                r = _wrapped(ph[e] - a - f * t[e])
-                if final:
-                    r = np.sin(r)
-                sw += w
-                swt += w * t[e]
-                swtt += w * t[e] * t[e]
-                ga += w * r
-                gf += w * r * t[e]
-            det = sw * swtt - swt * swt
-            if det <= 1e-9 * sw * swtt:
-                break
-            a += (swtt * ga - swt * gf) / det
-            f += (sw * gf - swt * ga) / det
-        rss = 0.0
-        for e in range(n):
-            across = mag[e] * np.sin(ph[e] - a - f * t[e])
-            rss += across * across
-        frequency[v] = f
-        offset[v] = _wrapped(a)
-        information[v, 0] = sw
-        information[v, 1] = swt
-        information[v, 2] = swtt
-        misfit[v] = rss
-        used[v] = n
+        first = _first_frequency(mag, ph, t, spacing)
+        best = _fit_from(mag, ph, t, first, noise_power)
+        for turn in range(1, turns + 1):
+            for sign in (1, -1):
+                other = _fit_from(mag, ph, t, first + sign * turn * 2 * np.pi / spacing, noise_power)
+                if other[5] < best[5]:
+                    best = other
+        frequency[v] = best[0]
+        offset[v] = wrapped_angle(best[1])
+        information[v, 0] = best[2]
+        information[v, 1] = best[3]
+        information[v, 2] = best[4]
+        misfit[v] = best[5]
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
@@ -301,69 +247,3 @@ def _phase_at_frequency(
             real += w * np.cos(angle)
             imaginary += w * np.sin(angle)
         offset[v] = np.arctan2(imaginary, real)
-
-
-STEPS = 5
-
-
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _fit_prior(
-    magnitude: FloatArray,
-    phase: FloatArray,
-    t: NDArray,
-    selected: BoolArray,
-    start: FloatArray,
-    prior: FloatArray,
-    spread: float,
-    noise_level: float,
-    frequency: FloatArray,
-    standard_error: FloatArray,
-    residual: FloatArray,
-) -> None:
-    n = t.size
-    noise_power = noise_level * noise_level
-    held = noise_power / (spread * spread)
-    for v in numba.prange(magnitude.shape[0]):
-        if not selected[v]:
-            continue
-        mag = magnitude[v]
-        ph = phase[v]
-        f = np.float64(start[v])
-        a = 0.0
-        sw = 0.0
-        swt = 0.0
-        swtt = 0.0
-        for _ in range(STEPS):
-            sw = held
-            swt = 0.0
-            swtt = 0.0
-            ga = -held * a
-            gf = 0.0
-            for e in range(n):
-                w = max(mag[e] * mag[e] - 2 * noise_power, 1e-6 * mag[e] * mag[e])
-                r = np.sin(ph[e] - prior[v] - a - f * t[e])
-                sw += w
-                swt += w * t[e]
-                swtt += w * t[e] * t[e]
-                ga += w * r
-                gf += w * r * t[e]
-            det = sw * swtt - swt * swt
-            if det <= 0:
-                break
-            a += (swtt * ga - swt * gf) / det
-            f += (sw * gf - swt * ga) / det
-        chi_squared = a * a / (spread * spread)
-        weighted = 0.0
-        total = 0.0
-        for e in range(n):
-            power = np.float64(mag[e]) * mag[e]
-            r = _wrapped(ph[e] - prior[v] - a - f * t[e])
-            chi_squared += power * np.sin(r) ** 2 / noise_power
-            weighted += power * r * r
-            total += power
-        det = sw * swtt - swt * swt
-        variance = noise_power * sw / det if det > 0 else np.inf
-        excess = max(1.0, (PRIOR_FREEDOM + chi_squared) / (PRIOR_FREEDOM + n - 1))
-        frequency[v] = f
-        standard_error[v] = np.sqrt(variance * excess)
-        residual[v] = np.sqrt(weighted / total) if total > 0 else 0.0

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.echo_fit import fit_echoes, fit_with_offset, smallest_spacing
+from qsmxt_app.qsm.echo_fit import fit_echoes, smallest_spacing
 from qsmxt_app.qsm.noise import noise_from_misfit, noise_from_texture
 from qsmxt_app.qsm.offsets import (
     SMALLEST_SPREAD,
@@ -21,6 +21,7 @@ from qsmxt_app.qsm.offsets import (
     without_readout_difference,
 )
 from qsmxt_app.qsm.phase import wrap_phase
+from qsmxt_app.qsm.posterior_fit import fit_with_offset
 from qsmxt_app.qsm.unwrap import unwrap_laplacian, unwrap_romeo
 
 FloatArray = NDArray[np.float32]
@@ -131,22 +132,21 @@ def fit_total_field(
         smooth, spread = _no_offset(phase, times), SMALLEST_SPREAD
     else:
         smooth, spread, noise_level = _offset(magnitude, phase, times, support, mask, voxel_size)
-    n = times.size
     fit = fit_with_offset(
-        magnitude.reshape(-1, n),
-        phase.reshape(-1, n),
+        magnitude,
+        phase,
         times,
-        support.reshape(-1),
-        start=smooth.frequency.reshape(-1),
-        offset=smooth.offset.reshape(-1),
+        support=support,
+        mask=mask,
+        start=smooth.frequency,
+        offset=smooth.offset,
         offset_spread=spread,
         noise_level=noise_level,
     )
     period = 1 / smallest_spacing(times)
-    field = fit.frequency.reshape(mask.shape)
-    wrapped = wrap_phase(field * np.float32(2 * np.pi / period))
+    wrapped = wrap_phase(fit.frequency * np.float32(2 * np.pi / period))
     largest = np.float32(period / np.sqrt(12))
-    noise = np.where(support, np.minimum(fit.standard_error.reshape(mask.shape), largest), largest)
+    noise = np.where(support, np.minimum(fit.standard_error, largest), largest)
     return FieldFit(
         total_field=_unwrapped(wrapped, noise, mask, voxel_size, unwrapping) * np.float32(period / (2 * np.pi)),
         wrapped_field=wrapped * np.float32(period / (2 * np.pi)),
@@ -154,7 +154,7 @@ def fit_total_field(
         field_noise=noise,
         offset=smooth.offset,
         readout_difference=difference,
-        residual=fit.residual.reshape(mask.shape),
+        residual=fit.residual,
         trust=np.exp(-0.5 * (2 * np.pi * np.float32(times.mean()) * noise) ** 2),
         noise_level=noise_level,
     )

@@ -121,7 +121,7 @@ def _rician_mean(signal: float, noise_level: float) -> tuple[float, float]:
     return mean, slope
 
 
-RICIAN_RATE = 0.42
+RICIAN_RATE = 0.32
 """Rate at which the noise floor of the Rician mean fades with signal power over noise power (fitted to the Laguerre form)."""
 
 
