@@ -1,0 +1,16 @@
+"""Total generalised variation QSM in one step: unwrapping, background removal and inversion."""
+
+from .echoes import EchoLaplacian, combine_echoes, laplacian_of_phase
+from .regularisation import TGVOptions
+from .solve import Convergence, TGVResult, solve_tgv, tgv_qsm
+
+__all__ = [
+    "Convergence",
+    "EchoLaplacian",
+    "TGVOptions",
+    "TGVResult",
+    "combine_echoes",
+    "laplacian_of_phase",
+    "solve_tgv",
+    "tgv_qsm",
+]

@@ -1,11 +1,50 @@
-"""Options"""
+"""How strongly to regularise, and how much to trust each voxel."""
+
 from __future__ import annotations
-from dataclasses import dataclass
+
 from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+
+from .layout import BoolArray, FloatArray
+
+REFERENCE_RAD_PER_PPM = 2 * np.pi * 0.020 * 42.577478518 * 3.0
+"""Phase per ppm at 3 T and 20 ms, for which the published alphas are meant: they weigh phase in rad against chi in rad."""
+
 
 @dataclass(frozen=True)
 class TGVOptions:
+    """Settings of :func:`~qsmxt_app.qsm.tgv.solve_tgv`.
+
+    Attributes
+    ----------
+    alpha
+        Weights (alpha1, alpha0) of the first and second order term, for phase in rad at 3 T and 20 ms and lengths in mm,
+        as in the literature. With a noise map they are those at ``calibration_noise`` (see :func:`scaled_alpha`).
+    max_iterations
+        Where to stop when the criterion is not met.
+    tolerance
+        Root mean square change of chi over ``check_every`` iterations, over its standard deviation.
+    equation_tolerance
+        Norm of the field equation's residual over the norm of the measured Laplacian.
+    check_every
+        Iterations between checks; the criterion must hold twice in a row.
+    relaxation
+        Over-relaxation, 1 (none) to less than 2.
+    extend
+        Whether noise and susceptibility also live on the voxels next to the mask, which the equation at its rim refers to.
+        False gives the published functional, in which these voxels hold neither noise nor susceptibility.
+    rim_alpha
+        Factor on both alphas at the voxels next to the mask: sources there, bone or air, are not like tissue.
+    weight_floor, weight_ceiling
+        Bounds of a voxel's weight relative to the median in the mask.
+    calibration_noise
+        Median noise in ppm at which ``alpha`` is right as it stands.
+    model_error
+        Noise in ppm that no magnitude predicts (discretisation, motion, flow): a floor of the noise that sets alpha.
+    """
+
     alpha: tuple[float, float] = (0.0015, 0.0005)
     max_iterations: int = 1000
     tolerance: float = 0.05
@@ -13,22 +52,51 @@ class TGVOptions:
     check_every: int = 25
     relaxation: float = 1.9
     extend: bool = True
-    rim_alpha: float = 1.0
+    rim_alpha: float = 0.1
     weight_floor: float = 1e-3
     weight_ceiling: float = 4.0
-    noise_level: float | None = None
-    model_error: float = 0.0
+    calibration_noise: float = 0.0007
+    model_error: float = 0.0003
 
-REF = 2 * np.pi * 0.020 * 42.577478518 * 3.0
+    def __post_init__(self) -> None:
+        if not (len(self.alpha) == 2 and all(a > 0 for a in self.alpha)):
+            raise ValueError(f"alpha must be two positive numbers, not {self.alpha}")
+        if not 1 <= self.relaxation < 2:
+            raise ValueError(f"relaxation must be at least 1 and less than 2, not {self.relaxation}")
+        if self.max_iterations < 1 or self.check_every < 1:
+            raise ValueError("max_iterations and check_every must be at least 1")
+        if not 0 < self.weight_floor <= 1 <= self.weight_ceiling:
+            raise ValueError("weight_floor and weight_ceiling must enclose 1")
 
-def relative_weight(noise, mask, options):
+
+def relative_weight(
+    noise: FloatArray | None, mask: BoolArray, options: TGVOptions
+) -> tuple[FloatArray | None, float | None]:
+    """Inverse noise variance relative to the median in the mask, and that median.
+
+    Voxels of no known noise (not finite, not positive) get the least weight.
+    """
     if noise is None:
         return None, None
-    level = float(np.median(noise[mask]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        w = (level / noise) ** 2
-    w = np.where(np.isfinite(w), w, 0)
-    return np.clip(w, options.weight_floor, options.weight_ceiling).astype(np.float32), level
+    known = np.isfinite(noise) & (noise > 0)
+    if not known[mask].any():
+        raise ValueError("the noise is not a positive number at any voxel of the mask")
+    level = float(np.median(noise[mask & known]))
+    ratio = np.divide(np.float32(level), noise, out=np.zeros(noise.shape, np.float32), where=known)
+    return np.clip(ratio**2, options.weight_floor, options.weight_ceiling), level
 
-def scaled_alpha(options, noise_level, voxel_size):
-    return options.alpha[0] / REF, options.alpha[1] / REF
+
+def scaled_alpha(
+    options: TGVOptions, noise_level: float | None, voxel_size: Sequence[float]
+) -> tuple[float, float]:
+    """Regularisation weights in ppm mm and ppm mm^2 for data of a noise level.
+
+    In the maximum a posteriori view, alpha is the variance of the noise times the inverse scale of the prior on the
+    gradient of chi. The prior is anatomy's and stays; so alpha follows the variance, ``noise^2 + model_error^2``.
+    """
+    factor = 1.0
+    if noise_level is not None:
+        floor = options.model_error**2
+        factor = (noise_level**2 + floor) / (options.calibration_noise**2 + floor)
+    alpha_1, alpha_0 = options.alpha
+    return factor * alpha_1 / REFERENCE_RAD_PER_PPM, factor * alpha_0 / REFERENCE_RAD_PER_PPM

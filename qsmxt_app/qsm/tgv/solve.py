@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import numba
+import numpy as np
+from numpy.typing import ArrayLike
 
 from . import sweep
-from .iteration import balance, prepare, thread_count
+from .echoes import Method, combine_echoes
+from .iteration import Iteration, balance, prepare, thread_count
 from .layout import BoolArray, FloatArray
-from .problem import build_problem
+from .problem import Problem, build_problem
 from .regularisation import TGVOptions, relative_weight, scaled_alpha
+
+# sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend on it
+_SPREAD_PER_LAPLACIAN = 0.5
+_REBALANCED_CHECKS = 2
+_DEFAULTS = TGVOptions()
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,32 @@ class Convergence:
         Norm of the field equation's residual over the norm of the measured Laplacian.
     """
 
-    iteration: tuple[int, ...]
-    chi_change: tuple[float, ...]
-    equation_residual: tuple[float, ...]
+    iteration: tuple[int, ...] = ()
+    chi_change: tuple[float, ...] = ()
+    equation_residual: tuple[float, ...] = ()
+
+    def and_then(self, iteration: int, chi_change: float, equation_residual: float) -> Convergence:
+        """History with one more check."""
+        return Convergence(
+            (*self.iteration, iteration),
+            (*self.chi_change, chi_change),
+            (*self.equation_residual, equation_residual),
+        )
 
 
 @dataclass(frozen=True)
 class TGVResult:
-    """A susceptibility map in ppm, zero outside the mask, with zero mean inside, and how it converged."""
+    """A susceptibility map and how it converged.
+
+    Attributes
+    ----------
+    chi : ndarray (x, y, z)
+        Susceptibility in ppm relative to its mean in the mask; 0 outside.
+    iterations : int
+    converged : bool
+        Whether the criterion was met before the cap.
+    history : Convergence
+    """
 
     chi: FloatArray
     iterations: int
@@ -51,58 +76,164 @@ def solve_tgv(
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
     noise: FloatArray | None = None,
-    options: TGVOptions = TGVOptions(),  # noqa: B008 (frozen)
+    options: TGVOptions = _DEFAULTS,
     threads: int | None = None,
 ) -> TGVResult:
-    pass
+    """Find the susceptibility whose field has the measured Laplacian.
+
+    Solves::
+
+        min over chi, phi, w   sum_D W phi^2 / 2 + alpha1 |grad chi - w| + alpha0 |sym grad w|
+        such that              Lap(phi) = Wave(chi) - laplacian   at every voxel of the mask
+
+    with ``Wave = Lap / 3 - (b . grad)^2``. A background field is harmonic in the mask and so is in neither side: phi is
+    the noise of the measured field, and W, its inverse variance, makes this the maximum a posteriori estimate. D is the
+    mask and its neighbours: the Laplacian at the rim holds their noise and their susceptibility too. Where a neighbour
+    has no signal its W is next to nothing and the equation at the rim says nothing, voxel by voxel, with no erosion.
+
+    The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel preconditioner for
+    the dual of the field equation. The result does not depend on the number of threads.
+
+    Parameters
+    ----------
+    laplacian : ndarray (x, y, z)
+        Laplacian of the field in ppm / mm^2; used in the mask only.
+    mask : ndarray (x, y, z), bool
+        Where the field is known.
+    voxel_size
+        Voxel edges in mm.
+    b0_direction
+        B0 in voxel axes, any length.
+    noise : ndarray (x, y, z), optional
+        Standard deviation of the field in ppm, also beside the mask; uniform without.
+    options
+        Regularisation and stopping.
+    threads
+        Number of threads; all without.
+
+    Returns
+    -------
+    TGVResult
+
+    Raises
+    ------
+    ValueError
+        If the mask is empty, shapes differ, or the Laplacian is not finite somewhere in the mask.
+
+    References
+    ----------
+    Langkammer C, et al. NeuroImage 111:622-630 (2015): the functional, with W = 1 and D the mask.
+    Bredies K, Kunisch K, Pock T. SIAM J Imaging Sci 3:492-526 (2010): total generalised variation.
+    Chambolle A, Pock T. J Math Imaging Vis 40:120-145 (2011); Condat L. J Optim Theory Appl 158:460-479 (2013).
+    """
+    mask = np.asarray(mask, dtype=bool)
+    _validate(laplacian, mask, voxel_size, b0_direction, noise)
     weight, noise_level = relative_weight(noise, mask, options)
     problem = build_problem(
         laplacian, mask, weight, voxel_size=voxel_size, b0_direction=b0_direction, extend=options.extend
     )
-    c = problem.coefficients
-    alpha_1, alpha_0 = scaled_alpha(options, noise_level, voxel_size)
-    c[sweep.C_ALPHA_1], c[sweep.C_ALPHA_0] = alpha_1 / problem.length, alpha_0 / problem.length**2
-    c[sweep.C_RIM] = options.rim_alpha
+    _regularise(problem, options, scaled_alpha(options, noise_level, voxel_size))
     threads = thread_count(threads)
-    before = numba.get_num_threads()
+    threads_before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:
-        iteration = prepare(problem, threads=threads)
-        history, converged = _iterate(iteration, options)
+        history, converged = _iterate(prepare(problem, threads=threads), options)
     finally:
-        numba.set_num_threads(before)
+        numba.set_num_threads(threads_before)
     chi = problem.rows.to_volume(problem.rows.unflatten(problem.state[sweep.CHI]))
     chi = np.where(mask, chi - chi[mask].mean(dtype=np.float64), 0).astype(np.float32)
     return TGVResult(chi, history.iteration[-1], converged, history)
 
 
-def _iterate(iteration, options, callback=None):
-    problem = iteration.problem
-    state, c = problem.state, problem.coefficients
-    inside = (problem.flags & sweep.EQUATION) != 0
-    scale = float(np.sqrt(np.mean(state[sweep.LAPLACIAN][inside].astype(np.float64) ** 2)))
-    spread = 0.5 * scale
+def tgv_qsm(
+    magnitude: FloatArray,
+    phase: FloatArray,
+    echo_times: ArrayLike,
+    mask: BoolArray,
+    *,
+    field_strength: float,
+    voxel_size: Sequence[float],
+    b0_direction: Sequence[float],
+    method: Method = "wrapped-differences",
+    options: TGVOptions = _DEFAULTS,
+    threads: int | None = None,
+) -> TGVResult:
+    """Susceptibility from wrapped phase in one call: :func:`combine_echoes`, then :func:`solve_tgv`.
+
+    Parameters and errors are theirs.
+    """
+    combined = combine_echoes(
+        magnitude, phase, echo_times, field_strength=field_strength, voxel_size=voxel_size, mask=mask, method=method
+    )
+    return solve_tgv(
+        combined.laplacian,
+        mask,
+        voxel_size=voxel_size,
+        b0_direction=b0_direction,
+        noise=combined.noise,
+        options=options,
+        threads=threads,
+    )
+
+
+def _validate(
+    laplacian: FloatArray,
+    mask: BoolArray,
+    voxel_size: Sequence[float],
+    b0_direction: Sequence[float],
+    noise: FloatArray | None,
+) -> None:
+    if laplacian.ndim != 3 or laplacian.shape != mask.shape:
+        raise ValueError(f"the Laplacian {laplacian.shape} and the mask {mask.shape} differ in shape")
+    if noise is not None and noise.shape != mask.shape:
+        raise ValueError(f"the noise {noise.shape} and the mask {mask.shape} differ in shape")
+    if not mask.any():
+        raise ValueError("the mask is empty")
+    if not np.isfinite(laplacian[mask]).all():
+        count = int(np.count_nonzero(~np.isfinite(laplacian[mask])))
+        raise ValueError(f"the Laplacian is not finite at {count} voxels of the mask")
+    if len(voxel_size) != 3 or not all(h > 0 for h in voxel_size):
+        raise ValueError(f"voxel_size must be three positive edges in mm, not {voxel_size}")
+    norm = float(np.linalg.norm(b0_direction))
+    if len(b0_direction) != 3 or not (np.isfinite(norm) and norm > 0):
+        raise ValueError(f"b0_direction must be a vector of three numbers, not {b0_direction}")
+
+
+def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float]) -> None:
+    c = problem.coefficients
+    c[sweep.C_ALPHA_1], c[sweep.C_ALPHA_0] = alpha[0] / problem.length, alpha[1] / problem.length**2
+    c[sweep.C_RIM] = options.rim_alpha
     c[sweep.C_RELAX] = options.relaxation
-    balance(iteration, spread)
-    norm = np.linalg.norm(state[sweep.LAPLACIAN][inside].astype(np.float64))
-    done, rows, good = 0, [], 0
-    previous = np.zeros_like(state[sweep.CHI])
-    rebalanced = 0
-    while done < options.max_iterations:
-        iteration.run(options.check_every)
-        done += options.check_every
-        chi = state[sweep.CHI]
-        sd = float(np.std(chi[inside], dtype=np.float64))
-        change = float(np.sqrt(np.mean((chi - previous)[inside].astype(np.float64) ** 2))) / max(sd, 1e-30)
-        res = float(np.linalg.norm(state[sweep.RESIDUAL].astype(np.float64))) / norm
-        rows.append((done, change, res))
-        if callback:
-            callback(done, chi, change, res)
-        previous[:] = chi
-        good = good + 1 if change < options.tolerance and res < options.equation_tolerance else 0
-        if good == 2:
-            break
-        if rebalanced < 2:
-            rebalanced += 1
-            balance(iteration, sd)
-    return Convergence(*(tuple(col) for col in zip(*rows, strict=True))), good == 2
+
+
+def _iterate(iteration: Iteration, options: TGVOptions) -> tuple[Convergence, bool]:
+    """Iterate until the criterion holds twice in a row, or to the cap."""
+    state = iteration.problem.state
+    chi, residual = state[sweep.CHI], state[sweep.RESIDUAL]
+    inside = np.flatnonzero(iteration.problem.flags & sweep.EQUATION)
+    data_norm = _rms(state[sweep.LAPLACIAN][inside])
+    history = Convergence()
+    if data_norm == 0:
+        return history.and_then(0, 0.0, 0.0), True
+    balance(iteration, _SPREAD_PER_LAPLACIAN * data_norm)
+    previous = np.zeros(inside.size, np.float32)
+    met = False
+    while not history.iteration or history.iteration[-1] < options.max_iterations:
+        done = history.iteration[-1] if history.iteration else 0
+        count = min(options.check_every, options.max_iterations - done)
+        iteration.run(count)
+        current = chi[inside]
+        spread = float(current.std(dtype=np.float64))
+        change = _rms(current - previous) / max(spread, 1e-30)
+        history = history.and_then(done + count, change, _rms(residual[inside]) / data_norm)
+        previous = current
+        met_before, met = met, change < options.tolerance and history.equation_residual[-1] < options.equation_tolerance
+        if met and met_before:
+            return history, True
+        if len(history.iteration) <= _REBALANCED_CHECKS and spread > 0:
+            balance(iteration, spread)
+    return history, False
+
+
+def _rms(values: FloatArray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
