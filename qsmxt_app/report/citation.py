@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import html
-import os
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
-from qsmxt_app.report.methods import Methods, cited, methods_of, render_citations
+from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.report.methods import Methods, cited, methods_of
 from qsmxt_app.report.record import RECORD_SUFFIX, read_record
 from qsmxt_app.report.references import Reference
-from qsmxt_app.report.rendering import render
+from qsmxt_app.report.rendering import encodable, render
 
 _INTRODUCTION = (
     "This text describes what was run. It is released under CC0: copy it into a manuscript as it is."
 )
 
 
-def write_citations(output_dir: Path, methods: Iterable[Methods] | None = None) -> tuple[Path, Path, Path]:
+def write_citations(output_dir: Path, methods: Methods | None = None) -> tuple[Path, Path, Path]:
     """Write the methods text of a dataset.
 
     Parameters
@@ -26,70 +25,49 @@ def write_citations(output_dir: Path, methods: Iterable[Methods] | None = None) 
     output_dir
         The derivative dataset; the files go into its `logs` folder.
     methods
-        What to describe, for use before anything was run; by default, what the records on disk say.
+        What to describe before anything was run; by default, what the records on disk say.
 
     Returns
     -------
     tuple of pathlib.Path
         The Markdown, HTML and BibTeX files.
     """
-    described = list(methods) if methods is not None else _recorded_methods(output_dir)
-    paragraphs = list(dict.fromkeys(item.sentences for item in described))
-    references = cited(sentence for sentences in paragraphs for sentence in sentences)
+    paragraphs = {methods: ()} if methods else _recorded_methods(output_dir)
+    references = cited(sentence for item in paragraphs for sentence in item.sentences)
+    texts = [
+        (item.paragraph, ", ".join(stems) if len(paragraphs) > 1 else "")
+        for item, stems in paragraphs.items()
+    ]
     folder = output_dir / "logs"
     contents = {
-        "CITATION.md": _markdown(paragraphs, references),
-        "CITATION.html": _page(paragraphs, references),
+        "CITATION.md": _markdown(texts, references),
+        "CITATION.html": render(
+            "citation.html", paragraphs=texts, references=references, introduction=_INTRODUCTION
+        ),
         "CITATION.bib": "\n".join(reference.bibtex() for reference in references),
     }
     for name, content in contents.items():
-        write_atomically(folder / name, content)
+        write_text(folder / name, content)
     return folder / "CITATION.md", folder / "CITATION.html", folder / "CITATION.bib"
 
 
-def write_atomically(path: Path, content: str) -> None:
-    """Write a text file so that readers see the old or the new one, never a part.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            # Lone surrogates stand for undecodable bytes in file names and cannot be written as UTF-8.
-            file.write(content.encode("utf-8", "replace").decode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _recorded_methods(output_dir: Path) -> Mapping[Methods, tuple[str, ...]]:
+    """Describe the acquisitions that gave a map, each text once, with the acquisitions that it holds for."""
+    found: dict[Methods, tuple[str, ...]] = {}
+    for path in sorted(output_dir.glob(f"sub-*/figures/*{RECORD_SUFFIX}")):
+        record = read_record(path)
+        if "chi" in record.outputs:
+            methods = methods_of(record)
+            found[methods] = (*found.get(methods, ()), record.stem)
+    return found
 
 
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current
-
-
-def _recorded_methods(output_dir: Path) -> list[Methods]:
-    """Describe the acquisitions that gave a map; those that failed were not done as described."""
-    records = [read_record(path) for path in sorted(output_dir.glob(f"sub-*/figures/*{RECORD_SUFFIX}"))]
-    return [methods_of(record) for record in records if "chi" in record.outputs]
-
-
-def _markdown(paragraphs: list[tuple[str, ...]], references: tuple[Reference, ...]) -> str:
-    texts = (render_citations(" ".join(sentences)) for sentences in paragraphs)
-    # Markdown passes HTML through, so what comes from a record must not look like it.
-    body = "\n\n".join(html.escape(text, quote=False) for text in texts)
-    items = (f"- {item.sentence()} [doi:{item.doi}](https://doi.org/{item.doi})\n" for item in references)
-    return f"# Methods\n\n{_INTRODUCTION}\n\n{body}\n\n## References\n\n{''.join(items)}"
-
-
-def _page(paragraphs: list[tuple[str, ...]], references: tuple[Reference, ...]) -> str:
-    rendered = [render_citations(" ".join(sentences)) for sentences in paragraphs]
-    return render("citation.html", paragraphs=rendered, references=references, introduction=_INTRODUCTION)
+def _markdown(texts: list[tuple[str, str]], references: tuple[Reference, ...]) -> str:
+    lines = ["# Methods", _INTRODUCTION]
+    for paragraph, stems in texts:
+        # Markdown passes HTML through, so what comes from a record must not look like it.
+        lines += [
+            html.escape(line, quote=False) for line in (f"({stems})" if stems else "", paragraph) if line
+        ]
+    items = (f"- {item.sentence()} [doi:{item.doi}](https://doi.org/{item.doi})" for item in references)
+    return encodable("\n\n".join([*lines, "## References", "\n".join(items)]) + "\n")

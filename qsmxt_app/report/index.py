@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from qsmxt_app.report.citation import write_atomically
+from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.report.findings import MapFacts, find
 from qsmxt_app.report.participant import worst
 from qsmxt_app.report.record import Record, read_records
@@ -48,7 +48,7 @@ def build_index(output_dir: Path) -> Path:
         if (output_dir / name).is_file()
     ]
     path = output_dir / "index.html"
-    write_atomically(path, render("index.html", rows=rows, links=links))
+    write_text(path, render("index.html", rows=rows, links=links))
     return path
 
 

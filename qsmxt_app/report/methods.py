@@ -17,13 +17,13 @@ from qsmxt_app.report.rendering import show_product
 _CITATION = re.compile(r"\[@([a-z0-9;@]+)\]")
 
 _MASK_SOURCES = {
-    "magnitude": "of the magnitude",
-    "phase-quality": "of a map of phase quality [@hagberg2022]",
-    "combined": "of the product of magnitude and phase quality [@hagberg2022]",
+    "magnitude": "the magnitude",
+    "phase-quality": "the quality of the phase [@dymerska2021;@hagberg2022]",
+    "combined": "magnitude and phase quality [@dymerska2021;@hagberg2022] combined",
 }
 _THRESHOLDS = {
     "otsu": "Otsu's threshold [@otsu1979]",
-    "gaussian": "a threshold from Gaussians fitted to the histogram [@balan2012]",
+    "gaussian": "a threshold between Gaussians fitted to the histogram",
     "fixed": "a fixed threshold",
     "percentile": "a percentile threshold",
 }
@@ -111,7 +111,8 @@ def _software(record: Record) -> str:
     name = f"qsmxt {_plain(version)}" if version else "qsmxt"
     return (
         f"Susceptibility maps were computed with {name}, a BIDS-App [@gorgolewski2016] built on nipype "
-        "[@gorgolewski2011], and are reported as recommended by the consensus on quantitative susceptibility "
+        "[@gorgolewski2011], and are described as recommended by the consensus on quantitative "
+        "susceptibility "
         "mapping [@consensus2024]."
     )
 
@@ -133,21 +134,13 @@ def _acquisition(record: Record) -> str:
 
 def _phase(settings: Mapping[str, Any], record: Record) -> str:
     if len(record.echo_times) == 1:
-        return (
-            "The field followed from the phase of the single echo, unwrapped by "
-            + _unwrapping(settings)
-            + "."
-        )
-    bipolar = record.inputs.get("bipolar") is True
-    readout = (
-        ", the phase difference between odd and even echoes was estimated and removed [@li2015;@eckstein2018]"
-        if bipolar
-        else ""
-    )
+        return f"The field followed from the phase of the single echo, unwrapped by {_unwrapping(settings)}."
+    bipolar = record.inputs.get("bipolar") is True and len(record.echo_times) > 2
+    readout = " and so was the difference between odd and even echoes [@li2015]" if bipolar else ""
     return (
-        "Phase offsets were removed with MCPC-3D-S [@eckstein2018]"
-        f"{readout}, and the field was fitted to the complex signal of all echoes, weighted by magnitude "
-        f"[@liu2013]; the field map was unwrapped by {_unwrapping(settings)}."
+        f"Phase offsets were estimated and removed as in MCPC-3D-S [@eckstein2018]{readout}. The "
+        "total field was "
+        f"fitted to the complex signal of all echoes [@liu2013] and unwrapped by {_unwrapping(settings)}."
     )
 
 
@@ -161,15 +154,18 @@ def _unwrapping(settings: Mapping[str, Any]) -> str:
 
 def _masking(settings: Mapping[str, Any]) -> str:
     source = text(settings.get("mask")) or "phase-quality"
+    within = ""
+    if source == "bet":
+        source, within = "combined", " inside the brain, found with BET [@smith2002]"
+    elif source not in _MASK_SOURCES:
+        source, within = "combined", " inside a mask that was supplied"
+    threshold = _THRESHOLDS.get(text(settings.get("mask_threshold")), "a threshold")
     erosion = number(settings.get("mask_erosion"))
     eroded = f", and eroded by {erosion:.0f} voxel{'s' if erosion > 1 else ''}" if erosion else ""
-    if source == "bet":
-        return f"The mask was made by brain extraction [@smith2002]{eroded}."
-    if source not in _MASK_SOURCES:
-        return f"The mask was supplied{eroded}."
-    threshold = _THRESHOLDS.get(text(settings.get("mask_threshold")), "a threshold")
-    made = f"{threshold} {_MASK_SOURCES[source]}"
-    return f"The mask was made by {made}, with gaps closed and holes filled{eroded}."
+    return (
+        f"The mask was made by {threshold} on {_MASK_SOURCES[source]}{within}, "
+        f"with gaps closed and holes filled{eroded}."
+    )
 
 
 def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
@@ -182,20 +178,20 @@ def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
     alpha = f" (α₁ = {weights[0]:g}, α₀ = {weights[1]:g})" if len(weights) == 2 else ""
     sentence = (
         "Unwrapping, background field removal and inversion were solved in one step with TGV-QSM "
-        f"[@langkammer2015], which regularises by total generalised variation [@bredies2010]{alpha}, by a "
-        "primal-dual algorithm [@chambolle2011] with diagonal preconditioning [@pock2011]"
+        "[@langkammer2015], from the Laplacian of the wrapped phase [@schofield2003] of all "
+        "echoes weighted by "
+        f"their noise, with total generalised variation [@bredies2010] as regularisation{alpha}, by a "
+        "primal-dual algorithm [@chambolle2011] with diagonal preconditioning [@pock2011] and "
+        "over-relaxation "
+        "[@condat2013]"
     )
-    return [sentence + _stopping(settings, record.tgv) + "."]
+    return [sentence + _stopping(settings) + "."]
 
 
-def _stopping(settings: Mapping[str, Any], tgv: Mapping[str, Any]) -> str:
-    iterations, tolerance = number(tgv.get("iterations")), number(settings.get("tgv_tolerance"))
-    limit = f"the relative change fell below {tolerance:g}" if tolerance else "the solution had settled"
-    if not iterations:
-        return f", iterated until {limit}" if tolerance else ""
-    if tgv.get("converged") is False:
-        return f", stopped at the limit of {iterations:.0f} iterations before convergence"
-    return f", iterated until {limit} ({iterations:.0f} iterations)"
+def _stopping(settings: Mapping[str, Any]) -> str:
+    tolerance, most = number(settings.get("tgv_tolerance")), number(settings.get("tgv_iterations"))
+    until = f", until the relative change fell below {tolerance:g}" if tolerance else ""
+    return f"{until}{f', with at most {most:.0f} iterations' if most else ''}"
 
 
 def _two_pass(settings: Mapping[str, Any], record: Record) -> str:
@@ -221,7 +217,7 @@ def _reference(settings: Mapping[str, Any], record: Record) -> str:
 def _relaxation(record: Record) -> str:
     if "r2star" not in record.outputs:
         return ""
-    return "R2* was fitted to the decay of the magnitude over the echoes."
+    return "R2* was fitted to the decay of the magnitude, whose noise is Rician [@gudbjartsson1995]."
 
 
 def _plain(value: str) -> str:

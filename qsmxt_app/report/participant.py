@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput
-from qsmxt_app.report.citation import write_atomically
 from qsmxt_app.report.findings import LEVELS, Finding, find
 from qsmxt_app.report.methods import Methods, cited, methods_of
 from qsmxt_app.report.panels import Panel, chi_panel, convergence_panel, field_panel, mask_panel, r2star_panel
@@ -84,7 +84,7 @@ def build_participant_report(output_dir: Path, subject: str) -> Path:
         software=_versions(acquisitions),
     )
     path = output_dir / f"sub-{label}.html"
-    write_atomically(path, page)
+    write_text(path, page)
     return path
 
 

@@ -23,7 +23,12 @@ def render(template: str, **values: Any) -> str:
     values
         What the template shows; all text is escaped.
     """
-    return _environment().get_template(template).render(**values)
+    return encodable(_environment().get_template(template).render(**values))
+
+
+def encodable(text: str) -> str:
+    """Replace what UTF-8 cannot hold: lone surrogates stand for undecodable bytes of file names."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def show_number(value: object, digits: int = 3) -> str:

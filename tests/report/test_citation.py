@@ -1,0 +1,58 @@
+import re
+from pathlib import Path
+
+from report_data import Outputs
+
+from qsmxt_app.report import describe_methods, write_citations
+
+
+def test_files_hold_the_text_and_just_its_references(outputs: Outputs) -> None:
+    outputs.add("sub-01_run-1")
+    paths = write_citations(outputs.folder)
+    assert [path.relative_to(outputs.folder).as_posix() for path in paths] == [
+        "logs/CITATION.md",
+        "logs/CITATION.html",
+        "logs/CITATION.bib",
+    ]
+    markdown, page, bibliography = (path.read_text(encoding="utf-8") for path in paths)
+    dois = set(re.findall(r"doi = \{(.*?)\}", bibliography))
+    assert "10.1016/j.neuroimage.2015.02.041" in dois
+    assert "10.1002/mrm.23000" not in dois
+    assert set(re.findall(r"https://doi\.org/([^)\s]+)", markdown)) == dois
+    assert set(re.findall(r'href="https://doi\.org/([^"]+)"', page)) == dois
+    assert "(Langkammer et al., 2015)" in markdown
+
+
+def test_acquisitions_with_the_same_methods_share_a_paragraph(outputs: Outputs) -> None:
+    for subject in ("01", "02", "03"):
+        outputs.add(f"sub-{subject}", maps={})
+        path = outputs.folder / f"sub-{subject}/figures/sub-{subject}_desc-qsm_record.json"
+        path.write_text(path.read_text().replace('"outputs": {}', '"outputs": {"chi": "x"}'))
+    path.write_text(path.read_text().replace('"mask": "phase-quality"', '"mask": "magnitude"'))
+    text = write_citations(outputs.folder)[0].read_text(encoding="utf-8")
+    assert text.count("Susceptibility maps were computed") == 2
+    assert "(sub-01, sub-02)" in text
+    assert "(sub-03)" in text
+
+
+def test_failed_acquisitions_are_not_described(outputs: Outputs) -> None:
+    outputs.add("sub-01", maps={}, change=lambda content: content.update(status="failed"))
+    text = write_citations(outputs.folder)[0].read_text(encoding="utf-8")
+    assert "Susceptibility maps were computed" not in text
+
+
+def test_the_text_can_be_written_before_a_run(tmp_path: Path) -> None:
+    path = write_citations(tmp_path, describe_methods({"two_pass": False}))[0]
+    assert "TGV-QSM (Langkammer et al., 2015)" in path.read_text(encoding="utf-8")
+
+
+def test_names_cannot_bring_html_into_the_text(outputs: Outputs) -> None:
+    outputs.add(
+        "sub-01",
+        maps={},
+        change=lambda content: content.update(
+            outputs={"chi": "x"}, software={"qsmxt": "<script>alert(1)</script>"}
+        ),
+    )
+    for path in write_citations(outputs.folder):
+        assert "<script" not in path.read_text(encoding="utf-8")

@@ -1,0 +1,47 @@
+from typing import Any
+
+from lxml import html
+from report_data import Outputs
+
+from qsmxt_app.report import build_index, build_participant_report, write_citations
+
+
+def rows(outputs: Outputs) -> dict[str, list[str]]:
+    tree = html.fromstring(build_index(outputs.folder).read_bytes())
+    cells = ([" ".join(cell.text_content().split()) for cell in row] for row in tree.xpath("//tbody/tr"))
+    return {row[0]: row[1:] for row in cells}
+
+
+def fail(content: dict[str, Any]) -> None:
+    content.update(status="failed", errors=[{"step": "tgv", "message": "killed", "log": "x"}])
+
+
+def test_each_participant_has_its_state(outputs: Outputs) -> None:
+    outputs.add("sub-01", maps={})
+    outputs.add("sub-02_run-1", maps={})
+    outputs.add("sub-02_run-2", maps={}, change=fail)
+    outputs.add("sub-03", maps={}, change=fail)
+    outputs.add("sub-04", maps={}, change=lambda content: content.update(warnings=["Look. Twice."]))
+    (outputs.folder / "sub-05").mkdir()
+    assert rows(outputs) == {
+        "sub-01": ["done", "1", ""],
+        "sub-02": ["1 of 2 failed", "2", "The step “tgv” failed"],
+        "sub-03": ["failed", "1", "The step “tgv” failed"],
+        "sub-04": ["done, with warnings", "1", "Look."],
+        "sub-05": ["no record", "0", "Nothing was recorded: not run yet, or stopped early."],
+    }
+
+
+def test_links_lead_to_pages_that_exist(outputs: Outputs) -> None:
+    outputs.add("sub-01", maps={})
+    outputs.add("sub-02", maps={})
+    build_participant_report(outputs.folder, "01")
+    write_citations(outputs.folder)
+    links = html.fromstring(build_index(outputs.folder).read_bytes()).xpath("//a[not(@class='skip')]/@href")
+    assert set(links) == {"sub-01.html", "logs/CITATION.html"}
+    assert all((outputs.folder / link).is_file() for link in links)
+
+
+def test_an_empty_dataset_has_an_index(outputs: Outputs) -> None:
+    tree = html.fromstring(build_index(outputs.folder).read_bytes())
+    assert "No participant has outputs yet." in tree.text_content()
