@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from qsmxt_app.bids.acquisition import Acquisition, Echo, Problem
-from qsmxt_app.bids.headers import ImageHeader, read_header, same_grid
+from qsmxt_app.bids.headers import ImageHeader, b0_direction, read_header, same_grid
 from qsmxt_app.bids.sidecars import Sidecars
 from qsmxt_app.bids.timing import (
     agreed_echo_time,
@@ -132,7 +132,7 @@ def _acquisition(
         affine=header.affine,
         shape=(x, y, z),
         voxel_size=header.voxel_size,
-        b0_direction=header.b0_direction,
+        b0_direction=b0_direction(header.scanner_affine),
         bipolar=readout_is_bipolar(metadata),
         phase_units=None if complex_parts or units is None else str(units),
         complex_parts=complex_parts,
