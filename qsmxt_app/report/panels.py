@@ -16,7 +16,7 @@ from qsmxt_app.report.pictures import (
     TRUST,
     Window,
     colourise,
-    convergence_plot,
+    curve_plot,
     encode,
     field_window,
     outline,
@@ -61,8 +61,7 @@ class Panel:
     text: str
     views: tuple[View, ...] = ()
     legend: tuple[tuple[str, str], ...] = ()
-    plot: str = ""
-    plot_alt: str = ""
+    plots: tuple[tuple[str, str], ...] = ()
 
 
 def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
@@ -152,38 +151,49 @@ def r2star_panel(volumes: Volumes, record: Record) -> Panel | None:
 
 def convergence_panel(record: Record) -> Panel | None:
     """How the solver approached its solution."""
-    curves: dict[str, tuple[NDArray, NDArray, NDArray]] = {}
-    states: list[str] = []
-    for name, solve in (("whole mask", record.tgv), ("reliable voxels", record.tgv_reliable)):
-        history = mapping(solve.get("history"))
-        columns = tuple(
-            np.asarray(numbers(history.get(key)), dtype=float)
-            for key in ("iteration", "chi_change", "equation_residual")
-        )
-        if columns[0].size and (columns[1].size or columns[2].size):
-            curves[name] = (columns[0], columns[1], columns[2])
-            states.append(_state(name, solve, columns[0]))
-    if not curves:
-        return None
     tolerance = number(record.tgv.get("tolerance")) or number(record.settings.get("tgv_tolerance"))
-    words = f"{' '.join(states)} Both curves should fall and flatten; the calculation ends at the criterion."
-    return Panel(
-        "convergence",
-        "Convergence",
-        words,
-        plot=convergence_plot(curves, tolerance),
-        plot_alt="Relative change of susceptibility and equation residual against iteration, logarithmic. "
-        + " ".join(states),
+    kinds = (
+        ("chi_change", "Relative change of χ", "#0b5c6b", tolerance),
+        ("equation_residual", "Residual of the field equation", "#8a4b08", None),
     )
+    plots = tuple(
+        (
+            curve_plot(title, curves, colour=colour, criterion=criterion),
+            f"{title} against iteration, logarithmic",
+        )
+        for key, title, colour, criterion in kinds
+        if (curves := _curves(record, key))
+    )
+    if not plots:
+        return None
+    states = [_state(name, solve) for name, solve in _solves(record) if solve]
+    words = " ".join([*states, "Both curves should fall and flatten."])
+    return Panel("convergence", "Convergence", words, plots=plots)
 
 
-def _state(name: str, solve: Mapping[str, Any], iterations: NDArray) -> str:
-    count = number(solve.get("iterations")) or float(iterations[-1])
+def _solves(record: Record) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    return ("whole mask", record.tgv), ("reliable voxels", record.tgv_reliable)
+
+
+def _curves(record: Record, key: str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    curves = {}
+    for name, solve in _solves(record):
+        history = mapping(solve.get("history"))
+        iterations, values = numbers(history.get("iteration")), numbers(history.get(key))
+        count = min(len(iterations), len(values))
+        if count:
+            curves[name] = (np.array(iterations[:count]), np.array(values[:count]))
+    return curves
+
+
+def _state(name: str, solve: Mapping[str, Any]) -> str:
+    count = number(solve.get("iterations"))
+    number_of = f"{count:.0f} iterations" if count else "an unknown number of iterations"
     converged = solve.get("converged")
     verb = (
         "converged after" if converged is True else "did not converge in" if converged is False else "ran for"
     )
-    return f"{name.capitalize()}: {verb} {count:.0f} iterations."
+    return f"{name.capitalize()}: {verb} {number_of}."
 
 
 def _view(

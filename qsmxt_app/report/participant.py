@@ -40,6 +40,7 @@ class Acquisition:
     findings: Sequence[Finding]
     highlights: Sequence[tuple[str, str]]
     facts: Sequence[tuple[str, str]]
+    settings: Sequence[tuple[str, str]]
     panels: Sequence[Panel]
     absent: Sequence[str]
     steps: Sequence[Step]
@@ -109,6 +110,7 @@ def _acquisition(output_dir: Path, record: Record, index: int) -> Acquisition:
         findings=findings,
         highlights=_highlights(record, volumes),
         facts=_input_facts(record),
+        settings=_settings(record),
         panels=[panel for panel in panels if panel is not None],
         absent=[
             _why_absent(name, record) for name, panel in zip(names, panels, strict=True) if panel is None
@@ -168,9 +170,19 @@ def _input_facts(record: Record) -> list[tuple[str, str]]:
         ("Mask threshold", _amount(record.mask.get("threshold"), "")),
         ("Trusted field", _percent(record.field.get("trusted_fraction"))),
         ("Mean taken off χ", _amount(record.tgv.get("reference_value_ppm"), "ppm")),
-        ("Files", "\n".join(text(item) for item in sequence(inputs.get("files")))),
     )
     return [(name, value) for name, value in facts if value]
+
+
+def _settings(record: Record) -> list[tuple[str, str]]:
+    values = {**record.settings, "input files": sequence(record.inputs.get("files"))}
+    return [(name.replace("_", " "), _setting(value)) for name, value in values.items()]
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, list):
+        return "\n".join(_setting(item) for item in value)
+    return ("no", "yes")[value] if isinstance(value, bool) else text(value)
 
 
 def _steps(record: Record) -> list[Step]:

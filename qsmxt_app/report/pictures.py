@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import contourpy
@@ -18,6 +19,9 @@ from PIL import Image, features
 NOT_A_NUMBER_COLOUR = (255, 0, 200)
 LARGEST_SIDE = 512
 _QUALITY = 88
+
+
+Curve = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -149,35 +153,37 @@ def outline(mask: NDArray[np.generic], size: tuple[float, float]) -> str:
     return "".join(_path(np.asarray(line, dtype=float), scale) for line in lines)
 
 
-def convergence_plot(curves: dict[str, tuple[NDArray, NDArray, NDArray]], tolerance: float | None) -> str:
-    """Draw the change of chi and the residual of each solve over its iterations, as an SVG data URI.
+def curve_plot(
+    title: str, curves: Mapping[str, tuple[Curve, Curve]], *, colour: str, criterion: float | None = None
+) -> str:
+    """Draw positive values against iterations on a logarithmic axis, as an SVG data URI.
 
     Parameters
     ----------
+    title
+        What is drawn.
     curves
-        Name of the solve to its iteration numbers, relative change of chi and equation residual.
-    tolerance
-        The change at which the solver stops, drawn as a line.
+        Name of each curve to its iterations and values, drawn in as many line styles.
+    colour
+        Of all curves.
+    criterion
+        A value that is drawn as a line across.
     """
-    figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+    figure = Figure(figsize=(4.4, 2.9), layout="constrained")
     FigureCanvasSVG(figure)
-    axes = figure.subplots(1, 2)
-    for style, (name, (iterations, change, residual)) in zip(("-", "--", ":"), curves.items(), strict=False):
-        for panel, values, colour in ((axes[0], change, "#0b5c6b"), (axes[1], residual, "#8a4b08")):
-            count = min(len(iterations), len(values))
-            shown = np.where(values[:count] > 0, values[:count], np.nan)
-            panel.plot(iterations[:count], shown, style, color=colour, label=name, linewidth=1.6)
-    if tolerance:
-        axes[0].axhline(tolerance, color="#b3261e", linewidth=1, label=f"criterion {tolerance:g}")
-    for panel, title in zip(axes, ("Relative change of χ", "Equation residual"), strict=True):
-        panel.set_yscale("log")
-        panel.set_title(title, fontsize=10, loc="left")
-        panel.set_xlabel("Iteration", fontsize=9)
-        panel.tick_params(labelsize=8)
-        panel.grid(True, which="major", color="#d9dee5", linewidth=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-        if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=8, frameon=False)
+    axes = figure.subplots()
+    for style, (name, (iterations, values)) in zip(("-", "--", ":"), curves.items(), strict=False):
+        shown = np.where(values > 0, values, np.nan)
+        axes.plot(iterations, shown, style, color=colour, label=name, linewidth=1.6)
+    if criterion:
+        axes.axhline(criterion, color="#b3261e", linewidth=1, label=f"criterion {criterion:g}")
+    axes.set_yscale("log")
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.set_xlabel("Iteration", fontsize=10)
+    axes.tick_params(labelsize=9)
+    axes.grid(True, which="major", color="#d9dee5", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=9, frameon=False)
     return _data_uri(_svg(figure), "image/svg+xml")
 
 

@@ -12,7 +12,7 @@ from qsmxt_app.report.pictures import (
     NOT_A_NUMBER_COLOUR,
     Window,
     colourise,
-    convergence_plot,
+    curve_plot,
     encode,
     field_window,
     outline,
@@ -97,17 +97,16 @@ def test_a_mask_that_fills_the_picture_is_outlined_at_its_border() -> None:
     assert outline(np.zeros((8, 8)), (8.0, 8.0)) == ""
 
 
-def test_the_convergence_plot_is_the_same_every_time_and_shows_the_criterion() -> None:
+def test_a_curve_is_drawn_the_same_every_time_and_shows_the_criterion() -> None:
     steps = np.arange(1.0, 50)
-    curves = {"whole mask": (steps, 1 / steps, np.exp(-steps))}
-    once, again = (convergence_plot(curves, 1e-3) for _ in range(2))
+    curves = {"whole mask": (steps, 1 / steps)}
+    once, again = (curve_plot("Change", curves, colour="k", criterion=1e-3) for _ in range(2))
     assert once == again
-    assert once != convergence_plot(curves, None)
+    assert once != curve_plot("Change", curves, colour="k")
     assert base64.b64decode(once.partition("base64,")[2]).lstrip().startswith(b"<?xml")
 
 
-def test_a_plot_of_zeros_and_too_few_values_is_drawn() -> None:
-    zeros = np.zeros(3)
-    assert convergence_plot({"a": (np.arange(3.0), zeros, np.array([]))}, None).startswith(
-        "data:image/svg+xml"
-    )
+@pytest.mark.filterwarnings("error")
+def test_a_curve_without_positive_values_is_drawn() -> None:
+    for values in (np.zeros(3), np.array([1.0, 0.0, 2.0]), np.array([-1.0, -2.0, -3.0])):
+        assert curve_plot("Change", {"a": (np.arange(3.0), values)}, colour="k").startswith("data:image/svg")
