@@ -57,13 +57,14 @@ def _refine(coarse: FloatArray, factors: Sequence[int], shape: Sequence[int]) ->
 
 
 def smooth_level(
-    magnitude: FloatArray, voxel_size: Sequence[float], smoothing_mm: float = 25.0
+    magnitude: FloatArray, voxel_size: Sequence[float], smoothing_mm: float = 15.0
 ) -> FloatArray:
     """Local signal level of tissue: what a magnitude is divided by to lose its coil profile.
 
     The level is the local mean weighted by the magnitude itself, so that air beside tissue does not lower it,
-    then a local mean over what exceeds 40 % of it. It does not fall below a tenth of its highest values, or
-    noise in air far away from the head would be raised to the level of tissue.
+    then a local mean over what exceeds 40 % of it. It does not fall below five times the level of air (the
+    darkest 5 % of the image), or noise far away from the head would be raised to the level of tissue; that
+    bound lies between 10 and 30 % of the highest level, as there need not be air in the image.
 
     Parameters
     ----------
@@ -82,12 +83,14 @@ def smooth_level(
     factors = [max(1, round(COARSE_MM / size)) for size in voxel_size]
     coarse = _coarsen(magnitude, factors)
     sigma = [smoothing_mm / (size * f) for size, f in zip(voxel_size, factors, strict=True)]
+    air = float(np.percentile(ndimage.gaussian_filter(coarse, 1.0), 5))
     tiny = float(np.finfo(np.float32).tiny)
 
     def local_mean(weights: FloatArray) -> FloatArray:
         total = ndimage.gaussian_filter(coarse * weights, sigma, mode="constant")
         level = total / np.maximum(ndimage.gaussian_filter(weights, sigma, mode="constant"), tiny)
-        floor = 0.1 * float(np.percentile(level, 98))
+        highest = float(np.percentile(level, 98))
+        floor = np.clip(5 * air, 0.1 * highest, 0.3 * highest)
         return np.asarray(np.maximum(level, floor), dtype=np.float32)
 
     level = local_mean(coarse / max(float(coarse.max()), tiny))

@@ -32,8 +32,8 @@ FloatArray = NDArray[np.float32]
 Source = Literal["magnitude", "phase-quality", "combined"]
 Threshold = Literal["otsu", "gaussian", "fixed", "percentile"]
 
-HALF_OF_TISSUE = 0.5
-"""Where the score is about 1 in tissue, no automatic threshold lies above this: it would divide tissue."""
+HIGHEST_SHARE = 0.5
+"""No automatic threshold lies above this share of what it selects (its median), or it would divide tissue."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class MaskOptions:
         Divide the magnitude by its local level, so that a coil profile does not decide; a magnitude score is
         then about 1 in tissue, otherwise it is in the units of the image. `combined` always does.
     components
-        How many connected components are kept: 1 for a head, several for a body.
+        How many connected components are kept. In a head, a scalp apart from the brain may be the larger one,
+        so 1 can lose the brain; a body has more.
     min_component_fraction
         Components smaller than this fraction of the largest are dropped.
     separation_mm
@@ -76,8 +77,8 @@ class MaskOptions:
     value: float | None = None
     threshold_factor: float = 1.0
     bias_correction: bool = True
-    components: int = 1
-    min_component_fraction: float = 0.05
+    components: int = 3
+    min_component_fraction: float = 0.1
     separation_mm: float = 0.0
     closing_mm: float = 3.0
     max_hole_ml: float = 20.0
@@ -215,8 +216,9 @@ def find_threshold(score: FloatArray, options: MaskOptions) -> float:
     # a few voxels of flowing blood or fat would stretch the histogram over empty bins
     values = np.minimum(score, np.percentile(score, 99.5))
     found = otsu_threshold(values) if options.threshold == "otsu" else gaussian_threshold(values)
-    if options.source != "magnitude" or options.bias_correction:
-        found = min(found, HALF_OF_TISSUE)
+    signal = values[values > found]
+    if signal.size:
+        found = min(found, HIGHEST_SHARE * float(np.median(signal)))
     return found * options.threshold_factor
 
 

@@ -143,11 +143,10 @@ def fill_holes(mask: BoolArray, max_voxels: float = np.inf) -> BoolArray:
 
 
 def fill_holes_in_slices(mask: BoolArray, max_pixels: Sequence[float]) -> BoolArray:
-    """Fill what is enclosed in the slices of at least two of the three orientations.
+    """Fill what is enclosed in a slice of any of the three orientations.
 
     A void that opens to the outside in one direction (a strong source above an air sinus) is no hole in three
-    dimensions, yet it is one in most planes across the opening. Two orientations must agree, so that a groove
-    is not taken for a hole.
+    dimensions, yet it is one in the planes across the opening.
 
     Parameters
     ----------
@@ -161,7 +160,7 @@ def fill_holes_in_slices(mask: BoolArray, max_pixels: Sequence[float]) -> BoolAr
     ndarray (x, y, z), bool
         The mask with its holes.
     """
-    votes = np.zeros(mask.shape, np.uint8)
+    filled = mask.copy()
     in_plane = np.zeros((3, 3, 3), bool)
     in_plane[1] = ndimage.generate_binary_structure(2, 1)
     for axis in range(3):
@@ -171,8 +170,8 @@ def fill_holes_in_slices(mask: BoolArray, max_pixels: Sequence[float]) -> BoolAr
             if edge != axis:
                 fill[np.unique(labels.take([0, -1], axis=edge))] = False
         fill[0] = False
-        votes += fill[labels]
-    return mask | (votes >= 2)
+        filled |= fill[labels]
+    return filled
 
 
 def keep_components(mask: BoolArray, *, count: int = 1, min_fraction: float = 0.0) -> BoolArray:

@@ -86,7 +86,7 @@ def gaussian_threshold(values: FloatArray, iterations: int = 200) -> float:
     logarithms = np.log(values[values > BLANK * values.max()])
     counts, centres = _histogram(logarithms)
     width = centres[1] - centres[0]
-    signal = (centres > otsu_threshold(logarithms)).astype(float)
+    signal = (centres > np.log(otsu_threshold(values))).astype(float)
     for _ in range(iterations):
         classes = [_weighted_gaussian(counts * share, centres, width) for share in (1 - signal, signal)]
         log_density = [

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from qsmxt_app.qsm.thresholds import gaussian_threshold, otsu_threshold, percentile_threshold
+
+
+@pytest.fixture
+def two_classes():
+    random = np.random.default_rng(11)
+    background = np.abs(random.normal(0, 0.05, 60_000)) + 0.01
+    signal = random.normal(1.0, 0.12, 25_000)
+    return np.concatenate([background, signal]).astype(np.float32)
+
+
+def test_otsu_agrees_with_an_independent_implementation(two_classes):
+    filters = pytest.importorskip("skimage.filters")
+    bin_width = float(np.ptp(two_classes)) / 256
+    assert otsu_threshold(two_classes) == pytest.approx(filters.threshold_otsu(two_classes), abs=bin_width)
+
+
+def test_otsu_of_two_spikes_lies_between_them():
+    values = np.repeat(np.float32([1, 5]), [300, 100])
+    assert 1 <= otsu_threshold(values) < 5
+
+
+def test_gaussian_threshold_lies_where_densities_cross():
+    # two log-normal classes with a known crossing: equal width, so only the shares move it off the middle
+    random = np.random.default_rng(12)
+    low, high, width = np.log(0.05), np.log(1.0), 0.4
+    values = np.exp(np.concatenate([random.normal(low, width, 90_000), random.normal(high, width, 10_000)]))
+    crossing = np.exp((low + high) / 2 + width**2 / (high - low) * np.log(9.0))
+    assert gaussian_threshold(values) == pytest.approx(crossing, rel=0.05)
+
+
+def test_gaussian_threshold_ignores_how_much_air_a_scanner_blanks(two_classes):
+    blanked = np.concatenate([two_classes, np.zeros(500_000, np.float32)])
+    assert gaussian_threshold(blanked) == pytest.approx(gaussian_threshold(two_classes), rel=1e-6)
+
+
+def test_percentile_of_known_values():
+    assert percentile_threshold(np.arange(101, dtype=np.float32), 30) == pytest.approx(30, abs=1e-4)
+
+
+@pytest.mark.parametrize("percentile", [-1, 100.5])
+def test_percentile_out_of_range(percentile):
+    with pytest.raises(ValueError, match="between 0 and 100"):
+        percentile_threshold(np.arange(10, dtype=np.float32), percentile)
+
+
+@pytest.mark.parametrize("find", [otsu_threshold, gaussian_threshold])
+def test_constant_image_has_no_threshold(find):
+    with pytest.raises(ValueError, match="one value everywhere"):
+        find(np.full(100, 3, np.float32))
