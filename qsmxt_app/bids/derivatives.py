@@ -21,7 +21,17 @@ RAW_LINK = "raw"
 PIPELINE = "qsmxt"
 
 # What BIDS has no rule for (yet): regional statistics, reports, susceptibility-weighted images.
-_BIDSIGNORE = ("*.html", "figures", "logs", "*_stats.tsv", "*_swi.*", "*_minIP.*", "group_stats*.csv", ".*")
+_BIDSIGNORE = (
+    "*.html",
+    "figures",
+    "logs",
+    "work",
+    "*_stats.tsv",
+    "*_swi.*",
+    "*_minIP.*",
+    "group_stats*.csv",
+    ".*",
+)
 _README = """# Quantitative susceptibility maps
 
 Made by qsmxt. Every image has a JSON sidecar with its sources, units and parameters; `sub-*.html` are the

@@ -61,7 +61,7 @@ def read_header(path: Path) -> ImageHeader:
     UnusableData
         If it is no NIfTI image, or one with a shape or voxel size that no volume has.
     """
-    header = _parse_header(path)
+    header = parse_header(path)
     shape = tuple(int(n) for n in header.get_data_shape())
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -81,7 +81,14 @@ def read_header(path: Path) -> ImageHeader:
     return ImageHeader(path, shape, affine, (x, y, z), scanner, warnings)
 
 
-def _parse_header(path: Path) -> nib.nifti1.Nifti1Header:
+def parse_header(path: Path) -> nib.nifti1.Nifti1Header:
+    """Read a NIfTI-1 or NIfTI-2 header, in one read of the file's start.
+
+    Raises
+    ------
+    NoInput, UnusableData
+        As `read_header`.
+    """
     # nibabel.load() opens a file three times and checks what is checked here: 2 ms a file, which a dataset
     # of 400 participants multiplies by 8000.
     start = check_content_present(path)
@@ -107,26 +114,6 @@ def _parse_header(path: Path) -> nib.nifti1.Nifti1Header:
     except (nib.spatialimages.HeaderDataError, ValueError, KeyError) as error:
         raise UnusableData(f"{path}: its NIfTI header is damaged ({_first_line(error)}).", _AGAIN) from error
     return header
-
-
-def open_image(path: Path) -> nib.nifti1.Nifti1Image:
-    """Open a NIfTI image without reading its voxels.
-
-    Raises
-    ------
-    NoInput, UnusableData
-        As `read_header`.
-    """
-    _parse_header(path)
-    try:
-        image = nib.load(path)
-    except OSError as error:
-        raise NoInput(f"{path}: cannot be read ({error}).", "Check the file and the disk.") from error
-    except Exception as error:  # nibabel raises a dozen unrelated classes on damaged headers
-        raise UnusableData(f"{path}: its NIfTI header is damaged ({_first_line(error)}).", _AGAIN) from error
-    if not isinstance(image, nib.nifti1.Nifti1Image):
-        raise UnusableData(f"{path}: {type(image).__name__}, not NIfTI.", _AGAIN)
-    return image
 
 
 def check_content_present(path: Path) -> bytes:
@@ -191,7 +178,10 @@ def _scanner_affine(header: nib.nifti1.Nifti1Header) -> tuple[np.ndarray, tuple[
     """Affine to scanner coordinates (code 1), whichever of sform and qform has it."""
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if sform_code != _SCANNER_CODE and qform_code == _SCANNER_CODE:
-        return header.get_qform(), ()
+        try:
+            return header.get_qform(), ()
+        except ValueError:
+            return header.get_best_affine(), ("the header's qform is damaged: B0 is taken from its sform",)
     if sform_code == qform_code == 0:
         return header.get_best_affine(), (
             "the header has no orientation: B0 is taken along the third voxel axis",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.bids.acquisition import Acquisition
-from qsmxt_app.bids.headers import check_content_present, open_image
+from qsmxt_app.bids.headers import parse_header
 from qsmxt_app.errors import InputOutputFailed, UnusableData
 from qsmxt_app.qsm.phase import scale_phase
 
@@ -56,11 +58,15 @@ def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
     InputOutputFailed
         If the disk fails while reading.
     """
-    shape = (*acquisition.shape, len(acquisition.echoes))
-    first, second = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    for index, echo in enumerate(acquisition.echoes):
-        first[..., index] = read_volume(echo.magnitude, echo.volume)
-        second[..., index] = read_volume(echo.phase, echo.volume)
+    echoes = acquisition.echoes
+    if echoes[0].volume is not None:
+        first, second = read_image(echoes[0].magnitude), read_image(echoes[0].phase)
+    else:
+        shape = (*acquisition.shape, len(echoes))
+        first, second = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        for index, echo in enumerate(echoes):
+            first[..., index] = read_image(echo.magnitude).reshape(acquisition.shape)
+            second[..., index] = read_image(echo.phase).reshape(acquisition.shape)
     if acquisition.complex_parts:
         return AcquisitionImages(
             np.hypot(first, second), np.arctan2(second, first), "real and imaginary parts"
@@ -75,44 +81,38 @@ def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
     return AcquisitionImages(first, scaled.phase, scaled.rule, warnings + tuple(scaled.warnings))
 
 
-def read_volume(path: Path, volume: int | None = None) -> FloatArray:
-    """Read one 3D volume, with the header's slope and intercept applied.
-
-    Parameters
-    ----------
-    path
-        A NIfTI file.
-    volume
-        Index along the fourth axis; None for a 3D file.
+def read_image(path: Path) -> FloatArray:
+    """Read and check an image, with the header's slope and intercept applied.
 
     Returns
     -------
-    ndarray, shape (x, y, z), float32
+    ndarray, shape (x, y, z) or (x, y, z, n), float32
 
     Raises
     ------
     UnusableData, NoInput, InputOutputFailed
         As `load_acquisition`.
     """
-    check_content_present(path)
-    image = open_image(path)
-    if image.get_data_dtype().kind not in "iuf":
+    header = parse_header(path)
+    if header.get_data_dtype().kind not in "iuf":
         raise UnusableData(
-            f"{path}: voxels of type {image.get_data_dtype()}.", "Write magnitude and phase as real numbers."
+            f"{path}: voxels of type {header.get_data_dtype()}.", "Write magnitude and phase as real numbers."
         )
+    image_class = nib.nifti1.Nifti1Image if header.single_magic == b"n+1" else nib.nifti2.Nifti2Image
     try:
-        stored = image.dataobj if volume is None else image.slicer[..., volume : volume + 1].dataobj
-        voxels = np.asarray(stored, dtype=np.float32)
+        # Read to the very end: only there gzip tells by its checksum whether all voxels are as written.
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        voxels = np.asarray(image_class.from_bytes(content).dataobj, dtype=np.float32)
     except OSError as error:
         if error.errno is not None:
             raise InputOutputFailed(
                 f"{path}: reading failed ({error.strerror}).", "Check the disk."
             ) from error
         raise _damaged(path) from error
-    except (EOFError, zlib.error, ValueError) as error:
+    except (EOFError, zlib.error, ValueError, nib.spatialimages.HeaderDataError) as error:
         raise _damaged(path) from error
-    voxels = voxels.reshape(voxels.shape[:3])
-    _check_values(voxels, path)
+    for volume in np.moveaxis(voxels, 3, 0) if voxels.ndim == 4 else [voxels]:
+        _check_values(volume, path)
     return voxels
 
 

@@ -37,7 +37,9 @@ class RawDataset:
             folder /= f"ses-{entities['ses']}"
         return folder / "anat" / name
 
-    def echo(self, stem: str, number: int | None, suffix: str = "MEGRE", shape=(8, 8, 8), **metadata: Any) -> None:
+    def echo(
+        self, stem: str, number: int | None, suffix: str = "MEGRE", shape=(8, 8, 8), **metadata: Any
+    ) -> None:
         time = ECHO_TIMES[(number or 1) - 1]
         common = {"EchoTime": time, "MagneticFieldStrength": 3.0} | metadata
         name = f"{stem}_echo-{number}" if number else stem

@@ -26,8 +26,19 @@ def test_order_of_entities_does_not_depend_on_how_they_are_given(parts, random):
 
 
 def test_order_is_that_of_the_specification():
-    given_parts = {"desc": "qsm", "run": "1", "part": "mag", "acq": "a", "ses": "A", "sub": "1", "echo": "2", "rec": "n"}
-    assert build_name(given_parts, "mask", "") == "sub-1_ses-A_acq-a_rec-n_run-1_echo-2_part-mag_desc-qsm_mask"
+    given_parts = {
+        "desc": "qsm",
+        "run": "1",
+        "part": "mag",
+        "acq": "a",
+        "ses": "A",
+        "sub": "1",
+        "echo": "2",
+        "rec": "n",
+    }
+    assert (
+        build_name(given_parts, "mask", "") == "sub-1_ses-A_acq-a_rec-n_run-1_echo-2_part-mag_desc-qsm_mask"
+    )
 
 
 @given(st.text(max_size=40))
@@ -36,7 +47,15 @@ def test_any_text_is_parsed_or_refused_without_an_exception(text):
 
 
 @pytest.mark.parametrize(
-    "name", ["sub-01_sub-02_T1w.nii", "sub-_T1w.nii", "sub-01_T1w", "sub-01__T1w.nii", "../sub-01_T1w.nii", "T1w.nii"]
+    "name",
+    [
+        "sub-01_sub-02_T1w.nii",
+        "sub-_T1w.nii",
+        "sub-01_T1w",
+        "sub-01__T1w.nii",
+        "../sub-01_T1w.nii",
+        "T1w.nii",
+    ],
 )
 def test_names_that_are_not_bids(name):
     assert parse_name(name) is None

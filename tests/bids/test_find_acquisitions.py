@@ -58,7 +58,9 @@ def test_selection(empty_dataset, selection, stems):
 
 
 def test_a_participant_that_does_not_exist(raw):
-    with pytest.raises(NothingSelected, match=r"sub-03 does not exist. There is sub-0[12], sub-0[12]") as error:
+    with pytest.raises(
+        NothingSelected, match=r"sub-03 does not exist. There is sub-0[12], sub-0[12]"
+    ) as error:
         _find(raw, participants=["01", "03"])
     assert error.value.exit_code == 18
 
@@ -70,7 +72,7 @@ def test_participants_that_are_no_labels(raw, label):
 
 
 def test_a_session_that_does_not_exist(raw):
-    with pytest.raises(NothingSelected, match="for example, sub-01_echo-1_part-phase_MEGRE"):
+    with pytest.raises(NothingSelected, match="is, for example, sub-01_echo-1_part-phase_MEGRE"):
         _find(raw, sessions=["B"])
 
 
@@ -82,7 +84,7 @@ def test_filter_file(tmp_path):
         path.write_text(content)
         with pytest.raises(WrongUsage, match="--bids-filter-file"):
             read_bids_filter(path)
-    with pytest.raises(WrongUsage, match="absent.json"):
+    with pytest.raises(WrongUsage, match=r"absent\.json"):
         read_bids_filter(tmp_path / "absent.json")
 
 
@@ -122,7 +124,9 @@ def test_magnitude_without_part(empty_dataset):
 
 def test_real_and_imaginary_parts(raw):
     for path in (raw.root / "sub-01").rglob("*_part-*"):
-        path.rename(path.with_name(path.name.replace("part-mag", "part-real").replace("part-phase", "part-imag")))
+        path.rename(
+            path.with_name(path.name.replace("part-mag", "part-real").replace("part-phase", "part-imag"))
+        )
     (acquisition,) = _find(raw, participants=["01"]).acquisitions
     assert acquisition.complex_parts
     assert acquisition.phase_units is None

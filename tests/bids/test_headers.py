@@ -61,6 +61,17 @@ def test_a_header_without_scanner_coordinates_is_warned_about(tmp_path):
     assert "no orientation" in _with_codes(tmp_path / "b.nii.gz", 0, 0).warnings[0]
 
 
+def test_a_damaged_qform_does_not_stop_a_sound_sform(tmp_path):
+    path = tmp_path / "a.nii"
+    _with_codes(path, 2, 1)
+    data = bytearray(path.read_bytes())
+    data[256:268] = np.array([1, 1, 1], "<f4").tobytes()  # no quaternion has these three
+    path.write_bytes(data)
+    header = read_header(path)
+    assert "qform is damaged" in header.warnings[0]
+    np.testing.assert_allclose(header.scanner_affine, header.affine)
+
+
 def test_grids(tmp_path):
     def header(name, shift=0.0, shape=(4, 5, 6)):
         affine = AFFINE.copy()

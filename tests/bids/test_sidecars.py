@@ -23,7 +23,9 @@ def test_the_nearest_and_most_specific_sidecar_wins(tmp_path):
     assert Sidecars(tmp_path).metadata(image) == {"a": "root", "b": "root echo", "c": "subject", "d": "image"}
 
 
-@pytest.mark.parametrize(("content", "text"), [("{", "not valid JSON"), ("[1]", "no JSON object"), ("\x00", "JSON")])
+@pytest.mark.parametrize(
+    ("content", "text"), [("{", "not valid JSON"), ("[1]", "no JSON object"), ("\x00", "JSON")]
+)
 def test_broken_sidecars_are_named(tmp_path, content, text):
     path = tmp_path / "sub-01" / "anat" / "sub-01_T1w.json"
     path.parent.mkdir(parents=True)

@@ -42,7 +42,9 @@ def test_echo_times_of_magnitude_and_phase_must_agree():
         agreed_echo_time({Path("a"): None, Path("b"): None})
 
 
-@pytest.mark.parametrize(("times", "text"), [((0.004, 0.004), "the same as"), ((0.008, 0.004), "shorter than")])
+@pytest.mark.parametrize(
+    ("times", "text"), [((0.004, 0.004), "the same as"), ((0.008, 0.004), "shorter than")]
+)
 def test_echo_times_must_ascend(times, text):
     with pytest.raises(UnusableData, match=f"b: .*{text}"):
         check_ascending(times, [Path("a"), Path("b")])
