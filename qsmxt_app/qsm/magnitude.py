@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -27,13 +28,25 @@ def combine_magnitude(magnitude: FloatArray) -> FloatArray:
     ndarray (x, y, z)
         Combined magnitude in the same unit.
     """
-    if magnitude.ndim == 3:
-        return np.nan_to_num(np.abs(magnitude).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    total = np.zeros(magnitude.shape[:3], np.float32)
-    for echo in range(magnitude.shape[3]):
-        volume = np.nan_to_num(magnitude[..., echo].astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        total += volume * volume
-    return np.sqrt(total, out=total)
+    stack = magnitude[..., None] if magnitude.ndim == 3 else magnitude
+    combined: FloatArray = _root_sum_of_squares(stack)
+    return combined
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _root_sum_of_squares(stack: FloatArray) -> FloatArray:
+    nx, ny, nz, echoes = stack.shape
+    combined = np.empty((nx, ny, nz), np.float32)
+    for x in prange(nx):
+        for y in range(ny):
+            for z in range(nz):
+                total = 0.0
+                for echo in range(echoes):
+                    value = float(stack[x, y, z, echo])
+                    if np.isfinite(value):
+                        total += value * value
+                combined[x, y, z] = np.sqrt(total)
+    return combined
 
 
 def _coarsen(image: FloatArray, factors: Sequence[int]) -> FloatArray:

@@ -30,6 +30,9 @@ def _lower_envelope(squared: FloatArray, step: float, reach: int) -> FloatArray:
         line = squared[row]
         for i in range(n):
             best = line[i]
+            if best == 0:
+                out[row, i] = best
+                continue
             for j in range(max(0, i - reach), min(n, i + reach + 1)):
                 best = min(best, line[j] + penalty[abs(i - j)])
             out[row, i] = best

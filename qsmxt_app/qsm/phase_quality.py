@@ -12,6 +12,7 @@ FloatArray = NDArray[np.float32]
 
 _TWO_PI = np.float32(2 * np.pi)
 _INVERSE_TWO_PI = np.float32(1 / (2 * np.pi))
+_PI = np.float32(np.pi)
 _INVERSE_PI = np.float32(1 / np.pi)
 _NEIGHBOURS = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)], np.int64)
 
@@ -21,52 +22,61 @@ def _wrap(angle: np.float32) -> np.float32:
     return angle - _TWO_PI * np.float32(np.rint(angle * _INVERSE_TWO_PI))
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _edge_quality(
+    magnitude: FloatArray, phase: FloatArray, neighbour: FloatArray, its_phase: FloatArray, ratios: FloatArray
+) -> np.float32:
+    # sum over echoes of magnitude^2 times the weight of the edge; ratios[e] = TE[e - 1] / TE[e]
+    echoes = magnitude.size
+    total = first = previous = np.float32(0)
+    for echo in range(echoes):
+        step = _wrap(its_phase[echo] - phase[echo])
+        if np.isnan(step):
+            step = _PI
+        m, n = magnitude[echo], neighbour[echo]
+        weight = np.float32(0)
+        if m > 0 and n > 0:
+            similarity = min(m, n) / max(m, n)
+            weight = m * m * similarity * similarity * (np.float32(1) - abs(step) * _INVERSE_PI)
+        if echoes == 1:
+            total = weight
+        elif echo == 0:
+            first = weight
+        else:
+            change = max(np.float32(0), np.float32(1) - abs(previous - step * ratios[echo]))
+            total += weight * change
+            if echo == 1:
+                total += first * change
+        previous = step
+    return total
+
+
 @njit(parallel=True, cache=True, nogil=True)
-def _add_echo(  # noqa: PLR0917 (compiled functions take arguments by position)
-    magnitude: FloatArray,
-    phase: FloatArray,
-    other_phase: FloatArray,
-    time: np.float32,
-    other_time: np.float32,
-    total: FloatArray,
-    weight: FloatArray,
-) -> None:
-    # adds magnitude^2 * quality to `total`, magnitude^2 to `weight`; other_time 0 means one echo only
-    nx, ny, nz = magnitude.shape
-    later = max(time, other_time)
-    # phase per time, scaled to the earlier echo
-    scale, other_scale = other_time / later, time / later
+def _quality(magnitude: FloatArray, phase: FloatArray, ratios: FloatArray) -> FloatArray:
+    nx, ny, nz, echoes = magnitude.shape
+    quality = np.zeros((nx, ny, nz), np.float32)
     for x in prange(nx):
         for y in range(ny):
             for z in range(nz):
-                m = magnitude[x, y, z]
-                if not m > 0:
+                power = np.float32(0)
+                for echo in range(echoes):
+                    m = magnitude[x, y, z, echo]
+                    if m > 0:
+                        power += m * m
+                if not power > 0:
                     continue
-                edges, quality = 0, np.float32(0)
+                edges, total = 0, np.float32(0)
                 for edge in range(6):
                     i, j, k = x + _NEIGHBOURS[edge, 0], y + _NEIGHBOURS[edge, 1], z + _NEIGHBOURS[edge, 2]
                     if i < 0 or j < 0 or k < 0 or i >= nx or j >= ny or k >= nz:
                         continue
                     edges += 1
-                    n = magnitude[i, j, k]
-                    if not n > 0:
-                        continue
-                    step = _wrap(phase[i, j, k] - phase[x, y, z])
-                    similarity = min(m, n) / max(m, n)
-                    coherence = (np.float32(1) - abs(step) * _INVERSE_PI) * similarity * similarity
-                    if other_time > 0:
-                        other = _wrap(other_phase[i, j, k] - other_phase[x, y, z])
-                        coherence *= max(
-                            np.float32(0), np.float32(1) - abs(step * scale - other * other_scale)
-                        )
-                    quality += coherence
+                    total += _edge_quality(
+                        magnitude[x, y, z], phase[x, y, z], magnitude[i, j, k], phase[i, j, k], ratios
+                    )
                 if edges > 0:
-                    total[x, y, z] += m * m * quality / np.float32(edges)
-                weight[x, y, z] += m * m
-
-
-def _echo(volume: FloatArray, index: int) -> FloatArray:
-    return np.ascontiguousarray(volume[..., index], dtype=np.float32)
+                    quality[x, y, z] = total / (power * np.float32(edges))
+    return quality
 
 
 def phase_quality(
@@ -113,15 +123,8 @@ def phase_quality(
         raise ValueError(f"{times.size} echo times do not fit images of shape {magnitude.shape}")
     if times[0] <= 0 or np.any(np.diff(times) <= 0):
         raise ValueError(f"echo times must be positive and ascend, not {times.tolist()} s")
-    total = np.zeros(magnitude.shape[:3], np.float32)
-    weight = np.zeros_like(total)
-    scale = np.float32(1 / max(float(np.nanmax(magnitude)), float(np.finfo(np.float32).tiny)))
-    previous = _echo(phase, min(1, times.size - 1))
-    other_time = times[1] if times.size > 1 else 0.0
-    for echo, time in enumerate(times):
-        current = _echo(phase, echo)
-        scaled = _echo(magnitude, echo) * scale
-        _add_echo(scaled, current, previous, np.float32(time), np.float32(other_time), total, weight)
-        previous, other_time = current, time
-    quality: FloatArray = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    ratios = np.ones(times.size, np.float32)
+    ratios[1:] = times[:-1] / times[1:]
+    images = [np.ascontiguousarray(image, dtype=np.float32) for image in (magnitude, phase)]
+    quality: FloatArray = _quality(images[0], images[1], ratios)
     return quality

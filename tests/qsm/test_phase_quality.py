@@ -122,3 +122,14 @@ def test_two_runs_write_the_same_bits():
 def test_what_does_not_fit_is_refused(magnitude_shape, phase_shape, echo_times, message):
     with pytest.raises(ValueError, match=message):
         phase_quality(np.ones(magnitude_shape, np.float32), np.ones(phase_shape, np.float32), echo_times)
+
+
+def test_phase_that_is_not_a_number_is_no_quality_and_harms_its_neighbours_only():
+    phase = smooth_phase()
+    clean = phase_quality(np.ones_like(phase), phase, ECHO_TIMES)
+    phase[10, 10, 10] = np.nan
+    quality = phase_quality(np.ones_like(phase), phase, ECHO_TIMES)
+    assert quality[10, 10, 10] == 0
+    distance = np.abs(np.indices(quality.shape) - 10).sum(axis=0)
+    np.testing.assert_array_equal(quality[distance > 1], clean[distance > 1])
+    assert (quality[distance == 1] > 0.6).all()
