@@ -132,12 +132,12 @@ def phase_at_frequency(
     return offset
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def wrapped_angle(angle: float) -> float:
-    return angle - 2 * np.pi * np.rint(angle * (0.5 / np.pi))
+    return float(angle - 2 * np.pi * np.rint(angle * (0.5 / np.pi)))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def distance_from_ray(size: float, angle: float) -> float:
     """Distance of a complex number from the ray along the real axis, given its size and angle."""
     return size * np.sin(angle) if np.cos(angle) > 0 else size
@@ -155,7 +155,7 @@ def _first_frequency(mag: FloatArray, ph: FloatArray, t: NDArray, spacing: float
             angle = ph[e + 1] - ph[e]
             real += product * np.cos(angle)
             imaginary += product * np.sin(angle)
-    return np.arctan2(imaginary, real) / spacing
+    return float(np.arctan2(imaginary, real) / spacing)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -234,7 +234,12 @@ def _fit_free(
 
 @numba.njit(parallel=True, cache=True, nogil=True)
 def _phase_at_frequency(
-    magnitude: FloatArray, phase: FloatArray, t: NDArray, frequency: FloatArray, selected: BoolArray, offset: FloatArray
+    magnitude: FloatArray,
+    phase: FloatArray,
+    t: NDArray,
+    frequency: FloatArray,
+    selected: BoolArray,
+    offset: FloatArray,
 ) -> None:
     for v in numba.prange(magnitude.shape[0]):
         if not selected[v]:

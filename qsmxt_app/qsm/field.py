@@ -148,7 +148,8 @@ def fit_total_field(
     largest = np.float32(period / np.sqrt(12))
     noise = np.where(support, np.minimum(fit.standard_error, largest), largest)
     return FieldFit(
-        total_field=_unwrapped(wrapped, noise, mask, voxel_size, unwrapping) * np.float32(period / (2 * np.pi)),
+        total_field=_unwrapped(wrapped, noise, mask, voxel_size, unwrapping)
+        * np.float32(period / (2 * np.pi)),
         wrapped_field=wrapped * np.float32(period / (2 * np.pi)),
         period=period,
         field_noise=noise,
@@ -161,11 +162,15 @@ def fit_total_field(
 
 
 def _unwrapped(
-    wrapped: FloatArray, noise: FloatArray, mask: BoolArray, voxel_size: Sequence[float], unwrapping: Unwrapping
+    wrapped: FloatArray,
+    noise: FloatArray,
+    mask: BoolArray,
+    voxel_size: Sequence[float],
+    unwrapping: Unwrapping,
 ) -> FloatArray:
     if unwrapping == "laplacian":
         return unwrap_laplacian(wrapped, mask=mask, voxel_size=voxel_size)
-    return unwrap_romeo(wrapped, mask=mask, magnitude=1 / noise)
+    return unwrap_romeo(wrapped, mask=mask, magnitude=np.reciprocal(noise))
 
 
 def _no_offset(phase: FloatArray, times: NDArray[np.float64]) -> SmoothOffset:

@@ -72,4 +72,4 @@ def noise_from_texture(magnitude: FloatArray, mask: BoolArray | None = None) -> 
     inside = mask[:nx, :ny, :nz].reshape(blocks).all(axis=(1, 3, 5))
     if not inside.any():
         raise ValueError("the noise level cannot be estimated: no 2x2x2 block of voxels has signal")
-    return noise_from_misfit(detail[inside] ** 2 / 8, 1)
+    return noise_from_misfit((detail[inside] ** 2 / 8).astype(np.float32), 1)

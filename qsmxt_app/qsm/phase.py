@@ -68,8 +68,8 @@ def wrap_phase(phase: ArrayLike) -> FloatArray:
 def _wrap(phase: NDArray, wrapped: FloatArray) -> None:
     pi = np.float32(np.pi)
     for i in numba.prange(phase.size):
-        value = np.float64(phase[i])
-        value = np.float32(value - 2 * np.pi * np.floor((value + np.pi) / (2 * np.pi)))
+        wide = np.float64(phase[i])
+        value = np.float32(wide - 2 * np.pi * np.floor((wide + np.pi) / (2 * np.pi)))
         # rounding to float32 can land on +pi itself
         wrapped[i] = -pi if value >= pi else value
 
@@ -130,7 +130,9 @@ def _extremes(values: NDArray) -> tuple[float, float]:
         raise ValueError("the phase is empty")
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError("the phase contains NaN or infinite values: replace or mask them before the conversion")
+        raise ValueError(
+            "the phase contains NaN or infinite values: replace or mask them before the conversion"
+        )
     if low == high:
         raise ValueError(f"the phase is constant ({low:g} everywhere): the image holds no phase")
     return low, high
@@ -148,13 +150,16 @@ def _rule(
         if not contradicted:
             return _declared("radians", 1.0, low, high)
         known = _known_family(values, low, high) or _observed(low, high)
-        return (*known[:3], (*known[3], f"Units say rad but the values are integers from {low:g} to {high:g}"))
+        return (
+            *known[:3],
+            (*known[3], f"Units say rad but the values are integers from {low:g} to {high:g}"),
+        )
     if unit in DEGREE_UNITS:
         return _declared("degrees", np.pi / 180, low, high)
     if unit in MILLIRADIAN_UNITS:
         return _declared("milliradians", 1e-3, low, high)
     if stored_range is not None:
-        return _stored(values, low, high, stored_range)
+        return _stored(low, high, stored_range)
     return _known_family(values, low, high) or _observed(low, high)
 
 
@@ -167,7 +172,7 @@ def _declared(name: str, scale: float, low: float, high: float) -> Rule:
     return scale, 0.0, f"Units: {name}", warnings
 
 
-def _stored(values: NDArray, low: float, high: float, stored_range: tuple[float, float]) -> Rule:
+def _stored(low: float, high: float, stored_range: tuple[float, float]) -> Rule:
     lowest, highest = (float(v) for v in stored_range)
     width = highest - lowest
     if not width > 0:
@@ -177,7 +182,7 @@ def _stored(values: NDArray, low: float, high: float, stored_range: tuple[float,
         raise ValueError(
             f"phase values from {low:g} to {high:g} lie outside their stored range {lowest:g} to {highest:g}"
         )
-    period = width + _level(values) if width > 100 else width
+    period = _period(width)
     centre = lowest + period / 2
     warnings: tuple[str, ...] = ()
     if (high - low) < 0.5 * width:
@@ -190,12 +195,10 @@ def _integers(values: NDArray) -> bool:
     return bool(np.all(sample == np.rint(sample)))
 
 
-def _level(values: NDArray) -> float:
-    """Distance between neighbouring stored levels, 0 for continuous values."""
-    sample = values.reshape(-1)[:: max(1, values.size // 200_000)]
-    steps = np.diff(np.unique(sample))
-    smallest = float(steps.min()) if steps.size else 0.0
-    return smallest if steps.size and smallest > 1e-4 * float(np.ptp(sample)) else 0.0
+def _period(width: float) -> float:
+    """One turn of a stored range: a full set of integer levels has one more level than its width."""
+    levels = 2.0 ** np.ceil(np.log2(width))
+    return levels if levels - width <= max(2.0, 1e-4 * levels) and width > 100 else width
 
 
 def _known_family(values: NDArray, low: float, high: float) -> Rule | None:
@@ -213,9 +216,9 @@ def _known_family(values: NDArray, low: float, high: float) -> Rule | None:
             (-180, 180, 360, 0, "degrees, -180..180 is one turn"),
             (0, 360, 360, 0, "degrees, 0..360 is one turn"),
         )
-        for lowest, highest, period, centre, text in families:
-            near = 0.02 * (highest - lowest)
-            if lowest <= low <= lowest + near and highest - near <= high <= highest:
+        for least, most, period, centre, text in families:
+            near = 0.02 * (most - least)
+            if least <= low <= least + near and most - near <= high <= most:
                 return turn / period, float(centre), text, ()
         return None
     for lowest, highest, scale, text in (

@@ -28,6 +28,9 @@ LEARNING_VOXELS = 10_000
 CLASS_QUANTILES = (0.4, 0.7, 0.85, 0.95)
 """Quantiles of the local field difference in the mask that part the voxels into classes."""
 
+DOUBTFUL_POWER = 18.0
+"""Signal power over noise power (SNR of 4) about which a single magnitude may still be chance."""
+
 START_SHARE = 0.125
 """SD of the starting frequency as a share of 1/dTE, where it helps to put late echoes on the right turn."""
 
@@ -118,9 +121,10 @@ def fit_with_offset(
             for c in range(len(CLASS_QUANTILES) + 1)
         ]
     )
-    maps = [np.zeros(support.shape, np.float32) for _ in range(3)]
-    _fit(*data, *model, np.log(shares), classes.reshape(-1), support.reshape(-1), *(image.reshape(-1) for image in maps))
-    return PosteriorFit(*maps)
+    frequency, error, residual = (np.zeros(support.shape, np.float32) for _ in range(3))
+    selection = (np.log(shares), classes.reshape(-1), support.reshape(-1))
+    _fit(*data, *model, *selection, frequency.reshape(-1), error.reshape(-1), residual.reshape(-1))
+    return PosteriorFit(frequency, error, residual)
 
 
 def _classes(start: FloatArray, support: BoolArray, mask: BoolArray) -> NDArray[np.uint8]:
@@ -156,11 +160,13 @@ def _largest_difference(image: FloatArray, support: BoolArray, out: FloatArray) 
             for z in range(nz):
                 largest = np.float32(0)
                 if support[x, y, z]:
-                    for i in range(max(x - 1, 0), min(x + 2, nx)):
-                        for j in range(max(y - 1, 0), min(y + 2, ny)):
-                            for k in range(max(z - 1, 0), min(z + 2, nz)):
-                                if support[i, j, k] and abs(i - x) + abs(j - y) + abs(k - z) == 1:
-                                    largest = max(largest, abs(image[i, j, k] - image[x, y, z]))
+                    for side in range(6):
+                        step = 1 - 2 * (side % 2)
+                        i = x + step if side // 2 == 0 else x
+                        j = y + step if side // 2 == 1 else y
+                        k = z + step if side // 2 == 2 else z
+                        if 0 <= i < nx and 0 <= j < ny and 0 <= k < nz and support[i, j, k]:
+                            largest = max(largest, abs(image[i, j, k] - image[x, y, z]))
                 out[x, y, z] = largest
 
 
@@ -225,6 +231,17 @@ def _line(covariance: NDArray, y: NDArray, t: NDArray) -> tuple[float, float, fl
 
 
 @numba.njit(cache=True, nogil=True)
+def _certainty(mag: FloatArray, noise_level: float) -> float:
+    """1 where the echoes' power cannot be noise, 0 where it can: chi squared with 2n degrees of freedom."""
+    beyond = -2.0 * mag.size
+    for e in range(mag.size):
+        beyond += (mag[e] / noise_level) ** 2
+    if beyond <= 0:
+        return 1e-12
+    return beyond * beyond / (beyond * beyond + 36.0 * mag.size)
+
+
+@numba.njit(cache=True, nogil=True)
 def _candidates(
     mag: FloatArray,
     ph: FloatArray,
@@ -247,7 +264,9 @@ def _candidates(
     covariance = np.empty((n, n))
     for e in range(n):
         power = np.float64(mag[e]) ** 2
-        error[e] = noise_power / max(power - 2 * noise_power, 1e-3 * power + 1e-30)
+        # noise alone must not pass for signal
+        sure = power * (1 - np.exp(-power / (DOUBTFUL_POWER * noise_power)))
+        error[e] = noise_power / max(sure, 1e-3 * power + 1e-30)
     _unwrap_in_time(ph, prior, t, error, start, start_spread, y)
     for s in range(sizes.size):
         for i in range(n):
@@ -327,7 +346,7 @@ def _fit(
             square += weight * (found[s, 1] + shift * shift)
         mean /= total
         frequency[v] = line + mean
-        standard_error[v] = np.sqrt(square / total - mean * mean)
+        standard_error[v] = np.sqrt((square / total - mean * mean) / _certainty(magnitude[v], noise_level))
         weighted = 0.0
         weights = 0.0
         for e in range(t.size):

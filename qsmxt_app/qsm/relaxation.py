@@ -91,7 +91,9 @@ def fit_relaxation(
     return Relaxation(*maps)
 
 
-def _check(magnitude: FloatArray, echo_times: Sequence[float] | NDArray, mask: BoolArray) -> NDArray[np.float64]:
+def _check(
+    magnitude: FloatArray, echo_times: Sequence[float] | NDArray, mask: BoolArray
+) -> NDArray[np.float64]:
     times = np.asarray(echo_times, dtype=np.float64)
     if magnitude.ndim != 4 or times.shape != magnitude.shape[3:]:
         raise ValueError(f"magnitude {magnitude.shape} must be (x, y, z, echo) with {times.size} echoes")
@@ -109,7 +111,7 @@ def _check(magnitude: FloatArray, echo_times: Sequence[float] | NDArray, mask: B
     return times
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _rician_mean(signal: float, noise_level: float) -> tuple[float, float]:
     """Expected magnitude of a signal in complex noise, and its derivative by the signal."""
     if noise_level <= 0:
@@ -122,7 +124,7 @@ def _rician_mean(signal: float, noise_level: float) -> tuple[float, float]:
 
 
 RICIAN_RATE = 0.32
-"""Rate at which the noise floor of the Rician mean fades with signal power over noise power (fitted to the Laguerre form)."""
+"""Fading of the noise floor with signal power over noise power, fitted to the Rician mean's exact form."""
 
 
 @numba.njit(cache=True, nogil=True)

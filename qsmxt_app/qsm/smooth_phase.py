@@ -44,7 +44,8 @@ def smooth_phase(
     cell
         Edge of a coarse cell in mm.
     outlier
-        Distance in rad from the smooth phase at which a voxel's weight is halved in the later passes; None: none is.
+        Distance in rad from the smooth phase at which a voxel's weight is halved in the later passes;
+        None: no weight is lowered.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def smooth_phase(
     shape = tuple(int(-(-n // f)) for n, f in zip(phase.shape, factors, strict=True))
     real, imaginary, weight = (np.zeros(shape, np.float32) for _ in range(3))
     smooth = np.zeros(shape, np.complex64)
-    limit = np.float32(np.inf if outlier is None else outlier)
+    limit = np.inf if outlier is None else outlier
     for step in range(PASSES):
         factor_tuple = (int(factors[0]), int(factors[1]), int(factors[2]))
         _gather(phase, weights, factor_tuple, smooth, step > 0, limit, real, imaginary, weight)
@@ -97,7 +98,7 @@ def _towards_centre(phasor: NDArray, weight: FloatArray, width: Sequence[float])
     blurred = _blur(phasor, width)
     size = np.abs(blurred)
     unit = np.where(size > 1e-6 * size.max(), blurred / np.maximum(size, 1e-30), 1.0)
-    return (unit * np.exp(-1j * angle)).astype(np.complex64)
+    return np.asarray(unit * np.exp(-1j * angle), dtype=np.complex64)
 
 
 def _take(image: NDArray, axis: int, start: int | None, stop: int | None) -> NDArray:
@@ -128,7 +129,7 @@ def _interpolate(coarse: NDArray, factors: tuple[int, int, int], x: int, y: int,
     upper = (coarse[ix, iy, jz] * (1 - fx) + coarse[jx, iy, jz] * fx) * (1 - fy) + (
         coarse[ix, jy, jz] * (1 - fx) + coarse[jx, jy, jz] * fx
     ) * fy
-    return lower * (1 - fz) + upper * fz
+    return complex(lower * (1 - fz) + upper * fz)
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)

@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 SMALLEST_REGION = 8
-"""Voxels below which a disconnected piece is shifted as a whole without being unwrapped."""
+"""Voxels below which a disconnected piece keeps its wrapped phase: specks of noise."""
 
 
 def unwrap_laplacian(
@@ -111,14 +111,16 @@ def unwrap_romeo(phase: FloatArray, *, mask: BoolArray, magnitude: FloatArray | 
     out = np.zeros(phase.shape, dtype=np.float32)
     labels, _ = ndimage.label(mask)
     sizes = np.bincount(labels.reshape(-1))
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+    pieces = ndimage.find_objects(labels)
+    for number in np.flatnonzero(sizes[1:] >= SMALLEST_REGION) + 1:
+        box = pieces[number - 1]
         piece = np.ascontiguousarray(labels[box] == number)
         wrapped = np.where(piece, phase[box], 0).astype(np.float32)
-        if sizes[number] >= SMALLEST_REGION:
-            mag = np.where(piece, weight[box], 0).astype(np.float32)
-            wrapped = np.asarray(romeo_unwrap3d(wrapped, "romeo", mag, piece, False, 1, False, False))
-        turns = np.rint(np.median(wrapped[piece]) / (2 * np.pi))
-        out[box][piece] = wrapped[piece] - np.float32(2 * np.pi) * turns
+        mag = np.where(piece, weight[box], 0).astype(np.float32)
+        unwrapped = np.asarray(romeo_unwrap3d(wrapped, "romeo", mag, piece, False, 1, False, False))[piece]
+        out[box][piece] = unwrapped - np.float32(2 * np.pi) * np.rint(np.median(unwrapped) / (2 * np.pi))
+    small = (sizes < SMALLEST_REGION)[labels] & mask
+    out[small] = phase[small]
     return out
 
 
