@@ -102,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: list[str]) -> int:
-    options = vars(_parse(arguments))
+    options = vars(parse_arguments(arguments))
     if options["analysis_level"] not in LEVELS:
         level = options["analysis_level"]
         raise WrongUsage(f"'{level}' is no analysis level.", nearest(level, LEVELS))
@@ -125,7 +125,14 @@ def _run(arguments: list[str]) -> int:
     )
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse arguments; flags may be spelled with `_` or `-`.
+
+    Raises
+    ------
+    WrongUsage
+        An unknown option, with the nearest valid one.
+    """
     parser = build_parser()
     options, unknown = parser.parse_known_args([_dashed(argument) for argument in arguments])
     flags = [flag for flag in unknown if flag.startswith("-")]
@@ -145,21 +152,27 @@ def _dashed(argument: str) -> str:
 
 def _add_flag(group: Any, setting: Field[Any]) -> None:
     details = setting.metadata
-    names = [setting.name.replace("_", "-"), *details.get("aliases", ())]
     flags = [f"-{details['short']}"] if "short" in details else []
-    flags += [f"--{name}" for name in names]
+    flags.append(f"--{setting.name.replace('_', '-')}")
     text = details["help"] + _default_text(setting)
+    _add(group, setting, flags, text)
+    if "aliases" in details:
+        _add(group, setting, [f"--{name}" for name in details["aliases"]], argparse.SUPPRESS)
+
+
+def _add(group: Any, setting: Field[Any], flags: list[str], text: str) -> None:
     if isinstance(setting.default, bool):
         group.add_argument(
             *flags, dest=setting.name, action=_switch(setting.default), default=None, help=text
         )
         return
+    choices = "|".join(setting.metadata.get("choices", ()))
     group.add_argument(
         *flags,
         dest=setting.name,
         default=None,
         nargs="+" if isinstance(setting.default, tuple) else None,
-        metavar=details.get("metavar") or ("|".join(details.get("choices", ())) or "FILE"),
+        metavar=setting.metadata.get("metavar") or choices or "FILE",
         help=text,
     )
 

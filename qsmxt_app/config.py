@@ -87,6 +87,9 @@ class Settings:
         3.0, METHOD, "radius by which gaps in the mask are closed", metavar="MM", least=0.0
     )
     mask_erosion: int = _setting(0, METHOD, "voxel layers taken off the mask", metavar="N", least=0)
+    mask_components: int = _setting(
+        1, METHOD, "separate parts that the mask keeps: 1 for a head, more for a body", metavar="N", least=1
+    )
     bipolar: str = _setting(
         "auto",
         METHOD,
@@ -113,7 +116,7 @@ class Settings:
         1000, METHOD, "most iterations of TGV-QSM; it stops when converged", metavar="N", least=1
     )
     tgv_tolerance: float = _setting(
-        1e-3, METHOD, "relative change of chi at which TGV-QSM has converged", metavar="X", least=0.0
+        0.05, METHOD, "relative change of chi at which TGV-QSM has converged", metavar="X", least=0.0
     )
     reference: str = _setting(
         "mean",
@@ -152,11 +155,14 @@ class Settings:
         "MultiProc",
         RUNNING,
         "nipype's execution plugin",
-        aliases=("use-plugin",),
         metavar="NAME",
     )
     nipype_plugin_file: Path | None = _setting(
-        None, RUNNING, "YAML or JSON file with 'plugin' and 'plugin_args', as for fMRIPrep", kind="file"
+        None,
+        RUNNING,
+        "YAML or JSON file with 'plugin' and 'plugin_args', as for fMRIPrep",
+        aliases=("use-plugin",),
+        kind="file",
     )
     stop_on_first_crash: bool = _setting(False, RUNNING, "stop everything at the first failure")
     dry_run: bool = _setting(False, SHOWING, "show what would be run, and write nothing")

@@ -205,7 +205,9 @@ def bids_uri(path: Path, root: Path, dataset: str = RAW_LINK) -> str:
     >>> bids_uri(Path("/data/sub-01/anat/sub-01_T1w.nii"), Path("/data"))
     'bids:raw:sub-01/anat/sub-01_T1w.nii'
     """
-    return f"bids:{dataset}:{path.relative_to(root).as_posix()}"
+    # Not resolve(): images of git-annex are links out of the dataset.
+    inside = Path(os.path.abspath(path)).relative_to(os.path.abspath(root))  # noqa: PTH100
+    return f"bids:{dataset}:{inside.as_posix()}"
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.headers import read_header, same_grid
-from qsmxt_app.bids.images import read_volume
+from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import QsmxtError, UnusableData
 from qsmxt_app.workflows.resources import limited_threads
 
@@ -121,7 +121,7 @@ def load_on_grid(path: str | Path, like: str | Path) -> NDArray[np.float32]:
     """
     if not same_grid(read_header(Path(path)), read_header(Path(like))):
         raise UnusableData(f"{path}: not on the grid of the images.", "Resample it to their magnitude.")
-    return read_volume(Path(path))
+    return read_image(Path(path))
 
 
 def save(array: NDArray, affine: NDArray[np.float64], path: Path) -> str:

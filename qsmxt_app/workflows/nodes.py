@@ -84,6 +84,7 @@ class MaskInputSpec(StepInputSpec):
     threshold_value = traits.Float()
     closing_mm = traits.Float(mandatory=True)
     erosion_voxels = traits.Int(mandatory=True)
+    components = traits.Int(mandatory=True)
 
 
 class MaskOutputSpec(StepOutputSpec):
@@ -118,6 +119,7 @@ class BuildMasks(Step):
             value=defined(given.threshold_value),
             closing_mm=given.closing_mm,
             erosion_voxels=given.erosion_voxels,
+            components=given.components,
         )
         masks = build_masks(
             magnitude,

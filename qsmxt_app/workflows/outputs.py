@@ -72,13 +72,20 @@ OUTPUTS = {
         "field_noise", "fieldmap", "noise", "fmap", "Hz", "standard error of the fit", ("field",)
     ),
     "magnitude": Output(
-        "magnitude", "magnitude", "total", "fmap", "arbitrary", "root sum of squares over echoes"
+        "magnitude", "magnitude", None, "fmap", "arbitrary", "root sum of squares over echoes"
     ),
 }
 
 # Settings that each step depends on, for the sidecars
 PARAMETERS = {
-    "masks": ("mask", "mask_threshold", "mask_threshold_value", "mask_closing", "mask_erosion"),
+    "masks": (
+        "mask",
+        "mask_threshold",
+        "mask_threshold_value",
+        "mask_closing",
+        "mask_components",
+        "mask_erosion",
+    ),
     "field": ("unwrapping", "bipolar"),
     "tgv": ("tgv_alpha", "tgv_iterations", "tgv_tolerance", "two_pass"),
     "combine": ("reference",),

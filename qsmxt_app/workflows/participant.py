@@ -260,6 +260,7 @@ def _mask_inputs(settings: Settings) -> dict[str, Any]:
         "threshold": settings.mask_threshold,
         "closing_mm": settings.mask_closing,
         "erosion_voxels": settings.mask_erosion,
+        "components": settings.mask_components,
     }
     if settings.mask_threshold_value is not None:
         inputs["threshold_value"] = settings.mask_threshold_value

@@ -99,7 +99,8 @@ class Machine:
 
     def wait(self, seconds: float) -> None:
         """Sleep until a worker has something to say or has died, at most this long."""
-        wait([worker.connection for worker in self.workers.values()], timeout=seconds)
+        if self.workers:
+            wait([worker.connection for worker in self.workers.values()], timeout=seconds)
 
     def stop(self) -> None:
         """Kill the workers that are still at work. Their nodes are run again by the next run."""
@@ -181,9 +182,16 @@ class GraphScheduler(MultiProcPlugin):
             else:
                 self._task_finished_cb(job)
         self.pending_tasks = still_running
-        self._send_procs_to_workers(graph=self._graph)
+        self._start_ready()
         if self.finished:
             self.machine.graphs.remove(self)
+
+    def _start_ready(self) -> None:
+        """Start what can be started; results from an earlier run may make more nodes ready at once."""
+        done = -1
+        while np.count_nonzero(self.proc_done) > done:
+            done = np.count_nonzero(self.proc_done)
+            self._send_procs_to_workers(graph=self._graph)
 
     def abandon(self) -> None:
         """Give up: what runs is killed, what waits is not started."""
@@ -206,7 +214,8 @@ class GraphScheduler(MultiProcPlugin):
 
     def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
         lines = (result or {}).get("traceback") or traceback.format_exc().splitlines()
-        message = lines[-1].strip()  # nipype adds its own lines below
+        # nipype adds its own lines below, and frames the traceback with empty ones
+        message = next((line.strip() for line in reversed(lines) if line.strip()), "failed without a message")
         cleaned = super()._clean_queue(jobid, graph, result=result)
         self.failures.append(Failure(self.procs[jobid], message, cleaned["crashfile"]))
         return cleaned

@@ -1,4 +1,4 @@
-"""A head of a few thousand voxels as raw BIDS data: made in a moment, run through the whole command in seconds."""
+"""A head of a few thousand voxels as raw BIDS data, run through the whole command in seconds."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def mini_head(seed: int = 0) -> MiniHead:
     """Make an ellipsoid with three nuclei of 0.05, 0.1 and 0.15 ppm and a texture."""
     rng = np.random.default_rng(seed)
     grid = np.indices(SHAPE) - (np.array(SHAPE)[:, None, None, None] - 1) / 2
-    radii = np.array([15.0, 18.0, 13.0])[:, None, None, None]
+    radii = np.array([16.0, 19.0, 14.0])[:, None, None, None]
     head = ((grid / radii) ** 2).sum(axis=0) < 1
     chi = np.where(head, rng.normal(0, 0.005, SHAPE), 9.4)
     nuclei = np.zeros(SHAPE, int)
-    for label, (x, y, z) in enumerate([(-6, 0, 0), (6, 0, 0), (0, 7, 1)], start=1):
-        inside = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - z) ** 2 < 3.0**2
+    for label, (x, y, z) in enumerate([(-7, -3, 0), (7, -3, 0), (0, 9, 1)], start=1):
+        inside = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - z) ** 2 < 4.0**2
         nuclei[inside] = label
         chi[inside] += 0.05 * label
     return MiniHead(chi.astype(np.float32), head, nuclei)

@@ -1,0 +1,116 @@
+import tomllib
+
+import pytest
+
+from qsmxt_app.config import (
+    Settings,
+    load_settings,
+    nearest,
+    preset_names,
+    read_preset,
+    setting_fields,
+    to_toml,
+)
+from qsmxt_app.errors import NoInput, WrongUsage
+
+
+def test_later_sources_win(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("mask_erosion = 3\ntgv_iterations = 77\n")
+    preset = read_preset("bet")
+    assert preset.settings["mask"] == "bet" != Settings().mask
+
+    only_preset = load_settings({"preset": "bet"})
+    assert (only_preset.mask, only_preset.mask_erosion) == ("bet", preset.settings["mask_erosion"])
+
+    with_file = load_settings({"preset": "bet", "config": str(file)})
+    assert (with_file.mask, with_file.mask_erosion, with_file.tgv_iterations) == ("bet", 3, 77)
+
+    with_flag = load_settings({"preset": "bet", "config": str(file), "mask_erosion": "2"})
+    assert (with_flag.mask_erosion, with_flag.tgv_iterations) == (2, 77)
+
+
+def test_preset_may_come_from_the_file(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text('preset = "fast"\n')
+    assert load_settings({"config": str(file)}) == load_settings({"preset": "fast", "config": str(file)})
+    assert load_settings({"config": str(file), "preset": "bet"}).preset == "bet"
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_are_complete_and_differ_from_each_other(name):
+    preset = read_preset(name)
+    assert len(preset.reason.split()) > 10
+    assert preset.summary
+    others = [load_settings({"preset": other}) for other in preset_names() if other != name]
+    own = load_settings({"preset": name}).as_dict() | {"preset": ""}
+    assert all(own != other.as_dict() | {"preset": ""} for other in others)
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        ({"mask_treshold": "otsu"}, "Did you mean mask_threshold?"),
+        ({"mask_threshold": "otus"}, "Did you mean otsu?"),
+        ({"preset": "gree"}, "Did you mean gre?"),
+        ({"mask": "magnitud"}, "Did you mean magnitude?"),
+        ({"tgv_iterations": "many"}, "--tgv-iterations needs a whole number"),
+        ({"tgv_iterations": "0"}, "The least is 1"),
+        ({"tgv_alpha": ["0.1"]}, "needs 2 values"),
+        ({"tgv_alpha": ["nan", "1"]}, "nan"),
+        ({"mem_gb": "12Q"}, "--mem-gb needs a number"),
+        ({"mask_threshold": "fixed"}, "--mask-threshold-value"),
+        ({"two_pass": "yes"}, "true or false"),
+        ({"dry_run": True, "reports_only": True}, "exclude each other"),
+    ],
+)
+def test_wrong_settings_name_what_is_right(flags, part):
+    with pytest.raises(WrongUsage) as raised:
+        load_settings(flags)
+    assert part in str(raised.value)
+
+
+def test_wrong_settings_in_a_file_name_the_file(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("two_passes = true\n")
+    with pytest.raises(
+        WrongUsage, match=r"settings\.toml: unknown setting 'two_passes'. Did you mean two_pass"
+    ):
+        load_settings({"config": str(file)})
+    file.write_text("two_pass = maybe\n")
+    with pytest.raises(WrongUsage, match="not valid TOML"):
+        load_settings({"config": str(file)})
+    with pytest.raises(NoInput):
+        load_settings({"config": str(tmp_path / "absent.toml")})
+
+
+@pytest.mark.parametrize(
+    ("text", "gigabytes"), [("8", 8), ("8G", 8), ("8GB", 8), ("8000M", 8), ("0.5T", 500)]
+)
+def test_memory_has_units(text, gigabytes):
+    assert load_settings({"mem_gb": text}).mem_gb == pytest.approx(gigabytes)
+
+
+def test_written_settings_read_back_the_same(tmp_path):
+    settings = load_settings(
+        {
+            "preset": "bet",
+            "participant_label": ["01", "sub-02"],
+            "tgv_alpha": ["0.003", "1e-3"],
+            "work_dir": 'odd "name" \\ with\nnewline and \x7f',
+        }
+    )
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(settings.as_dict()), encoding="utf-8")
+    assert tomllib.loads(file.read_text(encoding="utf-8")) == settings.as_dict()
+    again = load_settings({"config": str(file)})
+    assert again.as_dict() | {"config": ""} == settings.as_dict() | {"config": ""}
+
+
+def test_every_setting_has_help_and_a_default():
+    for setting in setting_fields():
+        assert len(setting.metadata["help"]) > 10, setting.name
+
+
+def test_nearest_lists_the_choices_when_none_is_near():
+    assert nearest("zzz", ["one", "two"]) == "Choose one of: one, two."
