@@ -87,21 +87,35 @@ def find_acquisitions(dataset: Dataset, selection: Selection | None = None) -> F
     notes: list[str] = []
     offered: list[ImageFile] = []
     for subject in subjects:
-        images = list(_images(dataset, subject))
+        try:
+            images = list(_images(dataset, subject))
+        except OSError as error:
+            problems.append(_unreadable(subject, error))
+            continue
         candidates = [image for image in images if image.suffix in QSM_SUFFIXES]
         offered += candidates
         wanted = [image for image in candidates if selection.matches(image.entities, image.suffix)]
         if not wanted:
-            notes.append(f"sub-{subject}: no gradient-echo image (MEGRE or T2starw) selected; left out.")
+            missing = f"sub-{subject}: no gradient-echo image (MEGRE or T2starw) is selected."
+            if selection.participants:
+                problems.append(Problem(subject, None, None, missing, "Do not name it.", NoInput.exit_code))
+            else:
+                notes.append(missing)
             continue
         found, failed, left_out = _assemble_scans(wanted, sidecars)
         t1w = [image for image in images if _is_t1w(image) and selection.passes_filter("t1w", image.entities)]
         acquisitions += _distinct_names([_with_t1w(acquisition, t1w) for acquisition in found])
         problems += failed
         notes += left_out
-    if not acquisitions and not problems:
+    if not acquisitions and all(problem.file is None for problem in problems):
         _refuse(dataset, selection, offered)
     return Found(tuple(acquisitions), tuple(problems), tuple(notes))
+
+
+def _unreadable(subject: str, error: OSError) -> Problem:
+    path = Path(str(error.filename))
+    message = f"{path}: cannot be read ({error.strerror})."
+    return Problem(subject, None, path, message, "Check its permissions.", NoInput.exit_code)
 
 
 def _refuse(dataset: Dataset, selection: Selection, offered: list[ImageFile]) -> None:

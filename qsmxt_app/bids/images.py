@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
         for index, echo in enumerate(echoes):
             first[..., index] = read_image(echo.magnitude).reshape(acquisition.shape)
             second[..., index] = read_image(echo.phase).reshape(acquisition.shape)
+    _check_contrast(first, [echo.magnitude for echo in echoes])
+    _check_contrast(second, [echo.phase for echo in echoes])
     if acquisition.complex_parts:
         return AcquisitionImages(
             np.hypot(first, second), np.arctan2(second, first), "real and imaginary parts"
@@ -82,7 +85,7 @@ def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
 
 
 def read_image(path: Path) -> FloatArray:
-    """Read and check an image, with the header's slope and intercept applied.
+    """Read an image to its end, with the header's slope and intercept applied.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def read_image(path: Path) -> FloatArray:
     Raises
     ------
     UnusableData, NoInput, InputOutputFailed
-        As `load_acquisition`.
+        As `load_acquisition`, but for constant volumes, which a mask may well be.
     """
     header = parse_header(path)
     if header.get_data_dtype().kind not in "iuf":
@@ -111,8 +114,12 @@ def read_image(path: Path) -> FloatArray:
         raise _damaged(path) from error
     except (EOFError, zlib.error, ValueError, nib.spatialimages.HeaderDataError) as error:
         raise _damaged(path) from error
-    for volume in np.moveaxis(voxels, 3, 0) if voxels.ndim == 4 else [voxels]:
-        _check_values(volume, path)
+    # Minimum and maximum are NaN or infinite exactly if some voxel is.
+    if not (np.isfinite(voxels.min()) and np.isfinite(voxels.max())):
+        count = int(np.count_nonzero(~np.isfinite(voxels)))
+        raise UnusableData(
+            f"{path}: {count} voxels are NaN or infinite.", "Export it again, or set them to 0."
+        )
     return voxels
 
 
@@ -132,16 +139,11 @@ def _damaged(path: Path) -> UnusableData:
     return UnusableData(f"{path}: truncated or damaged.", "Convert or copy it again.")
 
 
-def _check_values(voxels: FloatArray, path: Path) -> None:
-    low, high = voxels.min(), voxels.max()
-    # min and max are NaN or infinite exactly if some voxel is.
-    if not (np.isfinite(low) and np.isfinite(high)):
-        count = int(np.count_nonzero(~np.isfinite(voxels)))
-        raise UnusableData(
-            f"{path}: {count} voxels are NaN or infinite.", "Export it again, or set them to 0."
-        )
-    if low == high:
-        raise UnusableData(f"{path}: every voxel is {low:g}.", "Export it again, or remove this echo.")
+def _check_contrast(images: FloatArray, paths: Sequence[Path]) -> None:
+    for index, path in enumerate(paths):
+        low, high = images[..., index].min(), images[..., index].max()
+        if low == high:
+            raise UnusableData(f"{path}: every voxel is {low:g}.", "Export it again, or remove this echo.")
 
 
 def _suspicions(magnitude: FloatArray, phase: FloatArray, acquisition: Acquisition) -> tuple[str, ...]:

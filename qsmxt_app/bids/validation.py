@@ -89,12 +89,14 @@ def find_issues(
     QsmxtError
         If the validator cannot run.
     """
-    with tempfile.TemporaryDirectory(prefix="qsmxt-validation-") as folder, _view(path, subjects) as view:
-        arguments = ["--format", "json", "--ignoreWarnings"]
-        if config is not None:
-            arguments += ["--config", str(config)]
-        report = _run_validator([str(view), *arguments], Path(folder))
-    return _issues(report)
+    try:
+        with tempfile.TemporaryDirectory(prefix="qsmxt-") as folder, _view(path, subjects) as view:
+            arguments = ["--format", "json", "--ignoreWarnings"]
+            if config is not None:
+                arguments += ["--config", str(config)]
+            return _issues(_run_validator([str(view), *arguments], Path(folder)))
+    except OSError as error:
+        raise _cannot_run(str(error)) from error
 
 
 def _run_validator(arguments: list[str], scratch: Path) -> dict[str, Any]:
@@ -107,20 +109,23 @@ def _run_validator(arguments: list[str], scratch: Path) -> dict[str, Any]:
     }
     output = scratch / "report.json"
     command = [sys.executable, "-c", _VALIDATOR, *arguments, "--outfile", str(output)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="replace", check=False
-        )
         report = json.loads(output.read_text())
         report["issues"]["issues"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        said = done.stderr.strip().splitlines() if "done" in locals() else [str(error)]
-        reason = printable(said[-1])[:200] if said else f"exit status {done.returncode}"
-        raise QsmxtError(
-            f"the BIDS validator could not run ({reason}).",
-            "Install bids-validator-deno, or use --skip-bids-validation.",
-        ) from error
+        said = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        raise _cannot_run(said[-1] if said else f"exit status {done.returncode}") from error
     return dict(report)
+
+
+def _cannot_run(reason: str) -> QsmxtError:
+    return QsmxtError(
+        f"the BIDS validator could not run ({printable(reason)[:200]}).",
+        "Install bids-validator-deno, or use --skip-bids-validation.",
+    )
 
 
 @contextmanager

@@ -181,6 +181,16 @@ def test_same_voxels_same_bytes(tmp_path):
     assert gzip.decompress(first)[344:348] == b"n+1\x00"
 
 
+def test_uris_do_not_depend_on_how_a_folder_is_spelled(raw, monkeypatch):
+    file = raw.file("sub-01_T1w.nii.gz")
+    monkeypatch.chdir(raw.root.parent)
+    for root in (Path("raw"), Path("raw/../raw"), raw.root / "sub-01" / ".."):
+        assert bids_uri(file, root) == "bids:raw:sub-01/anat/sub-01_T1w.nii.gz"
+    link = raw.file("sub-01_annexed_T1w.nii.gz")
+    link.symlink_to("/annex/objects/x")
+    assert bids_uri(link, raw.root).endswith("sub-01/anat/sub-01_annexed_T1w.nii.gz")
+
+
 def test_sidecar(raw, tmp_path):
     source = raw.file("sub-01_echo-1_part-mag_MEGRE.nii.gz")
     sidecar = image_sidecar(

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -102,6 +103,32 @@ def test_a_dataset_without_gradient_echoes(empty_dataset):
     empty_dataset.t1w("sub-01")
     with pytest.raises(NoInput, match="no gradient-echo images with phase"):
         _find(empty_dataset)
+
+
+def test_a_participant_without_gradient_echoes_fails_only_where_it_was_named(raw):
+    raw.t1w("sub-03")
+    found = _find(raw)
+    assert (len(found.acquisitions), found.problems) == (2, ())
+    assert "sub-03: no gradient-echo image" in found.notes[0]
+    named = _find(raw, participants=["01", "03"])
+    assert [problem.subject for problem in named.problems] == ["03"]
+    with pytest.raises(NoInput):
+        _find(raw, participants=["03"])
+
+
+def test_a_folder_that_cannot_be_read(raw, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if "sub-01" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = _find(raw)
+    assert [acquisition.subject for acquisition in found.acquisitions] == ["02"]
+    assert found.problems[0].exit_code == 66
+    assert str(found.problems[0]).startswith(f"{raw.root}/sub-01: cannot be read (Permission denied)")
 
 
 def test_single_echo(empty_dataset):

@@ -54,6 +54,11 @@ def test_echoes_in_one_file(empty_dataset):
     np.testing.assert_allclose(images.phase, stacks["phase"], atol=1e-6)
 
 
+def test_a_constant_image_may_be_a_mask(tmp_path):
+    path = write_image(tmp_path / "mask.nii.gz", np.ones((4, 4, 4), np.uint8))
+    assert read_image(path).all()
+
+
 def test_slope_and_intercept_are_applied(tmp_path):
     path = tmp_path / "a.nii.gz"
     image = nib.nifti1.Nifti1Image(np.arange(64, dtype=np.int16).reshape(4, 4, 4), np.eye(4))

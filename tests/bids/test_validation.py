@@ -102,6 +102,15 @@ def test_a_validator_that_cannot_run(raw, monkeypatch, code):
     assert "\n" not in str(error.value)
 
 
+def test_no_room_for_temporary_files(raw, monkeypatch):
+    def full(*args, **kwargs):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(validation.tempfile, "mkdtemp", full)
+    with pytest.raises(QsmxtError, match=r"No usable temporary directory.*--skip-bids-validation"):
+        validate_dataset(raw.root)
+
+
 def test_a_valid_dataset_is_accepted_and_not_changed(raw):
     before = {path: path.stat().st_mtime_ns for path in raw.root.rglob("*")}
     validate_dataset(raw.root, subjects=["01"])
