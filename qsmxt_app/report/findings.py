@@ -12,12 +12,12 @@ from qsmxt_app.report.record import Record, number, numbers
 
 LEVELS = ("error", "warning", "note")
 
-BRAIN_ML = (600.0, 2600.0)
+HEAD_ML = (300.0, 7000.0)
 LARGEST_HOLE_FRACTION = 0.25
 SMALLEST_TRUSTED_FRACTION = 0.7
 LARGEST_VOXEL_MM = 2.0
 LARGEST_ANISOTROPY = 3.0
-OBLIQUE_DEGREES = 2.0
+OBLIQUE_DEGREES = 5.0
 EDGE_FRACTION = 0.02
 CHI_SPREAD_PPM = (0.004, 0.25)
 ECHO_TIME_SECONDS = (0.0003, 0.2)
@@ -40,7 +40,8 @@ class MapFacts:
     Attributes
     ----------
     chi_spread
-        Standard deviation of chi inside the mask, ppm.
+        Interquartile range of chi in units of that of a standard normal distribution, ppm: a standard
+        deviation that bone, fat and air do not decide.
     not_finite
         Number of voxels of chi that are no numbers.
     mask_voxels
@@ -130,12 +131,13 @@ def _convergence(record: Record, _: MapFacts) -> Iterator[Finding]:
 
 def _mask(record: Record, _: MapFacts) -> Iterator[Finding]:
     volume, holes = number(record.mask.get("volume_ml")), number(record.mask.get("hole_fraction"))
-    low, high = BRAIN_ML
+    low, high = HEAD_ML
     if volume is not None and not low <= volume <= high and record.settings.get("preset") != "body":
         yield Finding(
             "warning",
             f"The mask holds {volume:.0f} ml",
-            f"A head gives between {low:.0f} and {high:.0f} ml. Compare the outline with the image below: "
+            f"A brain or a whole head gives {low:.0f} to {high:.0f} ml. Compare the outline with "
+            "the image below: "
             "too small a mask loses parts of the brain, too large a mask takes in air, which "
             "spoils what is near.",
         )
@@ -182,7 +184,7 @@ def _spread(_: Record, facts: MapFacts) -> Iterator[Finding]:
         )
     yield Finding(
         "warning",
-        f"Susceptibility varies by {facts.chi_spread:.3g} ppm (SD), expected {low:g} to {high:g}",
+        f"Susceptibility varies by {facts.chi_spread:.3g} ppm, expected {low:g} to {high:g}",
         text,
     )
 

@@ -26,6 +26,8 @@ from qsmxt_app.report.record import Record, mapping, number, numbers
 from qsmxt_app.report.slices import PLANES, Cut, Grid, size_mm
 from qsmxt_app.report.volumes import Slices, Volumes
 
+MAGNITUDE = Window(0.0, 1.0, "of the brightest tissue")
+WIDE = Window(-0.5, 0.5, "ppm")
 DIFFERENCE = Window(-0.05, 0.05, "ppm", "RdBu_r")
 
 
@@ -72,12 +74,16 @@ def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
     views = [_view("Susceptibility", final, grid, CHI, by_plane=True)]
     if single is not None:
         change = {cut: final[cut] - single[cut] for cut in final}
-        caption = "Two passes minus single pass."
         views = [
-            _view("Two passes (final map)", final, grid, CHI, by_plane=True),
+            _view("Two passes (final)", final, grid, CHI, by_plane=True),
             _view("Single pass", single, grid, CHI, by_plane=True),
-            _view("Difference", change, grid, DIFFERENCE, by_plane=True, caption=caption),
+            _view(
+                "Difference", change, grid, DIFFERENCE, by_plane=True, caption="Two passes minus single pass."
+            ),
         ]
+    views.append(
+        _view("Wide window", final, grid, WIDE, by_plane=True, caption="For strong sources and streaks.")
+    )
     reference = {"none": "an unknown constant", "mean": "the mean over the mask"}.get(
         str(record.tgv.get("reference", "mean")), "the mean of the reference region"
     )
@@ -95,8 +101,8 @@ def mask_panel(volumes: Volumes) -> Panel | None:
     background = magnitude or filled
     if grid is None or background is None:
         return None
-    top = volumes.statistics.get("magnitude", {}).get("top", 1.0) if magnitude else 1.0
-    window = Window(0.0, top if top > 0 else 1.0, "a.u.")
+    top = volumes.statistics.get("magnitude", {}).get("top", 0.0) if magnitude else 1.0
+    relative = {cut: values / (top if top > 0 else 1.0) for cut, values in background.items()}
 
     def overlay(cut: Cut) -> tuple[tuple[str, str], ...]:
         if filled is None:
@@ -113,7 +119,7 @@ def mask_panel(volumes: Volumes) -> Panel | None:
     if reliable is not None:
         legend.append(("hole", "phase not reliable: filled in by the second pass"))
         words += " Unreliable voxels are usual beside air and in strong veins, not in large areas."
-    view = _view("Magnitude", background, grid, window, overlay=overlay, outside=False)
+    view = _view("Magnitude", relative, grid, MAGNITUDE, overlay=overlay, outside=False)
     return Panel("mask", "Mask", words, (view,), legend=tuple(legend))
 
 

@@ -19,6 +19,9 @@ from qsmxt_app.report.slices import Cut, Grid, make_grid, plan_cuts, take, to_ra
 
 Slices = Mapping[Cut, NDArray[np.float32]]
 
+NORMAL_QUARTILES = 1.349
+"""Interquartile range of a standard normal distribution."""
+
 MANY_CUTS = {"axial": 8, "coronal": 4, "sagittal": 4}
 FEW_CUTS = {"axial": 4, "coronal": 1, "sagittal": 1}
 
@@ -85,7 +88,7 @@ def read_volumes(output_dir: Path, record: Record) -> Volumes:
         if not key.startswith("mask"):
             statistics[key] = _statistics(turned)
     facts = MapFacts(
-        chi_spread=statistics.get("chi", {}).get("sd"),
+        chi_spread=statistics.get("chi", {}).get("spread"),
         not_finite=not_finite,
         mask_voxels=mask_voxels,
         edge_fraction=edges,
@@ -129,12 +132,5 @@ def _statistics(volume: NDArray[np.float32]) -> dict[str, float]:
     values = volume[(volume != 0) & np.isfinite(volume)]
     if not values.size:
         return {}
-    low, middle, high, top = np.percentile(values, [1, 50, 99, 99.8])
-    return {
-        "mean": float(values.mean(dtype=np.float64)),
-        "sd": float(values.std(dtype=np.float64)),
-        "low": float(low),
-        "median": float(middle),
-        "high": float(high),
-        "top": float(top),
-    }
+    low, lower, upper, high, top = (float(value) for value in np.percentile(values, [1, 25, 75, 99, 99.8]))
+    return {"low": low, "high": high, "top": top, "spread": (upper - lower) / NORMAL_QUARTILES}

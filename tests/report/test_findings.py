@@ -29,7 +29,7 @@ def test_a_good_acquisition_gives_no_finding() -> None:
         ({"status": "failed"}, "error", "failed"),
         ({"tgv": {"converged": False, "iterations": 30}}, "warning", "stopped after 30 iterations"),
         ({"mask": {"volume_ml": 90.0}}, "warning", "90 ml"),
-        ({"mask": {"volume_ml": 5000.0}}, "warning", "5000 ml"),
+        ({"mask": {"volume_ml": 9000.0}}, "warning", "9000 ml"),
         ({"mask": {"hole_fraction": 0.4}}, "warning", "40%"),
         ({"field": {"trusted_fraction": 0.3}}, "warning", "30%"),
         ({"inputs": {"echo_times": [4.0, 12.0]}}, "warning", "seconds"),
@@ -67,4 +67,4 @@ def test_the_most_serious_comes_first() -> None:
 
 
 def test_other_bodies_than_heads_may_have_any_volume() -> None:
-    assert titles(mask={"volume_ml": 5000.0}, settings={"preset": "body"}) == []
+    assert titles(mask={"volume_ml": 9000.0}, settings={"preset": "body"}) == []

@@ -103,8 +103,11 @@ def test_a_source_on_the_right_is_on_the_right_of_the_page(outputs: Outputs, ord
 
 def test_colour_bars_state_the_window_of_chi(outputs: Outputs) -> None:
     outputs.add(change=lambda content: content["outputs"].pop("chi_singlepass"))
-    bar = page(outputs).xpath("//section[@id='acquisition-1-chi']//div[@class='bar']")[0]
-    assert bar.text_content().split() == ["−0.1", "0", "0.1", "ppm"]  # noqa: RUF001
+    bars = page(outputs).xpath("//section[@id='acquisition-1-chi']//div[@class='bar']")
+    assert [bar.text_content().split() for bar in bars] == [
+        ["−0.1", "0", "0.1", "ppm"],  # noqa: RUF001
+        ["−0.5", "0", "0.5", "ppm"],  # noqa: RUF001
+    ]
 
 
 def test_holes_and_outline_are_drawn_over_the_magnitude(outputs: Outputs) -> None:
@@ -120,6 +123,13 @@ def fail(content: dict[str, Any]) -> None:
         "status": "failed", "outputs": {}, "tgv": {}, "field": {}, "mask": {}, "timings": {"prepare": 1.0},
         "errors": [{"step": "masks", "message": "the mask is empty", "log": "logs/run/crash.txt"}],
     }  # fmt: skip
+
+
+def test_a_finished_acquisition_of_a_head_warns_of_nothing(outputs: Outputs) -> None:
+    outputs.add(change=lambda content: content["inputs"].update(voxel_size=[1.0, 1.0, 1.0]))
+    tree = page(outputs)
+    assert not tree.xpath("//div[starts-with(@class, 'finding')]")
+    assert "Nothing unusual was found." in tree.text_content()
 
 
 def test_a_failed_acquisition_says_what_failed_why_and_where_to_read_more(outputs: Outputs) -> None:
@@ -202,7 +212,7 @@ def test_voxels_that_are_no_numbers_are_an_error(outputs: Outputs) -> None:
 
 def test_an_oblique_acquisition_is_shown(outputs: Outputs) -> None:
     outputs.add(affine=rotation(30) @ ras_affine())
-    assert len(page(outputs).xpath("//section[@id='acquisition-1-chi']//img")) == 48
+    assert len(page(outputs).xpath("//section[@id='acquisition-1-chi']//img")) == 64
 
 
 def test_the_same_input_gives_the_same_bytes(outputs: Outputs) -> None:
