@@ -155,6 +155,33 @@ def test_erosion_in_voxels_and_in_millimetres(erosion, edges):
     np.testing.assert_array_equal(masks.reliable, masks.filled)
 
 
+@pytest.mark.parametrize("erosion", [{"erosion_voxels": 2}, {"erosion_mm": 4.0}])
+def test_erosion_leaves_the_face_that_the_field_of_view_cuts(erosion):
+    magnitude = np.zeros((20, 20, 10), np.float32)
+    magnitude[4:16, 4:16] = 1
+    masks = build_masks(magnitude, None, [0.01], voxel_size=(2, 2, 2), options=replace(RAW, **erosion))
+    assert masks.filled[:, :, 0].sum() == masks.filled[:, :, 5].sum() == 8 * 8
+
+
+def test_combined_leaves_out_what_is_bright_but_incoherent(head):
+    ghost = np.zeros(head.brain.shape, bool)
+    ghost[30:40, 30:40, 30:40] = True
+    phase = head.phase.copy()
+    phase[ghost] = np.random.default_rng(9).uniform(-np.pi, np.pi, phase[ghost].shape)
+    inside = np.zeros_like(ghost)
+    inside[31:39, 31:39, 31:39] = True
+    shares = {
+        source: covered(
+            inside,
+            build_masks(head.magnitude, phase, ECHO_TIMES, voxel_size=(3, 3, 3), options=options).reliable,
+        )
+        for source, options in ((source, MaskOptions(source=source)) for source in SOURCES)
+    }
+    assert shares["magnitude"] == 1
+    assert shares["combined"] < 0.1
+    assert shares["phase-quality"] < 0.1
+
+
 def test_closing_is_as_wide_in_millimetres_along_every_axis():
     magnitude = np.zeros((60, 60, 30), np.float32)
     magnitude[10:50, 10:50, 5:25] = 1

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import optimize, stats
 
 from qsmxt_app.qsm.thresholds import gaussian_threshold, otsu_threshold, percentile_threshold
 
@@ -23,13 +24,16 @@ def test_otsu_of_two_spikes_lies_between_them():
     assert 1 <= otsu_threshold(values) < 5
 
 
-def test_gaussian_threshold_lies_where_densities_cross():
-    # two log-normal classes with a known crossing: equal width, so only the shares move it off the middle
+@pytest.mark.parametrize(("background_width", "signal_width"), [(0.4, 0.4), (0.7, 0.15)])
+def test_gaussian_threshold_lies_where_densities_cross(background_width, signal_width):
     random = np.random.default_rng(12)
-    low, high, width = np.log(0.05), np.log(1.0), 0.4
-    values = np.exp(np.concatenate([random.normal(low, width, 90_000), random.normal(high, width, 10_000)]))
-    crossing = np.exp((low + high) / 2 + width**2 / (high - low) * np.log(9.0))
-    assert gaussian_threshold(values) == pytest.approx(crossing, rel=0.05)
+    background = stats.norm(np.log(0.05), background_width)
+    signal = stats.norm(0.0, signal_width)
+    values = np.exp(
+        np.concatenate([background.rvs(90_000, random_state=random), signal.rvs(10_000, random_state=random)])
+    )
+    crossing = optimize.brentq(lambda x: 0.9 * background.pdf(x) - 0.1 * signal.pdf(x), np.log(0.05), 0.0)
+    assert gaussian_threshold(values) == pytest.approx(np.exp(crossing), rel=0.05)
 
 
 def test_gaussian_threshold_ignores_how_much_air_a_scanner_blanks(two_classes):
