@@ -128,7 +128,7 @@ def _acquisition(record: Record) -> str:
         parts[0] += f" with {'bipolar' if inputs['bipolar'] else 'monopolar'} readout"
     if len(sizes) == 3:
         parts.append(f"voxels of {show_product(sizes)} mm³")
-    at = f" at {strength:g} T" if strength else ""
+    at = f" at {strength:.3g} T" if strength else ""
     return f"Gradient-echo data{at} had {' and '.join(parts)}."
 
 

@@ -56,13 +56,12 @@ class Window:
         placed: NDArray[np.float32] = np.clip((shown - low) / max(high - low, 1e-30), 0, 1)
         return placed
 
-    def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Positions (0..1) and labels for a colour bar: decades if logarithmic, else ends and middle."""
+    def ticks(self) -> tuple[str, ...]:
+        """Evenly spaced labels for a colour bar: decades if logarithmic, else both ends and the middle."""
         if self.logarithmic:
             decades = round(math.log10(self.high / self.low))
-            return tuple((i / decades, _tick(self.low * 10**i)) for i in range(decades + 1))
-        values = (self.low, (self.low + self.high) / 2, self.high)
-        return tuple((i / 2, _tick(value)) for i, value in enumerate(values))
+            return tuple(_tick(self.low * 10**i) for i in range(decades + 1))
+        return tuple(_tick(value) for value in (self.low, (self.low + self.high) / 2, self.high))
 
     def gradient(self) -> str:
         """CSS gradient from the first to the last colour."""

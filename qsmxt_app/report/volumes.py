@@ -61,40 +61,38 @@ def read_volumes(output_dir: Path, record: Record) -> Volumes:
     record
         Names the files. Those that are missing, damaged or on another grid are listed in the facts.
     """
-    named = [key for key in _SHOWN if text(record.outputs.get(key))]
     grid: Grid | None = None
     slices: dict[str, Slices] = {}
     statistics: dict[str, Mapping[str, float]] = {}
+    facts: dict[str, Any] = {}
     missing: list[str] = []
-    mask_voxels, edges, not_finite = None, None, 0
-    for key in named:
+    for key in _SHOWN:
+        name = text(record.outputs.get(key))
         loaded = _load(output_path(output_dir, record, key))
         if loaded is None:
-            missing.append(text(record.outputs.get(key)))
+            missing += [name] if name else []
             continue
         volume, affine = loaded
-        if grid is None:
-            grid = make_grid(volume, affine)
+        grid = grid or make_grid(volume, affine)
         if not grid.matches(affine, volume.shape):
-            missing.append(f"{text(record.outputs.get(key))} (not on the grid of the mask)")
+            missing.append(f"{name} (not on the grid of the mask)")
             continue
         turned = to_ras(volume, affine)
-        counts = MANY_CUTS if key in _WITH_MANY_CUTS else FEW_CUTS
-        slices[key] = {cut: take(turned, grid, cut) for cut in plan_cuts(grid, counts)}
-        if key == "mask":
-            mask_voxels, edges = int(np.count_nonzero(turned)), _edge_fractions(turned)
-        elif key == "chi":
-            not_finite = int(np.count_nonzero(~np.isfinite(turned)))
-        if not key.startswith("mask"):
-            statistics[key] = _statistics(turned)
-    facts = MapFacts(
-        chi_spread=statistics.get("chi", {}).get("spread"),
-        not_finite=not_finite,
-        mask_voxels=mask_voxels,
-        edge_fraction=edges,
-        missing=tuple(missing),
-    )
-    return Volumes(grid, slices, statistics, facts)
+        cuts = plan_cuts(grid, MANY_CUTS if key in _WITH_MANY_CUTS else FEW_CUTS)
+        slices[key] = {cut: take(turned, grid, cut) for cut in cuts}
+        statistics[key] = _statistics(turned)
+        facts |= _facts(key, turned, statistics[key])
+    return Volumes(grid, slices, statistics, MapFacts(**facts, missing=tuple(missing)))
+
+
+def _facts(key: str, volume: NDArray[np.float32], statistics: Mapping[str, float]) -> dict[str, Any]:
+    """Gather what findings need from a whole volume."""
+    if key == "mask":
+        return {"mask_voxels": int(np.count_nonzero(volume)), "edge_fraction": _edge_fractions(volume)}
+    if key == "chi":
+        not_finite = int(np.count_nonzero(~np.isfinite(volume)))
+        return {"not_finite": not_finite, "chi_spread": statistics.get("spread")}
+    return {}
 
 
 def _load(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
