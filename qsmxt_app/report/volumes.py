@@ -38,6 +38,7 @@ _SHOWN = (
     "r2star",
 )
 _WITH_MANY_CUTS = ("chi", "chi_singlepass")
+_WITH_STATISTICS = ("chi", "magnitude")
 _SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 
 
@@ -80,8 +81,9 @@ def read_volumes(output_dir: Path, record: Record) -> Volumes:
         turned = to_ras(volume, affine)
         cuts = plan_cuts(grid, MANY_CUTS if key in _WITH_MANY_CUTS else FEW_CUTS)
         slices[key] = {cut: take(turned, grid, cut) for cut in cuts}
-        statistics[key] = _statistics(turned)
-        facts |= _facts(key, turned, statistics[key])
+        if key in _WITH_STATISTICS:
+            statistics[key] = _statistics(turned)
+        facts |= _facts(key, turned, statistics.get(key, {}))
     return Volumes(grid, slices, statistics, MapFacts(**facts, missing=tuple(missing)))
 
 
