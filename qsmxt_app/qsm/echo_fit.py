@@ -134,6 +134,7 @@ def phase_at_frequency(
 
 @numba.njit(cache=True, nogil=True)
 def wrapped_angle(angle: float) -> float:
+    """Angle in rad, wrapped to +-pi (compiled, for use in loops over voxels)."""
     return float(angle - 2 * np.pi * np.rint(angle * (0.5 / np.pi)))
 
 

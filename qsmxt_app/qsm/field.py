@@ -18,7 +18,7 @@ from qsmxt_app.qsm.offsets import (
     readout_difference,
     signal_support,
     smooth_offset,
-    without_readout_difference,
+    without_offset,
 )
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.posterior_fit import fit_with_offset
@@ -124,7 +124,7 @@ def fit_total_field(
     difference = None
     if bipolar and times.size >= 3:
         difference = readout_difference(magnitude, phase, times, mask=mask)
-        phase = without_readout_difference(phase, difference)
+        phase = without_offset(phase, np.float32(0), difference)
     phase = np.ascontiguousarray(phase, dtype=np.float32)
     support = signal_support(magnitude) | mask
     if times.size == 1:

@@ -10,7 +10,7 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 QUANTILE = 0.3
-"""Voxels where a model fails only add to the upper end of a distribution, so the noise is read from its lower end."""
+"""Noise is read at the lower end of a distribution: voxels where a model fails only add to the upper end."""
 
 
 def noise_from_misfit(misfit: FloatArray, degrees_of_freedom: int) -> float:

@@ -107,13 +107,13 @@ def remove_offsets(
     difference = None
     if bipolar and times.size >= 3:
         difference = readout_difference(magnitude, phase, times, mask=mask)
-        phase = without_readout_difference(phase, difference)
+        phase = without_offset(phase, np.float32(0), difference)
     offset = np.zeros(mask.shape, np.float32)
     if times.size > 1:
         support = signal_support(magnitude) | mask
         fit = fit_echoes(_by_voxel(magnitude), _by_voxel(phase), times, support.reshape(-1))
         offset = smooth_offset(fit, magnitude, phase, times, support=support, voxel_size=voxel_size).offset
-    return OffsetCorrection(wrap_phase(phase - offset[..., None]), offset, difference)
+    return OffsetCorrection(without_offset(phase, offset), offset, difference)
 
 
 def check_echoes(
@@ -232,23 +232,30 @@ def _by_voxel(image: FloatArray) -> FloatArray:
     return np.ascontiguousarray(image, dtype=np.float32).reshape(-1, image.shape[-1])
 
 
-def without_readout_difference(phase: FloatArray, difference: FloatArray) -> FloatArray:
-    """Bring the echoes of both readout polarities to their common mean phase.
+def without_offset(
+    phase: FloatArray, offset: FloatArray | np.float32, difference: FloatArray | None = None
+) -> FloatArray:
+    """Phase of all echoes without a known offset and readout difference.
 
     Parameters
     ----------
     phase : ndarray (x, y, z, echo)
-        rad; the echoes alternate between polarities.
-    difference : ndarray (x, y, z)
-        First polarity less second, in rad.
+        rad.
+    offset : ndarray (x, y, z) or 0
+        Phase at TE = 0 in rad.
+    difference : ndarray (x, y, z), optional
+        First readout polarity less second, in rad; the echoes alternate between them.
 
     Returns
     -------
     ndarray (x, y, z, echo)
         rad, in [-pi, pi).
     """
-    signs = np.where(np.arange(phase.shape[-1]) % 2 == 0, 0.5, -0.5).astype(np.float32)
-    return wrap_phase(phase - difference[..., None] * signs)
+    removed = np.broadcast_to(np.asarray(offset, dtype=np.float32)[..., None], phase.shape)
+    if difference is not None:
+        signs = np.where(np.arange(phase.shape[-1]) % 2 == 0, 0.5, -0.5).astype(np.float32)
+        removed = removed + difference[..., None] * signs
+    return wrap_phase(phase - removed)
 
 
 def readout_difference(
@@ -290,7 +297,7 @@ def readout_difference(
 
 
 def _fit_plane(phasor: NDArray[np.complex64]) -> tuple[NDArray[np.float64], float]:
-    """Slope per voxel and constant of a phase that is linear in space; the constant at the mask's centre is in +-pi."""
+    """Slope per voxel and constant of a phase linear in space, in +-pi at the centre of the voxels."""
     slope = np.zeros(3)
     for axis in range(3):
         ahead = np.moveaxis(phasor, axis, 0)

@@ -1,4 +1,4 @@
-"""Stored phase to radians: by its unit and stored range, and by the observed range only where nothing better is known."""
+"""Stored phase to radians: by unit and stored range, or by the observed range if nothing better is known."""
 
 from __future__ import annotations
 
@@ -123,6 +123,32 @@ def scale_phase(
     radians -= np.float32(centre)
     radians *= np.float32(scale)
     return ScaledPhase(wrap_phase(radians), rule, warnings)
+
+
+def repair_alternating_slices(magnitude: FloatArray, phase: FloatArray) -> tuple[FloatArray, bool]:
+    """Undo a sign that alternates from slice to slice, as in complex images of GE scanners.
+
+    Such images lack a shift in k-space along the slices, so every second slice has half a turn too much.
+
+    Parameters
+    ----------
+    magnitude, phase : ndarray (x, y, z, echo)
+        Magnitude, and phase in rad; the slices lie along the third axis.
+
+    Returns
+    -------
+    phase : ndarray (x, y, z, echo)
+        rad, in [-pi, pi): the input itself where no such sign is found.
+    repaired : bool
+        Whether the signal of neighbouring slices was opposite on the whole.
+    """
+    signal = magnitude[..., 0] * np.exp(1j * phase[..., 0])
+    product = np.sum(signal[:, :, 1:] * np.conj(signal[:, :, :-1]))
+    size = np.sum(magnitude[:, :, 1:, 0] * magnitude[:, :, :-1, 0], dtype=np.float64)
+    if not size > 0 or product.real > -0.5 * size:
+        return phase, False
+    half_turns = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
+    return wrap_phase(phase + half_turns[:, None]), True
 
 
 def _extremes(values: NDArray) -> tuple[float, float]:

@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 BENDING_POWER = 2.5
-"""Growth of the bending with time: second and third cumulants of a voxel's frequencies grow as t^2 and t^3."""
+"""Growth of the bending with time: a voxel's second and third cumulants of frequency give t^2 and t^3."""
 
 BENDING_LENGTH = 0.7
 """Correlation of the bending between echoes, as a share of the last echo time."""
@@ -105,8 +105,8 @@ def fit_with_offset(
     distance = (relative[:, None] - relative) / BENDING_LENGTH
     bending = np.outer(relative, relative) ** BENDING_POWER * np.exp(-0.5 * distance**2)
     sizes = np.append(0.0, BENDING_SIZES**2) if n > 1 else np.zeros(1)
-    model = (2 * np.pi * echo_times, sizes, bending, START_SHARE / smallest_spacing(echo_times))
-    data = (
+    model: tuple = (2 * np.pi * echo_times, sizes, bending, START_SHARE / smallest_spacing(echo_times))
+    data: tuple = (
         magnitude.reshape(-1, n),
         phase.reshape(-1, n),
         start.reshape(-1),
@@ -151,11 +151,10 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
     return np.asarray(shares)
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _largest_difference(image: FloatArray, support: BoolArray, out: FloatArray) -> None:
     nx, ny, nz = image.shape
-    for slab in numba.prange(nx):
-        x = np.int64(slab)
+    for x in range(nx):
         for y in range(ny):
             for z in range(nz):
                 largest = np.float32(0)
@@ -206,7 +205,7 @@ def _factor(covariance: NDArray) -> float:
 
 @numba.njit(cache=True, nogil=True)
 def _line(covariance: NDArray, y: NDArray, t: NDArray) -> tuple[float, float, float]:
-    """Generalised least squares of y on t: slope, its variance, and the log evidence. Overwrites its input."""
+    """Generalised least squares of y on t, overwriting its input: slope, its variance, log evidence."""
     n = t.size
     log_determinant = _factor(covariance)
     tt = 0.0
@@ -257,7 +256,7 @@ def _candidates(
     error: NDArray,
     out: NDArray,
 ) -> None:
-    """Slope, variance and log evidence (out) of each candidate for one voxel; its unwrapped phase and error."""
+    """Slope, variance and log evidence of each candidate (out), and the voxel's unwrapped phase and error."""
     n = t.size
     noise_power = noise_level * noise_level
     common = prior_spread * prior_spread
@@ -276,7 +275,7 @@ def _candidates(
         out[s, 0], out[s, 1], out[s, 2] = _line(covariance, y, t)
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _evidence(
     magnitude: FloatArray,
     phase: FloatArray,
@@ -291,7 +290,7 @@ def _evidence(
     voxels: NDArray,
     evidence: NDArray,
 ) -> None:
-    for i in numba.prange(voxels.size):
+    for i in range(voxels.size):
         v = voxels[i]
         y = np.empty(t.size)
         error = np.empty(t.size)

@@ -1,8 +1,9 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from echo_phantom import echo_phantom
 
-from qsmxt_app.qsm.phase import scale_phase, wrap_phase
+from qsmxt_app.qsm.phase import repair_alternating_slices, scale_phase, wrap_phase
 
 TRUE = np.linspace(-np.pi, np.pi, 200_001)[:-1]
 
@@ -107,6 +108,18 @@ def test_unusable_phase_is_refused(stored, units, stored_range, words):
 def test_wrap_phase_is_half_open():
     assert wrap_phase(np.array([np.pi, -np.pi, 3 * np.pi])).max() < 3.1415927
     np.testing.assert_allclose(wrap_phase(np.float32([1.0, 7.0])), [1.0, 7.0 - 2 * np.pi], rtol=1e-6)
+
+
+def test_alternating_slices_are_repaired_and_others_left_alone():
+    head = echo_phantom([4e-3, 9e-3], size=24)
+    spoilt = head.phase.copy()
+    spoilt[:, :, 1::2] = wrap_phase(spoilt[:, :, 1::2] + np.pi)
+    fixed, repaired = repair_alternating_slices(head.magnitude, spoilt)
+    assert repaired
+    assert distance(fixed, head.phase) < 1e-5
+    same, repaired = repair_alternating_slices(head.magnitude, head.phase)
+    assert not repaired
+    assert same is head.phase
 
 
 def test_crop_in_vivo_fills_the_circle(test_data):
