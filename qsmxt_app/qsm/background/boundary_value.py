@@ -1,0 +1,67 @@
+"""Background removal by Laplace's equation with the total field as boundary value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.background.harmonic import HarmonicFields, border_of
+from qsmxt_app.qsm.background.result import BackgroundRemoval
+from qsmxt_app.qsm.grid import Grid, check_field
+
+
+def lbv(
+    total_field: NDArray,
+    mask: NDArray,
+    *,
+    voxel_size: Sequence[float],
+    b0_direction: Sequence[float] | None = None,
+    weights: NDArray | None = None,
+    peel: int = 0,
+    tolerance: float = 1e-5,
+) -> BackgroundRemoval:
+    """Laplacian boundary value method: the background is the harmonic field that equals the total one at the border.
+
+    Parameters
+    ----------
+    total_field : ndarray (x, y, z)
+        Field in any unit, read inside the mask.
+    mask : ndarray of bool (x, y, z)
+        Region of interest; the local field in its outermost layer is 0 by construction.
+    voxel_size
+        Voxel edges in mm.
+    b0_direction, weights
+        Not used.
+    peel
+        Layers of voxels taken off the mask first, where the field at its border is not to be trusted.
+    tolerance
+        Relative residual at which the multigrid-preconditioned conjugate gradients stop.
+
+    Returns
+    -------
+    BackgroundRemoval
+
+    Raises
+    ------
+    ValueError
+        If the input cannot be used, or nothing is left of the mask.
+
+    References
+    ----------
+    Zhou D, Liu T, Spincemaille P, Wang Y. NMR Biomed 27:312-319 (2014). doi:10.1002/nbm.3064
+    """
+    check_field(total_field, mask, voxel_size)
+    if peel < 0:
+        raise ValueError(f"the number of layers to peel must not be negative, not {peel}")
+    region = np.asarray(mask, bool)
+    for _ in range(peel):
+        region = region & ~border_of(region)
+    if not region.any():
+        raise ValueError(f"nothing is left of the mask after peeling off {peel} layers")
+    grid = Grid(region, voxel_size, margin=max(voxel_size))
+    fields = HarmonicFields(grid.mask, voxel_size)
+    field = grid.embed(total_field) * grid.mask
+    local = field - fields.extend(field, tolerance)
+    return BackgroundRemoval(grid.extract(local), region, 0, True)

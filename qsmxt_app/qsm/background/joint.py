@@ -1,0 +1,202 @@
+"""Background removal by fitting an inner susceptibility and an outer harmonic field at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.background.harmonic import HarmonicFields
+from qsmxt_app.qsm.background.result import BackgroundRemoval
+from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
+from qsmxt_app.qsm.grid import BoolArray, FloatArray, Grid, check_field, normalised_weights
+
+MARGIN_MM = 8.0
+
+
+class JointModel:
+    """Total field as the field of a susceptibility inside the mask plus a harmonic field.
+
+    Minimises ``1/2 sum w ((f - D chi - h) / noise)^2 + R(chi)`` over chi in the mask and h harmonic in it, h being
+    described by its values at the border. The periodic copies of the inner sources are outer sources, and so are
+    absorbed by h: the box needs little padding.
+
+    Parameters
+    ----------
+    total_field : ndarray (x, y, z)
+        Field in ppm.
+    mask : ndarray of bool (x, y, z)
+        Region of interest.
+    voxel_size
+        Voxel edges in mm.
+    b0_direction
+        Unit vector of B0 in voxel axes.
+    weights
+        Inverse variance of the field in any unit, or None for uniform.
+    noise
+        Root mean square error of the field in ppm, at the mean weight.
+    scale
+        Expected size of chi in ppm; it conditions the problem and does not change its solution.
+    threads
+        Threads of the FFT.
+    """
+
+    def __init__(
+        self,
+        total_field: NDArray,
+        mask: BoolArray,
+        *,
+        voxel_size: Sequence[float],
+        b0_direction: Sequence[float],
+        weights: NDArray | None,
+        noise: float,
+        scale: float,
+        threads: int | None,
+    ) -> None:
+        self.grid = Grid(mask, voxel_size, margin=MARGIN_MM, threads=threads)
+        self.harmonic = HarmonicFields(self.grid.mask, voxel_size)
+        self._kernel = self.grid.dipole_kernel(b0_direction)
+        self._weight = self.grid.embed(normalised_weights(weights, mask)) / np.float32(noise**2)
+        field = self.grid.embed(total_field) * self.grid.mask
+        self._rest = field - self.harmonic.extend(field)
+        # a unit step in either unknown should change the field about equally
+        self._scale = np.array([scale, scale / 3], np.float32).reshape(2, 1, 1, 1)
+
+    def field_of(self, chi: FloatArray) -> FloatArray:
+        """Field of a susceptibility in the box, everywhere."""
+        return self.grid.convolve(chi, self._kernel)
+
+    def fit(
+        self,
+        regulariser: Callable[[FloatArray], FloatArray],
+        start: FloatArray | None,
+        *,
+        tolerance: float,
+        max_iterations: int,
+    ) -> tuple[FloatArray, int, bool]:
+        """Solve the normal equations with a linear regulariser.
+
+        Parameters
+        ----------
+        regulariser
+            Gradient of R, a symmetric linear operator on chi.
+        start
+            First guess, as returned.
+        tolerance
+            Relative residual at which to stop.
+        max_iterations
+            Cap on the iterations.
+
+        Returns
+        -------
+        unknowns : ndarray (2, x, y, z)
+            chi in ppm in the mask, and the harmonic field (less the boundary-value solution) at the border.
+        iterations : int
+        converged : bool
+        """
+        inside = self.grid.mask
+
+        def adjoint(residual: FloatArray) -> FloatArray:
+            return np.stack([self.field_of(residual) * inside, self.harmonic.adjoint(residual)])
+
+        def normal(scaled: FloatArray) -> FloatArray:
+            chi, border = scaled * self._scale
+            residual = self.field_of(chi) + self.harmonic.extend_approximately(border)
+            residual *= self._weight
+            image = adjoint(residual)
+            image[0] += regulariser(chi) * inside
+            image *= self._scale
+            return image
+
+        rhs = adjoint(self._weight * self._rest) * self._scale
+        scaled, iterations, converged = conjugate_gradients(
+            normal,
+            rhs,
+            start=None if start is None else start / self._scale,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )
+        return scaled * self._scale, iterations, converged
+
+    def local_field(self, unknowns: FloatArray) -> FloatArray:
+        """Total field less the harmonic one, in the original shape."""
+        return self.grid.extract(self._rest - self.harmonic.extend(unknowns[1]))
+
+
+def joint(
+    total_field: NDArray,
+    mask: NDArray,
+    *,
+    voxel_size: Sequence[float],
+    b0_direction: Sequence[float],
+    weights: NDArray | None = None,
+    noise: float = 1e-3,
+    spread: float = 0.05,
+    tolerance: float = 1e-2,
+    max_iterations: int = 40,
+    threads: int | None = None,
+) -> BackgroundRemoval:
+    """Background removal that knows what a local field looks like.
+
+    Projection onto outer sources treats the local field as white noise, and the boundary value method sets it to
+    0 at the border; both leave a large part of it in the background. Here the local field is that of a random
+    susceptibility inside the mask, fitted together with the harmonic field of everything outside (a total field
+    inversion with a quadratic prior, of which only the split of the field is kept). No voxel is lost.
+
+    Parameters
+    ----------
+    total_field : ndarray (x, y, z)
+        Field in ppm, read inside the mask.
+    mask : ndarray of bool (x, y, z)
+        Region of interest.
+    voxel_size
+        Voxel edges in mm.
+    b0_direction
+        Unit vector of B0 in voxel axes.
+    weights : ndarray (x, y, z), optional
+        Inverse variance of the field, in any unit; uniform where not given.
+    noise
+        Error of the field in ppm at the mean weight; what the model cannot describe is part of it.
+    spread
+        Standard deviation of chi between neighbouring voxels of tissue, in ppm.
+    tolerance
+        Relative residual at which the conjugate gradients stop.
+    max_iterations
+        Cap on the iterations.
+    threads
+        Threads of the FFT.
+
+    Returns
+    -------
+    BackgroundRemoval
+
+    Raises
+    ------
+    ValueError
+        If the input cannot be used, or `noise` or `spread` is not positive.
+
+    References
+    ----------
+    Liu Z, Kee Y, Zhou D, Wang Y, Spincemaille P. Preconditioned total field inversion. Magn Reson Med 78:303-315
+    (2017). doi:10.1002/mrm.26331. The outer field is harmonic and free here, instead of that of penalised dipoles.
+    """
+    check_field(total_field, mask, voxel_size, b0_direction, weights)
+    if not (noise > 0 and spread > 0):
+        raise ValueError(f"noise and spread must be positive, not {noise} and {spread} ppm")
+    region = np.asarray(mask, bool)
+    model = JointModel(
+        total_field,
+        region,
+        voxel_size=voxel_size,
+        b0_direction=b0_direction,
+        weights=weights,
+        noise=noise,
+        scale=spread,
+        threads=threads,
+    )
+    precision = np.float32(1 / spread**2)
+    unknowns, iterations, converged = model.fit(
+        lambda chi: precision * chi, None, tolerance=tolerance, max_iterations=max_iterations
+    )
+    return BackgroundRemoval(model.local_field(unknowns), region, iterations, converged)

@@ -1,0 +1,69 @@
+"""Conjugate gradients for operators on volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+def inner_product(a: FloatArray, b: FloatArray) -> float:
+    """Sum of products, in an order that does not depend on the number of threads."""
+    return float(np.sum(a * b, dtype=np.float64))
+
+
+def conjugate_gradients(
+    operator: Callable[[FloatArray], FloatArray],
+    rhs: FloatArray,
+    *,
+    start: FloatArray | None = None,
+    tolerance: float = 1e-3,
+    max_iterations: int = 50,
+) -> tuple[FloatArray, int, bool]:
+    """Solve a symmetric positive semidefinite system.
+
+    Parameters
+    ----------
+    operator
+        The symmetric linear operator.
+    rhs : ndarray
+        Right-hand side, of any shape.
+    start : ndarray, optional
+        First guess, zero where not given.
+    tolerance
+        Norm of the residual relative to that of the right-hand side.
+    max_iterations
+        Cap on the iterations.
+
+    Returns
+    -------
+    solution : ndarray
+    iterations : int
+    converged : bool
+
+    References
+    ----------
+    Hestenes MR, Stiefel E. J Res Natl Bur Stand 49:409-436 (1952). doi:10.6028/jres.049.044
+    """
+    solution = np.zeros_like(rhs) if start is None else start.copy()
+    residual = rhs.copy() if start is None else rhs - operator(start)
+    direction = residual.copy()
+    squared = inner_product(residual, residual)
+    target = tolerance**2 * inner_product(rhs, rhs)
+    iteration = 0
+    while squared > target and iteration < max_iterations:
+        image = operator(direction)
+        curvature = inner_product(direction, image)
+        if curvature <= 0:  # only rounding is left
+            break
+        length = np.float32(squared / curvature)
+        solution += length * direction
+        residual -= length * image
+        squared, previous = inner_product(residual, residual), squared
+        direction *= np.float32(squared / previous)
+        direction += residual
+        iteration += 1
+    return solution, iteration, squared <= target

@@ -1,0 +1,145 @@
+"""The box around a mask in which fields are convolved: cropped, padded, with its dipole kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.dipole import dipole_kernel
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+def check_field(
+    field: NDArray,
+    mask: NDArray,
+    voxel_size: Sequence[float],
+    b0_direction: Sequence[float] | None = None,
+    weights: NDArray | None = None,
+) -> None:
+    """Refuse arrays and geometry that no field can be computed from.
+
+    Raises
+    ------
+    ValueError
+        If the field is not 3D, shapes differ, the mask is empty, a value inside the mask is not finite, a weight
+        is negative or all are zero, a voxel edge is not positive or B0 is no unit vector.
+    """
+    if field.ndim != 3:
+        raise ValueError(f"the field must have 3 dimensions, not {field.ndim}")
+    if mask.shape != field.shape:
+        raise ValueError(f"the mask {mask.shape} and the field {field.shape} differ in shape")
+    inside = np.asarray(mask, dtype=bool)
+    if not inside.any():
+        raise ValueError("the mask is empty")
+    if not np.isfinite(field[inside]).all():
+        raise ValueError("the field is not finite everywhere inside the mask")
+    if len(voxel_size) != 3 or not all(np.isfinite(h) and h > 0 for h in voxel_size):
+        raise ValueError(f"the voxel size must be three positive numbers in mm, not {tuple(voxel_size)}")
+    if b0_direction is not None and (
+        len(b0_direction) != 3 or not abs(float(np.linalg.norm(b0_direction)) - 1) < 1e-3
+    ):
+        raise ValueError(f"the direction of B0 must be a unit vector, not {tuple(b0_direction)}")
+    if weights is not None:
+        if weights.shape != field.shape:
+            raise ValueError(f"the weights {weights.shape} and the field {field.shape} differ in shape")
+        values = weights[inside]
+        if not np.isfinite(values).all() or (values < 0).any() or not (values > 0).any():
+            raise ValueError("the weights must be finite, not negative, and not all zero inside the mask")
+
+
+def normalised_weights(weights: NDArray | None, mask: BoolArray) -> FloatArray:
+    """Weights with a mean of 1 over the mask and 0 outside; uniform where none are given."""
+    if weights is None:
+        return mask.astype(np.float32)
+    inside = np.where(mask, weights, 0).astype(np.float64)
+    return np.asarray(inside / inside[mask].mean(), dtype=np.float32)
+
+
+class Grid:
+    """Box of a mask, padded on all sides to a size that is good for the FFT.
+
+    Parameters
+    ----------
+    mask : ndarray of bool (x, y, z)
+        Region of interest.
+    voxel_size
+        Voxel edges in mm.
+    margin
+        Least distance in mm from the mask to the border of the box. The FFT is periodic: sources act on the other
+        side too, from twice this distance.
+    threads
+        Threads of the FFT, all where not given.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the box.
+    mask : ndarray of bool
+        The mask in the box.
+    """
+
+    def __init__(
+        self, mask: BoolArray, voxel_size: Sequence[float], margin: float, threads: int | None = None
+    ) -> None:
+        self.voxel_size = tuple(float(h) for h in voxel_size)
+        self._full_shape = mask.shape
+        self._workers = threads or -1
+        outer, inner, shape = [], [], []
+        for axis, edge in enumerate(self.voxel_size):
+            used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+            first, extent = int(used[0]), int(used[-1]) + 1 - int(used[0])
+            padding = max(int(np.ceil(margin / edge)), 1)
+            length = scipy.fft.next_fast_len(extent + 2 * padding, real=True)
+            before = (length - extent) // 2
+            outer.append(slice(first, first + extent))
+            inner.append(slice(before, before + extent))
+            shape.append(length)
+        self._outer, self._inner = tuple(outer), tuple(inner)
+        self.shape = (shape[0], shape[1], shape[2])
+        self.mask = self.embed(mask) > 0
+
+    def embed(self, volume: NDArray) -> FloatArray:
+        """Copy a volume into the box; what lies outside it is dropped, the padding is 0."""
+        box = np.zeros(self.shape, dtype=np.float32)
+        box[self._inner] = volume[self._outer]
+        return box
+
+    def extract(self, box: NDArray, mask: BoolArray | None = None) -> FloatArray:
+        """Copy the box back into a volume of the original shape, 0 outside the mask (of the box)."""
+        volume = np.zeros(self._full_shape, dtype=np.float32)
+        volume[self._outer] = np.where(self.mask if mask is None else mask, box, 0)[self._inner]
+        return volume
+
+    def forward(self, box: FloatArray) -> NDArray[np.complex64]:
+        """Real FFT."""
+        return np.asarray(scipy.fft.rfftn(box, workers=self._workers))
+
+    def backward(self, spectrum: NDArray[np.complex64]) -> FloatArray:
+        """Inverse of :meth:`forward`; the spectrum is used up."""
+        return np.asarray(
+            scipy.fft.irfftn(spectrum, s=self.shape, workers=self._workers, overwrite_x=True), np.float32
+        )
+
+    def convolve(self, box: FloatArray, kernel: NDArray) -> FloatArray:
+        """Convolve with a kernel given in k-space."""
+        spectrum = self.forward(box)
+        spectrum *= kernel
+        return self.backward(spectrum)
+
+    def dipole_kernel(self, b0_direction: Sequence[float]) -> FloatArray:
+        """The unit dipole on this box."""
+        return dipole_kernel(self.shape, self.voxel_size, b0_direction)
+
+    def squared_gradient(self) -> FloatArray:
+        """Minus the Laplacian of periodic forward differences in k-space, 1/mm^2."""
+        terms = []
+        for axis, (n, edge) in enumerate(zip(self.shape, self.voxel_size, strict=True)):
+            frequency = scipy.fft.rfftfreq(n) if axis == 2 else scipy.fft.fftfreq(n)
+            term = (2 - 2 * np.cos(2 * np.pi * frequency)) / edge**2
+            terms.append(term.reshape([-1 if other == axis else 1 for other in range(3)]))
+        return np.asarray(terms[0] + terms[1] + terms[2], dtype=np.float32)
