@@ -9,7 +9,16 @@ import numpy as np
 from nipype.interfaces.base import File, traits
 
 from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.images import load_acquisition
+from qsmxt_app.qsm.brain_extraction import brain_extraction
+from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.magnitude import combine_magnitude
+from qsmxt_app.qsm.masking import MaskOptions, build_masks
+from qsmxt_app.qsm.offsets import remove_offsets
+from qsmxt_app.qsm.reference import reference_chi
+from qsmxt_app.qsm.relaxation import fit_relaxation
+from qsmxt_app.qsm.tgv import TGVOptions, combine_echoes, solve_tgv
+from qsmxt_app.qsm.two_pass import combine_two_pass
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -62,8 +71,6 @@ class Prepare(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save magnitude and phase of all echoes."""
-        from qsmxt_app.bids.images import load_acquisition
-
         acquisition = self.inputs.acquisition
         images = load_acquisition(acquisition)
         self._results["magnitude"] = save(images.magnitude, acquisition.affine, folder / "magnitude.nii")
@@ -109,8 +116,6 @@ class BuildMasks(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the filled and the reliable mask."""
-        from qsmxt_app.qsm.masking import MaskOptions, build_masks
-
         given = self.inputs
         magnitude, affine = load(given.magnitude), load_affine(given.magnitude)
         options = MaskOptions(
@@ -145,8 +150,6 @@ class BuildMasks(Step):
             return load_on_grid(self.inputs.mask_file, self.inputs.magnitude)
         if self.inputs.method != "bet":
             return None
-        from qsmxt_app.qsm.brain_extraction import brain_extraction
-
         return brain_extraction(combine_magnitude(magnitude), voxel_size=self.inputs.voxel_size)
 
 
@@ -179,9 +182,6 @@ class FitField(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the corrected phase, the field, its noise and its trust."""
-        from qsmxt_app.qsm.field import fit_total_field
-        from qsmxt_app.qsm.offsets import remove_offsets
-
         given = self.inputs
         magnitude, affine, mask = load(given.magnitude), load_affine(given.magnitude), load_mask(given.mask)
         echo_times = np.asarray(given.echo_times)
@@ -231,8 +231,6 @@ class FitRelaxation(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the three maps."""
-        from qsmxt_app.qsm.relaxation import fit_relaxation
-
         given = self.inputs
         affine, mask = load_affine(given.magnitude), load_mask(given.mask)
         fit = fit_relaxation(load(given.magnitude), np.asarray(given.echo_times), mask=mask)
@@ -267,8 +265,6 @@ class CombineEchoes(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the Laplacian and its noise."""
-        from qsmxt_app.qsm.tgv import combine_echoes
-
         given = self.inputs
         affine = load_affine(given.magnitude)
         combined = combine_echoes(
@@ -311,8 +307,6 @@ class InvertTGV(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save chi."""
-        from qsmxt_app.qsm.tgv import TGVOptions, solve_tgv
-
         given = self.inputs
         result = solve_tgv(
             load(given.laplacian),
@@ -364,9 +358,6 @@ class CombineAndReference(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the final map and, with two passes, the map of the single one."""
-        from qsmxt_app.qsm.reference import reference_chi
-        from qsmxt_app.qsm.two_pass import combine_two_pass
-
         given = self.inputs
         affine, filled = load_affine(given.filled), load_mask(given.filled)
         region = given.reference

@@ -16,7 +16,7 @@ class ScanOutcome:
     Attributes
     ----------
     name
-        Name for people.
+        Name for people; empty where all of the participant is meant.
     step, message, exit_code
         What failed and why; empty and 0 where nothing did.
     """
@@ -71,8 +71,7 @@ def summary_lines(outcomes: Sequence[ParticipantOutcome], log_file: Path) -> lis
     for outcome in outcomes:
         lines.append(f"sub-{outcome.subject}: {outcome.text}")
         lines += [
-            f"  {scan.name}: {f'{scan.step}: ' if scan.step else ''}{scan.message}"
-            for scan in outcome.failures
+            f"  {': '.join(filter(None, (scan.name, scan.step, scan.message)))}" for scan in outcome.failures
         ]
     if any(outcome.failures for outcome in outcomes):
         lines.append(f"Log to read: {log_file}")

@@ -23,7 +23,8 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 START_METHOD = "forkserver"
-PRELOADED = "qsmxt_app.workflows.nodes"
+PRELOADED = ("qsmxt_app.workflows.nodes", "qsmxt_app.report.participant")
+"""Modules that workers share instead of importing them each."""
 OUT_OF_MEMORY = "the worker was killed, probably out of memory: lower --n-cpus or raise --mem-gb"
 StatusCallback = Callable[[Any, str], None]
 
@@ -78,7 +79,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         self._context: Any = multiprocessing.get_context(START_METHOD)
-        self._context.set_forkserver_preload([PRELOADED])
+        self._context.set_forkserver_preload(list(PRELOADED))
         self._last_task = 0
 
     def free(self) -> tuple[float, int]:
@@ -190,7 +191,7 @@ class GraphScheduler(MultiProcPlugin):
         """Start what can be started; results from an earlier run may make more nodes ready at once."""
         done = -1
         while np.count_nonzero(self.proc_done) > done:
-            done = np.count_nonzero(self.proc_done)
+            done = int(np.count_nonzero(self.proc_done))
             self._send_procs_to_workers(graph=self._graph)
 
     def abandon(self) -> None:

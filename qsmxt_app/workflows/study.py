@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import deque
 from collections.abc import Generator
@@ -103,6 +104,8 @@ class Study:
     def run(self) -> list[ParticipantOutcome]:
         """Run all participants, as many at once as there is room for, and return how each ended."""
         _configure_nipype(self.folder, self.request.verbosity)
+        # nipype collects garbage whenever it looks for work; what is imported by now is none
+        gc.freeze()
         waiting = deque(self.plan.subjects)
         active: _Active = {}
         with ExitStack() as stack:
@@ -137,11 +140,11 @@ class Study:
                 scans += yield from self._report(subject)
         except QsmxtError as error:
             log.exception("sub-%s", subject)
-            scans.append(ScanOutcome(f"sub-{subject}", "", str(error), error.exit_code))
+            scans.append(ScanOutcome("", "", str(error), error.exit_code))
         except Exception as error:  # one participant must not end the others
             log.exception("sub-%s", subject)
             message = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}. Please report it."
-            scans.append(ScanOutcome(f"sub-{subject}", "", message, SOMETHING_FAILED))
+            scans.append(ScanOutcome("", "", message, SOMETHING_FAILED))
         outcome = ParticipantOutcome(subject, tuple(scans))
         self.outcomes.append(outcome)
         self.display.participant(subject, outcome.text)
