@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.headers import parse_header
 from qsmxt_app.errors import InputOutputFailed, UnusableData
-from qsmxt_app.qsm.phase import scale_phase
+from qsmxt_app.qsm.phase import repair_alternating_slices, scale_phase
 
 FloatArray = NDArray[np.float32]
 
@@ -70,18 +70,29 @@ def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
             second[..., index] = read_image(echo.phase).reshape(acquisition.shape)
     _check_contrast(first, [echo.magnitude for echo in echoes])
     _check_contrast(second, [echo.phase for echo in echoes])
+    warnings: tuple[str, ...] = ()
     if acquisition.complex_parts:
-        return AcquisitionImages(
-            np.hypot(first, second), np.arctan2(second, first), "real and imaginary parts"
-        )
-    warnings = _suspicions(first, second, acquisition)
+        magnitude, phase = np.hypot(first, second), np.arctan2(second, first)
+        rule = "real and imaginary parts"
+    else:
+        magnitude, (phase, rule, warnings) = first, _radians(first, second, acquisition)
+    phase, repaired = repair_alternating_slices(magnitude, phase)
+    if repaired:
+        rule += "; half a turn removed from every second slice"
+    return AcquisitionImages(magnitude, phase, rule, warnings)
+
+
+def _radians(
+    magnitude: FloatArray, stored: FloatArray, acquisition: Acquisition
+) -> tuple[FloatArray, str, tuple[str, ...]]:
+    warnings = _suspicions(magnitude, stored, acquisition)
     try:
-        scaled = scale_phase(second, acquisition.phase_units, stored_range(acquisition, second))
+        scaled = scale_phase(stored, acquisition.phase_units, stored_range(acquisition, stored))
     except ValueError as error:
         raise UnusableData(
             f"{acquisition.echoes[0].phase}: {error}.", "Check the phase images and Units in their sidecars."
         ) from error
-    return AcquisitionImages(first, scaled.phase, scaled.rule, warnings + tuple(scaled.warnings))
+    return scaled.phase, scaled.rule, warnings + scaled.warnings
 
 
 def read_image(path: Path) -> FloatArray:

@@ -42,6 +42,19 @@ def test_real_and_imaginary_parts_become_magnitude_and_phase(acquisition):
     np.testing.assert_allclose(images.phase, polar.phase, atol=1e-5)
 
 
+def test_an_alternating_sign_of_complex_parts_is_repaired(acquisition):
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, 8)] * 3, indexing="ij")
+    phases = [0.9 * echo * (x + y * z) for echo in (1, 2, 3)]
+    for echo, phase in zip(acquisition.echoes, phases, strict=True):
+        signal = 50 * np.exp(1j * phase)
+        signal[:, :, 1::2] *= -1
+        write_image(echo.magnitude, signal.real.astype(np.float32))
+        write_image(echo.phase, signal.imag.astype(np.float32))
+    images = load_acquisition(replace(acquisition, complex_parts=True))
+    np.testing.assert_allclose(np.exp(1j * images.phase), np.exp(1j * np.stack(phases, -1)), atol=1e-5)
+    assert "every second slice" in images.phase_scaling
+
+
 def test_echoes_in_one_file(empty_dataset):
     rng = np.random.default_rng(4)
     common = {"MagneticFieldStrength": 3, "EchoTime": list(ECHO_TIMES)}

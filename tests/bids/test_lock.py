@@ -110,6 +110,14 @@ def test_only_locks_known_to_be_dead_are_taken_over(tmp_path, changes, taken_ove
     assert path.read_text() == before
 
 
+def test_a_lock_that_was_taken_over_meanwhile_is_left_alone(tmp_path):
+    path = _plant(tmp_path, pid=2**22 + 1)
+    dead = _holder(tmp_path)
+    _plant(tmp_path)
+    lock._remove(path, dead)
+    assert path.exists()
+
+
 def test_locks_from_before_a_reboot(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "_content", lambda path: "same" if "machine-id" in path else "now")
     monkeypatch.setattr(lock, "_start_of", lambda pid: "1")

@@ -15,7 +15,7 @@ def _write(folder, **files):
 def test_the_nearest_and_most_specific_sidecar_wins(tmp_path):
     anat = tmp_path / "sub-01" / "ses-A" / "anat"
     _write(tmp_path, MEGRE={"a": "root", "b": "root", "c": "root", "d": "root"}, T1w={"x": 1})
-    _write(tmp_path, **{"echo__2_MEGRE": {"b": "root echo"}, "echo__1_MEGRE": {"b": "other echo"}})
+    _write(tmp_path, **{"echo__2_MEGRE": {"b": "root echo"}, "echo__3_MEGRE": {"b": "other echo"}})
     _write(tmp_path / "sub-01", **{"sub__01_MEGRE": {"c": "subject"}})
     _write(tmp_path / "sub-01", **{"sub__01_acq__x_MEGRE": {"c": "other acquisition"}})
     _write(anat, **{"sub__01_ses__A_echo__2_part__mag_MEGRE": {"d": "image"}})

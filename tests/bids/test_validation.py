@@ -71,7 +71,7 @@ def test_what_concerns_one_scan_or_is_never_read_stops_nothing(empty_dataset):
     assert find_issues(raw.root) == []
 
 
-def test_without_home_network_and_path(raw):
+def test_without_home_network_and_path(raw, tmp_path):
     """The validator must run in a container as any user, without a network."""
     code = (
         "import sys, pathlib, qsmxt_app.bids.validation as v; v.validate_dataset(pathlib.Path(sys.argv[1]))"
@@ -82,12 +82,14 @@ def test_without_home_network_and_path(raw):
         if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0:
             command = alone + command
     environment = {
-        "HOME": "/nonexistent",
+        "HOME": "/dev/null/home",
+        "DENO_DIR": str(tmp_path / "deno"),
         "PATH": "/nonexistent",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "deno").exists(), "the validator left its cache behind"
 
 
 @pytest.mark.parametrize(
