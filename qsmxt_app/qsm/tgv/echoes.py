@@ -1,3 +1,5 @@
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: PLR0915, PLR0917
 """The Laplacian of the field from wrapped phase, of one echo or of many.
 
 The wrapped difference of two neighbours equals the unwrapped one as long as the field changes by less than half a

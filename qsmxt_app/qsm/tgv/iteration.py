@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -16,6 +17,7 @@ from .problem import Problem
 
 _POWER_STEPS = 40
 _NORM = 0.995
+_VOXELS_PER_THREAD = 50_000
 
 # Balance of the steps in units of the mean voxel edge, found by scanning factors of two on simulated heads. The primal step
 # of chi is this fraction of its standard deviation over the largest force that the regularisation can exert on it.
@@ -59,7 +61,7 @@ class Iteration:
         )  # fmt: skip
 
     def _ascend(self) -> None:
-        rows, state, c = self.problem.rows, self.problem.state, self.problem.coefficients
+        state, c = self.problem.state, self.problem.coefficients
         sigma = np.float32(c[sweep.C_SIGMA_ETA] * c[sweep.C_RELAX])
         residual, eta = state[sweep.RESIDUAL], state[sweep.ETA]
         self.precondition(residual, eta, sigma)
@@ -80,7 +82,7 @@ def prepare(problem: Problem, *, threads: int, preconditioned: bool = True) -> I
     nx, ny, nz = rows.shape
     seams = _partition((rows.stop - rows.start).astype(np.int64).sum(axis=1), threads)
     slot = np.full(nx, sweep.RING * (len(seams) - 1), dtype=np.int64)
-    for t, (first, last) in enumerate(zip(seams, seams[1:], strict=False)):
+    for t, (first, last) in enumerate(pairwise(seams)):
         i = np.arange(last - first)
         slot[first:last] = sweep.RING * t + np.where(i < 2, i, 2 + (i - 2) % 3)
     guard = 64
@@ -176,7 +178,7 @@ def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float) -> floa
     return 1.05 * norm
 
 
-def thread_count(threads: int | None) -> int:
-    """Threads to use: as many as asked for, at most as many as there are."""
-    available = min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)
-    return max(1, min(threads or available, available))
+def thread_count(threads: int | None, voxels: int) -> int:
+    """Threads to use: as many as asked for, at most as many as there are, and as keep busy between two barriers."""
+    available = min(int(numba.config.NUMBA_NUM_THREADS), os.cpu_count() or 1)
+    return max(1, min(threads or available, available, voxels // _VOXELS_PER_THREAD))

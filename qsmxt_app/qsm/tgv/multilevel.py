@@ -1,3 +1,5 @@
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: PLR0915, PLR0917
 """Multilevel preconditioner of the field equation's dual (BPX).
 
 The equation's normal operator behaves like a bi-Laplacian, whose inverse amplifies a wavelength by its fourth power. The
@@ -17,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.ndimage
 from numba import njit, prange
-from numpy.typing import NDArray
 
 from .layout import BoolArray, FloatArray, RaggedRows
 from .sweep import MATHS
@@ -85,7 +86,7 @@ def _restrict_fine(base, start, stop, nz, fine, coarse):
             x = x0 + s
             if x < 0 or x >= nx:
                 continue
-            weight = INNER if s == 1 or s == 2 else OUTER
+            weight = INNER if 0 < s < 3 else OUTER
             for y in range(ny):
                 if stop[x, y] <= start[x, y]:
                     continue
@@ -114,12 +115,12 @@ def _restrict(fine, coarse):
                     x = 2 * cx - 2 + sx
                     if x >= nx:
                         continue
-                    wx = INNER if sx == 1 or sx == 2 else OUTER
+                    wx = INNER if 0 < sx < 3 else OUTER
                     for sy in range(4):
                         y = 2 * cy - 2 + sy
                         if y >= ny:
                             continue
-                        wy = wx * (INNER if sy == 1 or sy == 2 else OUTER)
+                        wy = wx * (INNER if 0 < sy < 3 else OUTER)
                         z = 2 * cz - 2
                         value = OUTER * fine[x, y, z] + INNER * fine[x, y, z + 1]
                         if z + 2 < nz:

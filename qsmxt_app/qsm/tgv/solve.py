@@ -133,7 +133,7 @@ def solve_tgv(
         laplacian, mask, weight, voxel_size=voxel_size, b0_direction=b0_direction, extend=options.extend
     )
     _regularise(problem, options, scaled_alpha(options, noise_level, voxel_size))
-    threads = thread_count(threads)
+    threads = thread_count(threads, problem.rows.size)
     threads_before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:

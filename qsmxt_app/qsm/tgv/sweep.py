@@ -1,3 +1,5 @@
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: PLR0915, PLR0917
 """One primal-dual iteration as a single in-place sweep over slabs.
 
 Slab i's primal variables are updated and then slab i-1's dual ones, whose last need of old primal values has passed.
