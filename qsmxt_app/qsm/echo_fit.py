@@ -102,36 +102,6 @@ def fit_echoes(
     return fit
 
 
-def phase_at_frequency(
-    magnitude: FloatArray,
-    phase: FloatArray,
-    echo_times: NDArray[np.float64],
-    frequency: FloatArray,
-    selected: BoolArray,
-) -> FloatArray:
-    """Phase at TE = 0 of the echoes, given their frequency.
-
-    Parameters
-    ----------
-    magnitude, phase : ndarray (voxels, echo), contiguous
-        Magnitude, and phase in rad.
-    echo_times : ndarray (echo,)
-        s.
-    frequency : ndarray (voxels,)
-        Hz.
-    selected : ndarray (voxels,)
-        Where to compute; 0 elsewhere.
-
-    Returns
-    -------
-    ndarray (voxels,)
-        rad, in [-pi, pi].
-    """
-    offset = np.zeros(magnitude.shape[0], np.float32)
-    _phase_at_frequency(magnitude, phase, 2 * np.pi * echo_times, frequency, selected, offset)
-    return offset
-
-
 @numba.njit(cache=True, nogil=True)
 def wrapped_angle(angle: float) -> float:
     """Angle in rad, wrapped to +-pi (compiled, for use in loops over voxels)."""
@@ -231,25 +201,3 @@ def _fit_free(
         information[v, 1] = best[3]
         information[v, 2] = best[4]
         misfit[v] = best[5]
-
-
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _phase_at_frequency(
-    magnitude: FloatArray,
-    phase: FloatArray,
-    t: NDArray,
-    frequency: FloatArray,
-    selected: BoolArray,
-    offset: FloatArray,
-) -> None:
-    for v in numba.prange(magnitude.shape[0]):
-        if not selected[v]:
-            continue
-        real = 0.0
-        imaginary = 0.0
-        for e in range(t.size):
-            w = magnitude[v, e] * magnitude[v, e]
-            angle = phase[v, e] - frequency[v] * t[e]
-            real += w * np.cos(angle)
-            imaginary += w * np.sin(angle)
-        offset[v] = np.arctan2(imaginary, real)

@@ -9,15 +9,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.echo_fit import fit_echoes, smallest_spacing
-from qsmxt_app.qsm.noise import noise_from_misfit, noise_from_texture
+from qsmxt_app.qsm.echo_fit import smallest_spacing
+from qsmxt_app.qsm.noise import noise_from_texture
 from qsmxt_app.qsm.offsets import (
+    SMALLEST_NOISE,
     SMALLEST_SPREAD,
     SmoothOffset,
     check_echoes,
+    estimate_offset,
     readout_difference,
     signal_support,
-    smooth_offset,
     without_offset,
 )
 from qsmxt_app.qsm.phase import wrap_phase
@@ -128,10 +129,9 @@ def fit_total_field(
     phase = np.ascontiguousarray(phase, dtype=np.float32)
     support = signal_support(magnitude) | mask
     if times.size == 1:
-        noise_level = noise_from_texture(magnitude[..., 0], mask)
-        smooth, spread = _no_offset(phase, times), SMALLEST_SPREAD
+        smooth = _no_offset(magnitude, phase, times[0], mask)
     else:
-        smooth, spread, noise_level = _offset(magnitude, phase, times, support, mask, voxel_size)
+        smooth = estimate_offset(magnitude, phase, times, support=support, mask=mask, voxel_size=voxel_size)
     fit = fit_with_offset(
         magnitude,
         phase,
@@ -140,8 +140,8 @@ def fit_total_field(
         mask=mask,
         start=smooth.frequency,
         offset=smooth.offset,
-        offset_spread=spread,
-        noise_level=noise_level,
+        offset_spread=smooth.spread,
+        noise_level=smooth.noise_level,
     )
     period = 1 / smallest_spacing(times)
     wrapped = wrap_phase(fit.frequency * np.float32(2 * np.pi / period))
@@ -157,7 +157,7 @@ def fit_total_field(
         readout_difference=difference,
         residual=fit.residual,
         trust=np.exp(-0.5 * (2 * np.pi * np.float32(times.mean()) * noise) ** 2),
-        noise_level=noise_level,
+        noise_level=smooth.noise_level,
     )
 
 
@@ -173,33 +173,8 @@ def _unwrapped(
     return unwrap_romeo(wrapped, mask=mask, magnitude=np.reciprocal(noise))
 
 
-def _no_offset(phase: FloatArray, times: NDArray[np.float64]) -> SmoothOffset:
-    nothing = np.zeros(phase.shape[:3], np.float32)
-    return SmoothOffset(nothing, nothing, phase[..., 0] / np.float32(2 * np.pi * times[0]))
-
-
-def _offset(
-    magnitude: FloatArray,
-    phase: FloatArray,
-    times: NDArray[np.float64],
-    support: BoolArray,
-    mask: BoolArray,
-    voxel_size: Sequence[float],
-) -> tuple[SmoothOffset, float, float]:
-    """Smooth offset, the SD of the voxels' offsets about it beyond their noise, and the noise level."""
-    n = times.size
-    fit = fit_echoes(magnitude.reshape(-1, n), phase.reshape(-1, n), times, support.reshape(-1))
-    smooth = smooth_offset(fit, magnitude, phase, times, support=support, voxel_size=voxel_size)
-    inside = mask.reshape(-1)
-    sw, swt, swtt = np.moveaxis(fit.information[inside], 1, 0)
-    precision = sw - swt**2 / np.maximum(swtt, 1e-30)
-    squared = smooth.deviation[mask] ** 2
-    if n > 2:
-        level = noise_from_misfit(fit.misfit[inside], n - 2)
-    else:
-        level = noise_from_misfit(squared * precision, 1)
-    level = max(level, 1e-6 * float(magnitude.max()))
-    good = precision >= np.median(precision)
-    typical = np.median(squared[good]) / 0.455
-    spread = np.sqrt(max(typical - level**2 * float(np.median(1 / precision[good])), SMALLEST_SPREAD**2))
-    return smooth, float(spread), level
+def _no_offset(magnitude: FloatArray, phase: FloatArray, time: float, mask: BoolArray) -> SmoothOffset:
+    """Offset of a single echo: it cannot be told from the field, and most of it is harmonic."""
+    level = max(noise_from_texture(magnitude, phase, mask), SMALLEST_NOISE * float(magnitude.max()))
+    frequency = phase[..., 0] / np.float32(2 * np.pi * time)
+    return SmoothOffset(np.zeros(mask.shape, np.float32), SMALLEST_SPREAD, frequency, level)

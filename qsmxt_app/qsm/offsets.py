@@ -9,7 +9,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.echo_fit import EchoFit, fit_echoes, phase_at_frequency, smallest_spacing
+from qsmxt_app.qsm.bending import fit_offset, largest_difference
+from qsmxt_app.qsm.echo_fit import fit_echoes, smallest_spacing
+from qsmxt_app.qsm.noise import noise_from_misfit, noise_from_texture
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.smooth_phase import smooth_phase
 from qsmxt_app.qsm.unwrap import unwrap_romeo
@@ -19,6 +21,9 @@ BoolArray = NDArray[np.bool_]
 
 SMALLEST_SPREAD = 0.002
 """rad; no offset is known better than this."""
+
+SMALLEST_NOISE = 1e-6
+"""Share of the largest magnitude; simulations may have no noise at all."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,18 @@ class SmoothOffset:
     ----------
     offset : ndarray (x, y, z)
         rad, in [-pi, pi).
-    deviation : ndarray (x, y, z)
-        Offset fitted in each voxel less the smooth one, in rad.
+    spread : float
+        SD of the voxels' own offsets about it, in rad.
     frequency : ndarray (x, y, z)
         Spatially unwrapped frequency in Hz that belongs to the offset.
+    noise_level : float
+        SD of the noise in either channel, in units of the magnitude.
     """
 
     offset: FloatArray
-    deviation: FloatArray
+    spread: float
     frequency: FloatArray
+    noise_level: float
 
 
 def remove_offsets(
@@ -111,8 +119,9 @@ def remove_offsets(
     offset = np.zeros(mask.shape, np.float32)
     if times.size > 1:
         support = signal_support(magnitude) | mask
-        fit = fit_echoes(_by_voxel(magnitude), _by_voxel(phase), times, support.reshape(-1))
-        offset = smooth_offset(fit, magnitude, phase, times, support=support, voxel_size=voxel_size).offset
+        offset = estimate_offset(
+            magnitude, phase, times, support=support, mask=mask, voxel_size=voxel_size
+        ).offset
     return OffsetCorrection(without_offset(phase, offset), offset, difference)
 
 
@@ -181,30 +190,30 @@ def signal_support(magnitude: FloatArray) -> BoolArray:
     return np.asarray(first > 0.05 * np.quantile(first[::2, ::2, ::2], 0.98))
 
 
-def smooth_offset(
-    fit: EchoFit,
+def estimate_offset(
     magnitude: FloatArray,
     phase: FloatArray,
     echo_times: NDArray[np.float64],
     *,
     support: BoolArray,
+    mask: BoolArray,
     voxel_size: Sequence[float],
 ) -> SmoothOffset:
-    """Smooth the offsets that a free fit found, after its frequency is unwrapped in space.
+    """Estimate the smooth phase at TE = 0 of data with two echoes or more.
 
     A turn of the frequency, 1/dTE Hz, moves the offset by 2 pi TE1/dTE, so neighbours can only be averaged
-    once they lie on the same turn.
+    once they lie on the same turn: the frequency of a free fit is unwrapped in space first.
 
     Parameters
     ----------
-    fit
-        Free fit of frequency and offset.
     magnitude, phase : ndarray (x, y, z, echo)
-        The data that were fitted.
+        Magnitude, and phase in rad without a readout difference.
     echo_times : ndarray (echo,)
-        s, at least two.
+        s.
     support : ndarray (x, y, z)
-        Where the fit was made.
+        Voxels with signal.
+    mask : ndarray (x, y, z)
+        Part of the support from which noise and spread are estimated.
     voxel_size
         mm.
 
@@ -212,20 +221,36 @@ def smooth_offset(
     -------
     SmoothOffset
     """
-    shape = support.shape
-    turn = 2 * np.pi * smallest_spacing(echo_times)
+    by_voxel = _by_voxel(magnitude), _by_voxel(phase)
+    selected = support.reshape(-1)
+    fit = fit_echoes(*by_voxel, echo_times, selected)
+    if echo_times.size > 2:
+        level = noise_from_misfit(fit.misfit[mask.reshape(-1)], echo_times.size - 2)
+    else:
+        level = noise_from_texture(magnitude, phase, mask)
+    level = max(level, SMALLEST_NOISE * float(magnitude.max()))
+    turn = np.float32(2 * np.pi * smallest_spacing(echo_times))
     sw, swt, swtt = np.moveaxis(fit.information, 1, 0)
-    # information on the offset once the frequency is fitted too
-    weights = (sw - swt**2 / np.maximum(swtt, 1e-30)).reshape(shape) * support
-    wrapped = wrap_phase(fit.frequency * np.float32(turn)).reshape(shape)
-    guide = np.sqrt(np.maximum(weights, 0))
-    frequency = unwrap_romeo(wrapped, mask=support, magnitude=guide) / np.float32(turn)
-    voxelwise = phase_at_frequency(
-        _by_voxel(magnitude), _by_voxel(phase), echo_times, frequency.reshape(-1), support.reshape(-1)
-    ).reshape(shape)
-    offset = smooth_phase(voxelwise, weights, voxel_size=voxel_size, outlier=0.3)
-    deviation = np.where(support, wrap_phase(voxelwise - offset), 0).astype(np.float32)
-    return SmoothOffset(offset, deviation, frequency)
+    guide = np.sqrt(np.maximum(swtt - swt**2 / np.maximum(sw, 1e-30), 0)).reshape(support.shape)
+    wrapped = wrap_phase(fit.frequency * turn).reshape(support.shape)
+    frequency = unwrap_romeo(wrapped, mask=support, magnitude=guide) / turn
+    difference = largest_difference(frequency, support)
+    voxelwise, precision = (
+        image.reshape(support.shape)
+        for image in fit_offset(
+            *by_voxel, echo_times, frequency.reshape(-1), difference.reshape(-1), selected, level
+        )
+    )
+    offset = smooth_phase(voxelwise, precision, voxel_size=voxel_size, outlier=0.3)
+    deviation = wrap_phase((voxelwise - offset)[mask])
+    return SmoothOffset(offset, _spread(deviation, precision[mask]), frequency, level)
+
+
+def _spread(deviation: FloatArray, precision: FloatArray) -> float:
+    """SD of the voxels' offsets about the smooth one beyond their own error, from the better half of them."""
+    good = precision >= np.median(precision)
+    typical = float(np.median(deviation[good] ** 2)) / 0.455  # the median of chi squared
+    return float(np.sqrt(max(typical - float(np.median(1 / precision[good])), SMALLEST_SPREAD**2)))
 
 
 def _by_voxel(image: FloatArray) -> FloatArray:

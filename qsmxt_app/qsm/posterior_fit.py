@@ -8,18 +8,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.qsm.bending import bending_covariance, cholesky, largest_difference
 from qsmxt_app.qsm.echo_fit import smallest_spacing, wrapped_angle
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-BENDING_POWER = 2.5
-"""Growth of the bending with time: a voxel's second and third cumulants of frequency give t^2 and t^3."""
-
-BENDING_LENGTH = 0.7
-"""Correlation of the bending between echoes, as a share of the last echo time."""
-
-BENDING_SIZES = np.geomspace(0.05, 6.0, 6)
+BENDING_SIZES = np.geomspace(0.05, 20.0, 7)
 """Candidate SDs of the bending at the last echo, in rad."""
 
 LEARNING_VOXELS = 10_000
@@ -101,9 +96,7 @@ def fit_with_offset(
     PosteriorFit
     """
     n = echo_times.size
-    relative = echo_times / echo_times[-1]
-    distance = (relative[:, None] - relative) / BENDING_LENGTH
-    bending = np.outer(relative, relative) ** BENDING_POWER * np.exp(-0.5 * distance**2)
+    bending = bending_covariance(echo_times)
     sizes = np.append(0.0, BENDING_SIZES**2) if n > 1 else np.zeros(1)
     model: tuple = (2 * np.pi * echo_times, sizes, bending, START_SHARE / smallest_spacing(echo_times))
     data: tuple = (
@@ -123,14 +116,13 @@ def fit_with_offset(
     )
     frequency, error, residual = (np.zeros(support.shape, np.float32) for _ in range(3))
     selection = (np.log(shares), classes.reshape(-1), support.reshape(-1))
-    _fit(*data, *model, *selection, frequency.reshape(-1), error.reshape(-1), residual.reshape(-1))
+    _fit(*data, *model, *selection, frequency.reshape(-1), error.reshape(-1), residual.reshape(-1))  # type: ignore[call-arg]
     return PosteriorFit(frequency, error, residual)
 
 
 def _classes(start: FloatArray, support: BoolArray, mask: BoolArray) -> NDArray[np.uint8]:
     """Class of each voxel by its field's largest difference to a neighbour with signal."""
-    difference = np.zeros(start.shape, np.float32)
-    _largest_difference(start, support, difference)
+    difference = largest_difference(start, support)
     limits = np.quantile(difference[mask], CLASS_QUANTILES)
     return np.digitize(difference, limits).astype(np.uint8)
 
@@ -141,7 +133,7 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
         return np.full(count, 1 / count)
     voxels = voxels[:: max(1, voxels.size // LEARNING_VOXELS)]
     evidence = np.zeros((voxels.size, count))
-    _evidence(*data, *model, voxels, evidence)
+    _evidence(*data, *model, voxels, evidence)  # type: ignore[call-arg]
     likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     shares = np.full(count, 1 / count)
     for _ in range(30):
@@ -149,24 +141,6 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
         shares = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
         shares = np.maximum(shares, 1e-4) / np.maximum(shares, 1e-4).sum()
     return np.asarray(shares)
-
-
-@numba.njit(cache=True, nogil=True)
-def _largest_difference(image: FloatArray, support: BoolArray, out: FloatArray) -> None:
-    nx, ny, nz = image.shape
-    for x in range(nx):
-        for y in range(ny):
-            for z in range(nz):
-                largest = np.float32(0)
-                if support[x, y, z]:
-                    for side in range(6):
-                        step = 1 - 2 * (side % 2)
-                        i = x + step if side // 2 == 0 else x
-                        j = y + step if side // 2 == 1 else y
-                        k = z + step if side // 2 == 2 else z
-                        if 0 <= i < nx and 0 <= j < ny and 0 <= k < nz and support[i, j, k]:
-                            largest = max(largest, abs(image[i, j, k] - image[x, y, z]))
-                out[x, y, z] = largest
 
 
 @numba.njit(cache=True, nogil=True)
@@ -186,28 +160,10 @@ def _unwrap_in_time(
 
 
 @numba.njit(cache=True, nogil=True)
-def _factor(covariance: NDArray) -> float:
-    """Cholesky factor in place (lower triangle); returns the log determinant."""
-    n = covariance.shape[0]
-    log_determinant = 0.0
-    for i in range(n):
-        for j in range(i + 1):
-            total = covariance[i, j]
-            for k in range(j):
-                total -= covariance[i, k] * covariance[j, k]
-            if i == j:
-                covariance[i, i] = np.sqrt(total)
-                log_determinant += np.log(total)
-            else:
-                covariance[i, j] = total / covariance[j, j]
-    return log_determinant
-
-
-@numba.njit(cache=True, nogil=True)
 def _line(covariance: NDArray, y: NDArray, t: NDArray) -> tuple[float, float, float]:
     """Generalised least squares of y on t, overwriting its input: slope, its variance, log evidence."""
     n = t.size
-    log_determinant = _factor(covariance)
+    log_determinant = cholesky(covariance)
     tt = 0.0
     ty = 0.0
     yy = 0.0

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.noise import noise_from_texture
+from qsmxt_app.qsm.noise import noise_from_ratio
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -59,7 +59,7 @@ def fit_relaxation(
     mask : ndarray (x, y, z)
         Where to fit.
     noise_level
-        SD of the noise in either channel, in units of the magnitude; None: from the first echo's texture.
+        SD of the noise in either channel, in units of the magnitude; None: from the ratio of two echoes.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def fit_relaxation(
     """
     times = _check(magnitude, echo_times, mask)
     if noise_level is None:
-        noise_level = noise_from_texture(magnitude[..., 0], mask)
+        noise_level = noise_from_ratio(magnitude, mask)
     maps = [np.zeros(mask.shape, np.float32) for _ in range(3)]
     _fit(
         np.ascontiguousarray(magnitude, dtype=np.float32).reshape(-1, times.size),

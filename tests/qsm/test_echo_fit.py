@@ -3,7 +3,7 @@ import pytest
 from echo_phantom import wrapped
 from scipy.optimize import least_squares
 
-from qsmxt_app.qsm.echo_fit import fit_echoes, phase_at_frequency
+from qsmxt_app.qsm.echo_fit import fit_echoes
 
 EVEN = np.array([4, 9, 14, 19, 24]) * 1e-3
 UNEVEN = np.array([3, 7, 12, 18]) * 1e-3
@@ -70,9 +70,3 @@ def test_unselected_voxels_stay_zero():
     found = fit_echoes(magnitude, phase, EVEN, selected)
     assert not found.frequency[5:].any()
     assert found.frequency[:5].all()
-
-
-def test_phase_at_a_given_frequency():
-    _, magnitude, phase = voxels(EVEN, np.array([30.0, -80.0]), np.array([1.0, -2.5]), 0.0)
-    found = phase_at_frequency(magnitude, phase, EVEN, np.float32([30, -80]), np.ones(2, bool))
-    np.testing.assert_allclose(found, [1.0, -2.5], atol=1e-4)

@@ -1,0 +1,193 @@
+"""Phase that bends over time because frequencies differ inside a voxel, and the offset in spite of it."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.echo_fit import wrapped_angle
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+BENDING_POWER = 2.5
+"""Growth of the bending with time: a voxel's second and third cumulants of frequency give t^2 and t^3."""
+
+BENDING_LENGTH = 0.7
+"""Correlation of the bending between echoes, as a share of the last echo time."""
+
+GRADIENT_SHARE = 0.2
+"""Bending at the last echo, as a share of the phase by which the voxel and its neighbours differ there."""
+
+
+def bending_covariance(echo_times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance between echoes of the phase's departure from a line, 1 at the last echo.
+
+    A spread of frequencies inside a voxel makes its phase the argument of the spread's characteristic
+    function: the mean frequency gives a line; the second cumulant (with a spread of decays) and the third
+    bend it.
+
+    Parameters
+    ----------
+    echo_times : ndarray (echo,)
+        s.
+
+    Returns
+    -------
+    ndarray (echo, echo)
+        rad^2 for a bending of 1 rad at the last echo.
+    """
+    relative = echo_times / echo_times[-1]
+    distance = (relative[:, None] - relative) / BENDING_LENGTH
+    return np.asarray(np.outer(relative, relative) ** BENDING_POWER * np.exp(-0.5 * distance**2))
+
+
+def fit_offset(
+    magnitude: FloatArray,
+    phase: FloatArray,
+    echo_times: NDArray[np.float64],
+    frequency: FloatArray,
+    difference: FloatArray,
+    selected: BoolArray,
+    noise_level: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Phase at TE = 0 by generalised least squares, with a bending in proportion to the field's gradient.
+
+    Parameters
+    ----------
+    magnitude, phase : ndarray (voxels, echo), contiguous
+        Magnitude, and phase in rad; at least two echoes.
+    echo_times : ndarray (echo,)
+        s.
+    frequency : ndarray (voxels,)
+        Hz, on the right turn.
+    difference : ndarray (voxels,)
+        Largest difference of the frequency to a neighbour, in Hz.
+    selected : ndarray (voxels,)
+        Where to fit; elsewhere everything is 0.
+    noise_level
+        SD of the noise in either channel.
+
+    Returns
+    -------
+    offset : ndarray (voxels,)
+        rad, in [-pi, pi).
+    precision : ndarray (voxels,)
+        Its inverse variance.
+    """
+    offset, precision = (np.zeros(magnitude.shape[0], np.float32) for _ in range(2))
+    size = GRADIENT_SHARE * 2 * np.pi * float(echo_times[-1])
+    _fit_offset(
+        magnitude,
+        phase,
+        2 * np.pi * echo_times,
+        bending_covariance(echo_times),
+        frequency,
+        difference * np.float32(size),
+        selected,
+        noise_level,
+        offset,
+        precision,
+    )
+    return offset, precision
+
+
+def largest_difference(image: FloatArray, support: BoolArray) -> FloatArray:
+    """Largest absolute difference of each voxel to its six neighbours in the support.
+
+    Parameters
+    ----------
+    image : ndarray (x, y, z)
+        Any quantity.
+    support : ndarray (x, y, z)
+        Voxels that count.
+
+    Returns
+    -------
+    ndarray (x, y, z)
+        In units of the image; 0 outside the support.
+    """
+    out = np.zeros(image.shape, np.float32)
+    _largest_difference(image, support, out)
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _largest_difference(image: FloatArray, support: BoolArray, out: FloatArray) -> None:
+    nx, ny, nz = image.shape
+    for x in range(nx):
+        for y in range(ny):
+            for z in range(nz):
+                largest = np.float32(0)
+                if support[x, y, z]:
+                    for side in range(6):
+                        step = 1 - 2 * (side % 2)
+                        i = x + step if side // 2 == 0 else x
+                        j = y + step if side // 2 == 1 else y
+                        k = z + step if side // 2 == 2 else z
+                        if 0 <= i < nx and 0 <= j < ny and 0 <= k < nz and support[i, j, k]:
+                            largest = max(largest, abs(image[i, j, k] - image[x, y, z]))
+                out[x, y, z] = largest
+
+
+@numba.njit(cache=True, nogil=True)
+def cholesky(covariance: NDArray) -> float:
+    """Cholesky factor in place (lower triangle), compiled; returns the log determinant."""
+    n = covariance.shape[0]
+    log_determinant = 0.0
+    for i in range(n):
+        for j in range(i + 1):
+            total = covariance[i, j]
+            for k in range(j):
+                total -= covariance[i, k] * covariance[j, k]
+            if i == j:
+                covariance[i, i] = np.sqrt(total)
+                log_determinant += np.log(total)
+            else:
+                covariance[i, j] = total / covariance[j, j]
+    return log_determinant
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _fit_offset(
+    magnitude: FloatArray,
+    phase: FloatArray,
+    t: NDArray,
+    bending: NDArray,
+    frequency: FloatArray,
+    size: FloatArray,
+    selected: BoolArray,
+    noise_level: float,
+    offset: FloatArray,
+    precision: FloatArray,
+) -> None:
+    n = t.size
+    for v in numba.prange(magnitude.shape[0]):
+        if not selected[v]:
+            continue
+        first = np.float64(phase[v, 0]) - frequency[v] * t[0]
+        covariance = np.empty((n, n))
+        white = np.empty((n, 3))
+        before = 0.0
+        for i in range(n):
+            for j in range(i + 1):
+                covariance[i, j] = size[v] * size[v] * bending[i, j]
+            covariance[i, i] += noise_level * noise_level / (np.float64(magnitude[v, i]) ** 2 + 1e-30)
+            white[i, 0] = 1.0
+            white[i, 1] = t[i]
+            before += wrapped_angle(phase[v, i] - first - frequency[v] * t[i] - before)
+            white[i, 2] = before
+        cholesky(covariance)
+        for c in range(3):
+            for i in range(n):
+                for k in range(i):
+                    white[i, c] -= covariance[i, k] * white[k, c]
+                white[i, c] /= covariance[i, i]
+        gram = white.T @ white
+        determinant = gram[0, 0] * gram[1, 1] - gram[0, 1] * gram[0, 1]
+        if determinant <= 1e-9 * gram[0, 0] * gram[1, 1]:
+            continue
+        shift = (gram[1, 1] * gram[0, 2] - gram[0, 1] * gram[1, 2]) / determinant
+        offset[v] = wrapped_angle(first + shift)
+        precision[v] = determinant / gram[1, 1]
