@@ -14,7 +14,7 @@ from qsmxt_app.qsm.brain_extraction import brain_extraction
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.qsm.masking import MaskOptions, build_masks
-from qsmxt_app.qsm.offsets import remove_offsets
+from qsmxt_app.qsm.offsets import without_offset
 from qsmxt_app.qsm.reference import reference_chi
 from qsmxt_app.qsm.relaxation import fit_relaxation
 from qsmxt_app.qsm.tgv import TGVOptions, combine_echoes, solve_tgv
@@ -178,7 +178,17 @@ class FitField(Step):
     """Remove phase offsets, and fit the field to all echoes."""
 
     input_spec, output_spec = FieldInputSpec, FieldOutputSpec
-    code = ("qsmxt_app.qsm.offsets", "qsmxt_app.qsm.field", "qsmxt_app.qsm.unwrap", "qsmxt_app.qsm.echo_fit")
+    code = (
+        "qsmxt_app.qsm.bending",
+        "qsmxt_app.qsm.echo_fit",
+        "qsmxt_app.qsm.field",
+        "qsmxt_app.qsm.noise",
+        "qsmxt_app.qsm.offsets",
+        "qsmxt_app.qsm.phase",
+        "qsmxt_app.qsm.posterior_fit",
+        "qsmxt_app.qsm.smooth_phase",
+        "qsmxt_app.qsm.unwrap",
+    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the corrected phase, the field, its noise and its trust."""
@@ -189,7 +199,7 @@ class FitField(Step):
         common: dict[str, Any] = {"mask": mask, "voxel_size": given.voxel_size, "bipolar": given.bipolar}
         fit = fit_total_field(magnitude, phase, echo_times, unwrapping=given.unwrapping, **common)
         if len(echo_times) > 1:
-            phase = remove_offsets(magnitude, phase, echo_times, **common).phase
+            phase = without_offset(phase, fit.offset, fit.readout_difference)
         maps = {
             "phase": phase,
             "total_field": fit.total_field,
@@ -227,7 +237,7 @@ class FitRelaxation(Step):
     """Fit R2*, T2* and S0."""
 
     input_spec, output_spec = RelaxationInputSpec, RelaxationOutputSpec
-    code = ("qsmxt_app.qsm.relaxation",)
+    code = ("qsmxt_app.qsm.relaxation", "qsmxt_app.qsm.noise")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the three maps."""
