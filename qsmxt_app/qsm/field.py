@@ -23,12 +23,16 @@ from qsmxt_app.qsm.offsets import (
 )
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.posterior_fit import fit_with_offset
-from qsmxt_app.qsm.unwrap import unwrap_laplacian, unwrap_romeo
+from qsmxt_app.qsm.unwrap import phase_residues, unwrap_laplacian, unwrap_romeo
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 Unwrapping = Literal["romeo", "laplacian"]
+
+
+UNCERTAIN = 0.3
+"""Share of a random field's standard error above which a voxel can cause residues around it by noise."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class FieldFit:
         Hz; 1/dTE of the closest echoes (1/TE of a single echo). The field is known modulo this.
     field_noise : ndarray (x, y, z)
         Standard error in Hz; at most period/sqrt(12), that of a uniformly random field, which voxels
-        without signal have.
+        without signal and those at the ends of open fringes have.
     offset : ndarray (x, y, z)
         Phase at TE = 0 in rad; 0 for a single echo.
     readout_difference : ndarray (x, y, z) or None
@@ -147,6 +151,8 @@ def fit_total_field(
     wrapped = wrap_phase(fit.frequency * np.float32(2 * np.pi / period))
     largest = np.float32(period / np.sqrt(12))
     noise = np.where(support, np.minimum(fit.standard_error, largest), largest)
+    # a residue beside a voxel that is uncertain anyway is that voxel's fault, not its neighbours'
+    noise[phase_residues(wrapped, mask=noise < UNCERTAIN * largest)] = largest
     return FieldFit(
         total_field=_unwrapped(wrapped, noise, mask, voxel_size, unwrapping)
         * np.float32(period / (2 * np.pi)),

@@ -243,7 +243,19 @@ def estimate_offset(
     )
     offset = smooth_phase(voxelwise, precision, voxel_size=voxel_size, outlier=0.3)
     deviation = wrap_phase((voxelwise - offset)[mask])
+    if echo_times.size == 2:
+        level = max(level, _noise_from_deviation(deviation, magnitude[mask], echo_times))
     return SmoothOffset(offset, _spread(deviation, precision[mask]), frequency, level)
+
+
+def _noise_from_deviation(
+    deviation: FloatArray, magnitude: FloatArray, echo_times: NDArray[np.float64]
+) -> float:
+    """Noise level from offsets of two echoes about the smooth one: interpolated images do not lower it."""
+    first, second = echo_times
+    size = np.maximum(magnitude, np.float32(1e-30))
+    variance = (second**2 / size[:, 0] ** 2 + first**2 / size[:, 1] ** 2) / (second - first) ** 2
+    return noise_from_misfit((deviation**2 / variance).astype(np.float32), 1)
 
 
 def _spread(deviation: FloatArray, precision: FloatArray) -> float:

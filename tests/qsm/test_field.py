@@ -170,6 +170,20 @@ def test_a_void_in_the_mask_stays_finite_and_untrusted():
     assert np.abs(error - np.median(error)).max() < 5
 
 
+def test_open_fringes_are_not_trusted():
+    head = echo_phantom(TIMES)
+    x, y, _ = np.meshgrid(*[np.arange(n) - 24.5 for n in head.mask.shape], indexing="ij")
+    vortex = np.arctan2(y, x) / (2 * np.pi) / (TIMES[1] - TIMES[0])  # a field of one turn around the z axis
+    phase = np.angle(np.exp(1j * (head.phase + 2 * np.pi * vortex[..., None] * head.echo_times)))
+    found = fit_total_field(
+        head.magnitude, phase.astype(np.float32), TIMES, mask=head.mask, voxel_size=head.voxel_size
+    )
+    core = (np.abs(x) < 1) & (np.abs(y) < 1) & head.mask
+    assert found.trust[core].max() < 0.01
+    away = (np.hypot(x, y) > 8) & head.mask
+    assert np.mean(found.trust[away] > 0.9) > 0.99
+
+
 def test_bad_input_is_refused():
     head = echo_phantom(TIMES, size=12)
     with pytest.raises(ValueError, match="unwrapping"):

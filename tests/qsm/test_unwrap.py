@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from echo_phantom import wrapped
 
-from qsmxt_app.qsm.unwrap import unwrap_laplacian, unwrap_romeo
+from qsmxt_app.qsm.unwrap import phase_residues, unwrap_laplacian, unwrap_romeo
 
 VOXEL = (0.8, 1.0, 2.0)
 
@@ -66,6 +66,19 @@ def test_disconnected_pieces_are_each_unwrapped():
             error = turns_apart(found[piece][inside], phase[piece][inside])
             # the stray corner cut off by the gap may keep its own turn
             assert np.mean(np.abs(error) < 0.2) > 0.99
+
+
+def test_residues_are_found_around_a_vortex_only():
+    phase, mask = quadratic()
+    stored = wrapped(phase).astype(np.float32)
+    assert not phase_residues(stored, mask=mask).any()
+    for axis in range(3):
+        other = [a for a in range(3) if a != axis]
+        index = np.meshgrid(*[np.arange(20) - 9.5] * 3, indexing="ij")
+        vortex = np.arctan2(index[other[1]], index[other[0]]).astype(np.float32)
+        found = phase_residues(vortex, mask=np.ones((20, 20, 20), bool))
+        core = (np.abs(index[other[0]]) < 1) & (np.abs(index[other[1]]) < 1)
+        np.testing.assert_array_equal(found, core)
 
 
 @pytest.mark.parametrize(
