@@ -97,10 +97,10 @@ class Settings:
         choices=("auto", "yes", "no"),
     )
     unwrapping: str = _setting(
-        "laplacian",
+        "romeo",
         METHOD,
         "phase unwrapping of the field map",
-        choices=("laplacian", "romeo"),
+        choices=("romeo", "laplacian"),
     )
     two_pass: bool = _setting(
         True, METHOD, "also invert without the unreliable voxels, and combine both maps (Stewart 2022)"

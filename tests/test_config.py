@@ -1,3 +1,4 @@
+import inspect
 import tomllib
 
 import pytest
@@ -12,6 +13,9 @@ from qsmxt_app.config import (
     to_toml,
 )
 from qsmxt_app.errors import NoInput, WrongUsage
+from qsmxt_app.qsm.field import fit_total_field
+from qsmxt_app.qsm.masking import MaskOptions
+from qsmxt_app.qsm.tgv import TGVOptions
 
 
 def test_later_sources_win(tmp_path):
@@ -105,6 +109,17 @@ def test_written_settings_read_back_the_same(tmp_path):
     assert tomllib.loads(file.read_text(encoding="utf-8")) == settings.as_dict()
     again = load_settings({"config": str(file)})
     assert again.as_dict() | {"config": ""} == settings.as_dict() | {"config": ""}
+
+
+def test_defaults_are_those_of_the_physics():
+    settings, masks, tgv = Settings(), MaskOptions(), TGVOptions()
+    assert (settings.mask, settings.mask_threshold) == (masks.source, masks.threshold)
+    assert settings.mask_closing == masks.closing_mm
+    assert settings.mask_erosion == masks.erosion_voxels
+    assert settings.mask_components == masks.components
+    assert settings.tgv_alpha == tgv.alpha
+    assert (settings.tgv_iterations, settings.tgv_tolerance) == (tgv.max_iterations, tgv.tolerance)
+    assert settings.unwrapping == inspect.signature(fit_total_field).parameters["unwrapping"].default
 
 
 def test_every_setting_has_help_and_a_default():

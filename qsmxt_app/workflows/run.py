@@ -15,7 +15,7 @@ from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.bids.selection import Selection, read_bids_filter, select_labels
 from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.config import Settings
-from qsmxt_app.errors import NothingSelected
+from qsmxt_app.errors import NothingSelected, WrongUsage
 from qsmxt_app.workflows.other_plugins import read_plugin
 from qsmxt_app.workflows.outcome import ParticipantOutcome, exit_code, summary_lines
 from qsmxt_app.workflows.participant import need_of, step_names
@@ -119,6 +119,7 @@ def _machine_share(settings: Settings, scans: int) -> dict[str, Any]:
 
 def _run(request: Request, plan: Plan) -> int:
     output_dir = request.output_dir.absolute()
+    _check_work_dir(request)
     initialise_derivative(output_dir, request.bids_dir, __version__)
     folder = create_run_folder(output_dir, request.settings, request.command)
     create_folder(request.work_dir, PRIVATE)
@@ -132,6 +133,15 @@ def _run(request: Request, plan: Plan) -> int:
     finally:
         stop_logging(handler)
     return _conclude(outcomes, folder, request)
+
+
+def _check_work_dir(request: Request) -> None:
+    """Keep intermediate files out of the raw dataset, which is only read."""
+    raw, output, work = (path.resolve() for path in (request.bids_dir, request.output_dir, request.work_dir))
+    if work.is_relative_to(raw) and not work.is_relative_to(output):
+        raise WrongUsage(
+            f"--work-dir {request.work_dir} lies inside the raw dataset.", "Choose another folder."
+        )
 
 
 def _conclude(outcomes: Sequence[ParticipantOutcome], folder: RunFolder, request: Request) -> int:

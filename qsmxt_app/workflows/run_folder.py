@@ -78,7 +78,8 @@ def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
     logging.captureWarnings(True)
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    root.setLevel(logging.INFO)
+    logging.getLogger("qsmxt").setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
     nipype = logging.getLogger("nipype")
     for other in list(nipype.handlers):
         nipype.removeHandler(other)

@@ -29,7 +29,7 @@ from qsmxt_app.workflows.resources import step_cost
 from qsmxt_app.workflows.run_folder import RunFolder
 
 POLL_SECONDS = 0.5
-REPORT_COST = 1.0
+REPORT_COST = 2.0
 """Cost of a report, in the units of `step_cost`."""
 
 log = logging.getLogger("qsmxt")

@@ -16,6 +16,8 @@ VOXEL_SIZE = (4.0, 4.0, 4.0)
 SHAPE = (40, 46, 34)
 ECHO_TIMES = (0.005, 0.012, 0.020)
 FIELD_STRENGTH = 3.0
+OUTSIDE = 1.0
+"""Susceptibility around the head in ppm; that of air would need voxels smaller than these."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def mini_head(seed: int = 0) -> MiniHead:
     grid = np.indices(SHAPE) - (np.array(SHAPE)[:, None, None, None] - 1) / 2
     radii = np.array([16.0, 19.0, 14.0])[:, None, None, None]
     head = ((grid / radii) ** 2).sum(axis=0) < 1
-    chi = np.where(head, rng.normal(0, 0.005, SHAPE), 9.4)
+    chi = np.where(head, rng.normal(0, 0.005, SHAPE), OUTSIDE)
     nuclei = np.zeros(SHAPE, int)
     for label, (x, y, z) in enumerate([(-7, -3, 0), (7, -3, 0), (0, 9, 1)], start=1):
         inside = (grid[0] - x) ** 2 + (grid[1] - y) ** 2 + (grid[2] - z) ** 2 < 4.0**2
@@ -60,7 +62,7 @@ def _write_scan(root: Path, subject: str, run: int | None, *, seed: int, echoes:
     folder = root / f"sub-{subject}" / "anat"
     folder.mkdir(parents=True, exist_ok=True)
     head, rng = mini_head(seed), np.random.default_rng(seed + 1000)
-    field = forward_field(head.chi - 9.4, voxel_size=VOXEL_SIZE, b0_direction=(0, 0, 1), workers=1)
+    field = forward_field(head.chi - OUTSIDE, voxel_size=VOXEL_SIZE, b0_direction=(0, 0, 1), workers=1)
     frequency = field * GAMMA_BAR * FIELD_STRENGTH
     frequency -= frequency[head.head].mean()
     affine = np.diag([*VOXEL_SIZE, 1.0])

@@ -1,0 +1,58 @@
+"""A run that is interrupted ends at once, says so, and goes on from there to the same result."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from mini_dataset import write_mini_dataset
+
+PREPARED = "prepare done"
+
+
+def start(raw, out):
+    command = [sys.executable, "-m", "qsmxt_app", str(raw), str(out), "participant"]
+    command += ["--skip-bids-validation", "--no-two-pass", "-v", "--work-dir", str(out.parent / "work")]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def images(out):
+    return {path.relative_to(out): path.read_bytes() for path in sorted(out.glob("sub-*/*/*.nii.gz"))}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    raw = write_mini_dataset(folder / "raw")
+    assert start(raw, folder / "out").wait(timeout=300) == 0
+    return raw, images(folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_result(undisturbed, tmp_path, number, code, word):
+    raw, expected = undisturbed
+    process = start(raw, tmp_path / "out")
+    for line in process.stderr:
+        if PREPARED in line:
+            break
+    process.send_signal(number)
+    sent = time.monotonic()
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == code
+    assert time.monotonic() - sent < 15
+    assert word in rest
+    assert "Traceback" not in rest
+
+    again = start(raw, tmp_path / "out")
+    told = again.stderr.read()
+    assert again.wait(timeout=300) == 0
+    assert "prepare started" not in told
+    assert images(tmp_path / "out") == expected
