@@ -88,7 +88,7 @@ class Settings:
     )
     mask_erosion: int = _setting(0, METHOD, "voxel layers taken off the mask", metavar="N", least=0)
     mask_components: int = _setting(
-        1, METHOD, "separate parts that the mask keeps: 1 for a head, more for a body", metavar="N", least=1
+        3, METHOD, "most separate parts that the mask keeps", metavar="N", least=1
     )
     bipolar: str = _setting(
         "auto",
