@@ -253,7 +253,7 @@ def _noise_from_deviation(
 ) -> float:
     """Noise level from offsets of two echoes about the smooth one: interpolated images do not lower it."""
     first, second = echo_times
-    size = np.maximum(magnitude, np.float32(1e-30))
+    size = np.maximum(magnitude, 1e-3 * magnitude.max())
     variance = (second**2 / size[:, 0] ** 2 + first**2 / size[:, 1] ** 2) / (second - first) ** 2
     return noise_from_misfit((deviation**2 / variance).astype(np.float32), 1)
 

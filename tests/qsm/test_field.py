@@ -170,6 +170,34 @@ def test_a_void_in_the_mask_stays_finite_and_untrusted():
     assert np.abs(error - np.median(error)).max() < 5
 
 
+@pytest.mark.parametrize("times", [TIMES, TIMES[:2], TIMES[:1]])
+@pytest.mark.filterwarnings("error")
+def test_voxels_without_any_signal_are_harmless(times):
+    head = echo_phantom(times, size=32, peak=40.0)
+    magnitude, phase = head.magnitude.copy(), head.phase.copy()
+    magnitude[15:17, 15:17, 15:17] = 0
+    phase[15:17, 15:17, 15:17] = 0
+    magnitude[~head.mask] = 0
+    found = fit_total_field(magnitude, phase, times, mask=head.mask, voxel_size=head.voxel_size)
+    for name in ("total_field", "wrapped_field", "field_noise", "trust", "residual", "offset"):
+        assert np.isfinite(getattr(found, name)).all()
+    np.testing.assert_allclose(found.field_noise[15:17, 15:17, 15:17], found.period / np.sqrt(12), rtol=1e-6)
+
+
+def test_memory_order_and_type_of_the_input_change_nothing():
+    head = echo_phantom(TIMES, size=32)
+    one = fit(head)
+    two = fit_total_field(
+        np.asfortranarray(head.magnitude.astype(np.float64)),
+        np.asfortranarray(head.phase.astype(np.float64)),
+        TIMES,
+        mask=np.asfortranarray(head.mask),
+        voxel_size=head.voxel_size,
+    )
+    np.testing.assert_allclose(one.total_field, two.total_field, atol=1e-3)
+    np.testing.assert_allclose(one.field_noise, two.field_noise, rtol=1e-3)
+
+
 def test_open_fringes_are_not_trusted():
     head = echo_phantom(TIMES)
     x, y, _ = np.meshgrid(*[np.arange(n) - 24.5 for n in head.mask.shape], indexing="ij")
