@@ -39,13 +39,22 @@ def dipole_kernel(
     """
     nx, ny, nz = shape
     dx, dy, dz = voxel_size
-    kx = scipy.fft.fftfreq(nx, dx)[:, None, None]
-    ky = scipy.fft.fftfreq(ny, dy)[None, :, None]
-    kz = scipy.fft.rfftfreq(nz, dz)[None, None, :]
-    along_b0 = kx * b0_direction[0] + ky * b0_direction[1] + kz * b0_direction[2]
-    squared = kx**2 + ky**2 + kz**2
+    k = (
+        scipy.fft.fftfreq(nx, dx)[:, None, None],
+        scipy.fft.fftfreq(ny, dy)[None, :, None],
+        scipy.fft.rfftfreq(nz, dz)[None, None, :],
+    )
+    # the highest frequency of an even grid is its own opposite: it has no sign, so no mixed products
+    signed = [
+        np.where(np.isclose(np.abs(line) * 2 * h, 1), 0, line) for line, h in zip(k, voxel_size, strict=True)
+    ]
+    b = b0_direction
+    squared = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
+    along_b0 = (k[0] * b[0]) ** 2 + (k[1] * b[1]) ** 2 + (k[2] * b[2]) ** 2
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        along_b0 = along_b0 + 2 * b[i] * b[j] * signed[i] * signed[j]
     squared[0, 0, 0] = 1.0
-    kernel = 1.0 / 3.0 - along_b0**2 / squared
+    kernel = 1.0 / 3.0 - along_b0 / squared
     kernel[0, 0, 0] = 0.0
     return np.asarray(kernel, dtype=np.float32)
 

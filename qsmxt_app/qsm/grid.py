@@ -26,8 +26,8 @@ def check_field(
     Raises
     ------
     ValueError
-        If the field is not 3D, shapes differ, the mask is empty, a value inside the mask is not finite, a weight
-        is negative or all are zero, a voxel edge is not positive or B0 is no unit vector.
+        If the field is not 3D, shapes differ, the mask is empty, a value inside the mask is not finite, a
+        weight is negative or all are zero, a voxel edge is not positive or B0 is no unit vector.
     """
     if field.ndim != 3:
         raise ValueError(f"the field must have 3 dimensions, not {field.ndim}")
@@ -70,8 +70,8 @@ class Grid:
     voxel_size
         Voxel edges in mm.
     margin
-        Least distance in mm from the mask to the border of the box. The FFT is periodic: sources act on the other
-        side too, from twice this distance.
+        Least distance in mm from the mask to the border of the box. The FFT is periodic: sources act on the
+        other side too, from twice this distance.
     threads
         Threads of the FFT, all where not given.
 
@@ -93,7 +93,7 @@ class Grid:
         for axis, edge in enumerate(self.voxel_size):
             used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
             first, extent = int(used[0]), int(used[-1]) + 1 - int(used[0])
-            padding = max(int(np.ceil(margin / edge)), 1)
+            padding = int(np.ceil(margin / edge))
             length = scipy.fft.next_fast_len(extent + 2 * padding, real=True)
             before = (length - extent) // 2
             outer.append(slice(first, first + extent))
@@ -108,6 +108,10 @@ class Grid:
         box = np.zeros(self.shape, dtype=np.float32)
         box[self._inner] = volume[self._outer]
         return box
+
+    def embed_masked(self, volume: NDArray) -> FloatArray:
+        """Copy the part of a volume that is inside the mask into the box, 0 elsewhere."""
+        return np.where(self.mask, self.embed(volume), np.float32(0))
 
     def extract(self, box: NDArray, mask: BoolArray | None = None) -> FloatArray:
         """Copy the box back into a volume of the original shape, 0 outside the mask (of the box)."""

@@ -22,7 +22,7 @@ def lbv(
     peel: int = 0,
     tolerance: float = 1e-5,
 ) -> BackgroundRemoval:
-    """Laplacian boundary value method: the background is the harmonic field that equals the total one at the border.
+    """Laplacian boundary value method: the background is harmonic and equals the total field at the border.
 
     Parameters
     ----------
@@ -62,6 +62,6 @@ def lbv(
         raise ValueError(f"nothing is left of the mask after peeling off {peel} layers")
     grid = Grid(region, voxel_size, margin=max(voxel_size))
     fields = HarmonicFields(grid.mask, voxel_size)
-    field = grid.embed(total_field) * grid.mask
+    field = grid.embed_masked(total_field)
     local = field - fields.extend(field, tolerance)
     return BackgroundRemoval(grid.extract(local), region, 0, True)

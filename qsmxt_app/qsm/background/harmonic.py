@@ -20,9 +20,9 @@ def border_of(mask: BoolArray) -> BoolArray:
 class HarmonicFields:
     """All fields that sources outside a mask can make inside it.
 
-    Such a field satisfies Laplace's equation in the mask and is fixed by its values at the border. Least squares in
-    these values are well conditioned (the energy of a mode falls with the inverse of its surface frequency), where
-    the strengths of the outer sources are exponentially ill-conditioned.
+    Such a field satisfies Laplace's equation in the mask and is fixed by its values at the border. Least
+    squares in these values are well conditioned (the energy of a mode falls with the inverse of its surface
+    frequency), where the strengths of the outer sources are exponentially ill-conditioned.
 
     Parameters
     ----------

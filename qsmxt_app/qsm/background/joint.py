@@ -18,9 +18,9 @@ MARGIN_MM = 8.0
 class JointModel:
     """Total field as the field of a susceptibility inside the mask plus a harmonic field.
 
-    Minimises ``1/2 sum w ((f - D chi - h) / noise)^2 + R(chi)`` over chi in the mask and h harmonic in it, h being
-    described by its values at the border. The periodic copies of the inner sources are outer sources, and so are
-    absorbed by h: the box needs little padding.
+    Minimises ``1/2 sum w ((f - D chi - h) / noise)^2 + R(chi)`` over chi in the mask and h harmonic in it, h
+    being described by its values at the border. The periodic copies of the inner sources are outer sources,
+    and so are absorbed by h: the box needs little padding.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class JointModel:
         self.harmonic = HarmonicFields(self.grid.mask, voxel_size)
         self._kernel = self.grid.dipole_kernel(b0_direction)
         self._weight = self.grid.embed(normalised_weights(weights, mask)) / np.float32(noise**2)
-        field = self.grid.embed(total_field) * self.grid.mask
+        field = self.grid.embed_masked(total_field)
         self._rest = field - self.harmonic.extend(field)
         # a unit step in either unknown should change the field about equally
         self._scale = np.array([scale, scale / 3], np.float32).reshape(2, 1, 1, 1)
@@ -139,10 +139,11 @@ def joint(
 ) -> BackgroundRemoval:
     """Background removal that knows what a local field looks like.
 
-    Projection onto outer sources treats the local field as white noise, and the boundary value method sets it to
-    0 at the border; both leave a large part of it in the background. Here the local field is that of a random
-    susceptibility inside the mask, fitted together with the harmonic field of everything outside (a total field
-    inversion with a quadratic prior, of which only the split of the field is kept). No voxel is lost.
+    Projection onto outer sources treats the local field as white noise, and the boundary value method sets it
+    to 0 at the border; both leave a large part of it in the background. Here the local field is that of a
+    random susceptibility inside the mask, fitted together with the harmonic field of everything outside (a
+    total field inversion with a quadratic prior, of which only the split of the field is kept). No voxel is
+    lost.
 
     Parameters
     ----------
@@ -178,8 +179,9 @@ def joint(
 
     References
     ----------
-    Liu Z, Kee Y, Zhou D, Wang Y, Spincemaille P. Preconditioned total field inversion. Magn Reson Med 78:303-315
-    (2017). doi:10.1002/mrm.26331. The outer field is harmonic and free here, instead of that of penalised dipoles.
+    Liu Z, Kee Y, Zhou D, Wang Y, Spincemaille P. Preconditioned total field inversion. Magn Reson Med
+    78:303-315 (2017). doi:10.1002/mrm.26331. The outer field is harmonic and free here, instead of that of
+    penalised dipoles.
     """
     check_field(total_field, mask, voxel_size, b0_direction, weights)
     if not (noise > 0 and spread > 0):

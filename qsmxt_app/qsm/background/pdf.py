@@ -26,9 +26,9 @@ def pdf(
     """Weighted projection onto the fields that sources outside the mask can make.
 
     The published method fits the strengths of dipoles outside, an exponentially ill-conditioned problem whose
-    iterations are stopped early. The space that they span is that of the harmonic fields inside the mask; here the
-    same weighted least squares are solved in their values at the border, to convergence, in a few iterations. The
-    weighted residual is orthogonal to the field of any source outside.
+    iterations are stopped early. The space that they span is that of the harmonic fields inside the mask;
+    here the same weighted least squares are solved in their values at the border, to convergence, in a few
+    iterations. The weighted residual is orthogonal to the field of any source outside.
 
     Parameters
     ----------
@@ -58,15 +58,15 @@ def pdf(
 
     References
     ----------
-    Liu T, Khalidov I, de Rochefort L, Spincemaille P, Liu J, Tsiouris AJ, Wang Y. NMR Biomed 24:1129-1136 (2011).
-    doi:10.1002/nbm.1670
+    Liu T, Khalidov I, de Rochefort L, Spincemaille P, Liu J, Tsiouris AJ, Wang Y. NMR Biomed 24:1129-1136
+    (2011). doi:10.1002/nbm.1670
     """
     check_field(total_field, mask, voxel_size, weights=weights)
     region = np.asarray(mask, bool)
     grid = Grid(region, voxel_size, margin=max(voxel_size))
     weight = grid.embed(normalised_weights(weights, region))
     fields = HarmonicFields(grid.mask, voxel_size, cycles=3)
-    field = grid.embed(total_field) * grid.mask
+    field = grid.embed_masked(total_field)
     # the boundary-value solution carries most of the background at full accuracy; the fit corrects it
     rest = field - fields.extend(field)
 

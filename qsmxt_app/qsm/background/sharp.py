@@ -45,10 +45,11 @@ def vsharp(
     max_radius
         Radius in mm of the sphere used in the interior, and in the deconvolution.
     min_radius
-        Radius in mm of the sphere used at the border, the longest voxel edge where not given. Radii between the
-        two grow in steps of the same length.
+        Radius in mm of the sphere used at the border, the longest voxel edge where not given. Radii between
+        the two grow in steps of the same length.
     threshold
-        Spatial frequencies at which the largest kernel passes less than this are left out of the deconvolution.
+        Spatial frequencies at which the largest kernel passes less than this are left out of the
+        deconvolution.
     threads
         Threads of the FFT.
 
@@ -72,21 +73,21 @@ def vsharp(
     if not 0 < smallest <= max_radius:
         raise ValueError(f"the radii must be positive and rise, not from {smallest} to {max_radius} mm")
     grid = Grid(np.asarray(mask, bool), voxel_size, margin=max_radius, threads=threads)
-    spectrum_of_field = grid.forward(grid.embed(total_field) * grid.mask)
+    spectrum_of_field = grid.forward(grid.embed_masked(total_field))
     filtered = np.zeros(grid.shape, dtype=np.float32)
     known = np.zeros(grid.shape, dtype=bool)
-    largest = None
+    kernels = []
     for radius in np.arange(max_radius, smallest * (1 - 1e-6), -smallest):
         kernel = 1 - sphere_spectrum(grid, float(radius))
         reach = eroded(grid, 1 - kernel)
         new = reach & ~known
         if not new.any():
             continue
-        largest = kernel if largest is None else largest
+        kernels.append(kernel)
         filtered[new] = grid.backward(spectrum_of_field * kernel)[new]
         known |= reach
     _require_voxels(known, smallest)
-    assert largest is not None
+    largest = kernels[0]
     passed = np.abs(largest) > threshold
     inverse = np.where(passed, 1 / np.where(passed, largest, 1), 0).astype(np.float32)
     local = grid.convolve(filtered, inverse)
@@ -108,8 +109,8 @@ def resharp(
 ) -> BackgroundRemoval:
     """Regularisation-enabled SHARP: the local field of least norm that has the filtered total field.
 
-    Minimises ``||M (delta - sphere) * (field - local)||^2 + regularisation ||local||^2``, M being the mask eroded by
-    the sphere.
+    Minimises ``||M (delta - sphere) * (field - local)||^2 + regularisation ||local||^2``, M being the mask
+    eroded by the sphere.
 
     Parameters
     ----------
@@ -154,7 +155,7 @@ def resharp(
     def normal(x: FloatArray) -> FloatArray:
         return grid.convolve(grid.convolve(x, kernel) * inner, kernel) + np.float32(regularisation) * x
 
-    filtered = grid.convolve(grid.embed(total_field) * grid.mask, kernel) * inner
+    filtered = grid.convolve(grid.embed_masked(total_field), kernel) * inner
     local, iterations, converged = conjugate_gradients(
         normal, grid.convolve(filtered, kernel), tolerance=tolerance, max_iterations=max_iterations
     )
@@ -190,7 +191,8 @@ def ismv(
     radius
         Radius of the sphere in mm, twice the longest voxel edge where not given.
     tolerance
-        Change of the background an iteration, relative to the total field (norms inside the mask), at which to stop.
+        Change of the background an iteration, relative to the total field (norms inside the mask), at which
+        to stop.
     max_iterations
         Cap on the iterations.
     threads
@@ -215,7 +217,7 @@ def ismv(
     kernel = sphere_spectrum(grid, radius)
     inner = eroded(grid, kernel)
     _require_voxels(inner, radius)
-    field = grid.embed(total_field) * grid.mask
+    field = grid.embed_masked(total_field)
     target = tolerance * float(np.linalg.norm(field))
     background, iterations, converged = field.copy(), 0, False
     while not converged and iterations < max_iterations:

@@ -28,13 +28,14 @@ def nonlinear(
     field_strength: float = 3.0,
     tolerance: float = 5e-3,
     max_iterations: int = 150,
+    margin: float = MARGIN_MM,
     threads: int | None = None,
 ) -> Inversion:
     """Total variation inversion with a data term that compares complex signals.
 
-    As :func:`qsmxt_app.qsm.inversion.tv`, with ``2 - 2 cos(s (f - D chi))`` in place of the square of ``s (f - D chi)``,
-    s being the phase in rad that 1 ppm makes at the echo time: an error by a whole cycle costs nothing, and a large
-    one less than its square.
+    As :func:`qsmxt_app.qsm.inversion.tv`, with ``2 - 2 cos(s (f - D chi))`` for the square of ``s (f - D chi)``,
+    s being the phase in rad that 1 ppm makes at the echo time: an error by a whole cycle costs
+    nothing, and a large one less than its square.
 
     Parameters
     ----------
@@ -60,6 +61,8 @@ def nonlinear(
         Change of chi an iteration, relative to its norm, at which to stop.
     max_iterations
         Cap on the iterations.
+    margin
+        Empty space in mm around the mask, against the periodic copies of the FFT.
     threads
         Threads of the FFT.
 
@@ -82,15 +85,15 @@ def nonlinear(
     if not (noise > 0 and gradient_scale > 0 and echo_time > 0):
         raise ValueError("noise, gradient_scale and echo_time must be positive")
     region = np.asarray(mask, bool)
-    grid = Grid(region, voxel_size, margin=MARGIN_MM, threads=threads)
+    grid = Grid(region, voxel_size, margin=margin, threads=threads)
     weight = grid.embed(normalised_weights(weights, region))
-    field = grid.embed(local_field) * grid.mask
+    field = grid.embed_masked(local_field)
     scale = np.float32(2 * np.pi * echo_time * hz_per_ppm(field_strength))
     strength = noise**2 / gradient_scale
     penalty = np.float32(1.0)
 
     def data_step(v: FloatArray) -> FloatArray:
-        z = (weight * field + penalty * v) / (weight + penalty)
+        z: FloatArray = (weight * field + penalty * v) / (weight + penalty)
         for _ in range(NEWTON_STEPS):
             angle = scale * (z - field)
             slope = weight * np.sin(angle) / scale + penalty * (z - v)

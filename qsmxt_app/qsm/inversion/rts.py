@@ -27,6 +27,7 @@ def rts(
     data_iterations: int = 4,
     tolerance: float = 1e-2,
     max_iterations: int = 30,
+    margin: float = MARGIN_MM,
     threads: int | None = None,
 ) -> Inversion:
     """Rapid two-step inversion: data where the dipole is far from zero, sparse gradients where it is not.
@@ -58,6 +59,8 @@ def rts(
         Change of chi an iteration, relative to its norm, at which the second step stops.
     max_iterations
         Cap on the iterations of the second step.
+    margin
+        Empty space in mm around the mask, against the periodic copies of the FFT.
     threads
         Threads of the FFT.
 
@@ -78,14 +81,14 @@ def rts(
     if not (noise > 0 and gradient_scale > 0 and cone > 0):
         raise ValueError("noise, gradient_scale and cone must be positive")
     region = np.asarray(mask, bool)
-    grid = Grid(region, voxel_size, margin=MARGIN_MM, threads=threads)
+    grid = Grid(region, voxel_size, margin=margin, threads=threads)
     kernel = grid.dipole_kernel(b0_direction)
     weight = grid.embed(normalised_weights(weights, region))
 
     def normal(chi: FloatArray) -> FloatArray:
         return grid.convolve(weight * grid.convolve(chi, kernel), kernel)
 
-    rhs = grid.convolve(weight * grid.embed(local_field), kernel)
+    rhs = grid.convolve(weight * grid.embed_masked(local_field), kernel)
     first, _, _ = conjugate_gradients(normal, rhs, tolerance=1e-6, max_iterations=data_iterations)
     # chi is known to noise / |D|: a third is typical of what the first step is believed in
     strength = (3 * noise) ** 2 / gradient_scale

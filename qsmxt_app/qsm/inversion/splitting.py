@@ -25,10 +25,10 @@ def invert_by_splitting(
     tolerance: float,
     max_iterations: int,
 ) -> tuple[FloatArray, int, bool]:
-    """Minimise ``data(D chi) + strength * sum |grad chi|`` by the alternating direction method of multipliers.
+    """Minimise ``data(D chi) + strength * sum |grad chi|`` by alternating directions (ADMM).
 
-    The gradient and the field are variables of their own, so that chi is found by one division in k-space and the
-    data term, whatever its weights and shape, voxel by voxel.
+    The gradient and the field are variables of their own, so that chi is found by one division in k-space and
+    the data term, whatever its weights and shape, voxel by voxel.
 
     Parameters
     ----------

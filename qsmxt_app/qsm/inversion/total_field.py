@@ -30,9 +30,10 @@ def total_field_inversion(
 ) -> TotalFieldInversion:
     """Total variation inversion of the total field, its background a free harmonic field.
 
-    Minimises ``1/2 sum w ((f - D chi - h) / noise)^2 + sum |grad chi| / gradient_scale`` over chi inside the mask and
-    h harmonic in it. The prior so decides what of the field is local: two steps would have to decide before.
-    Iteratively reweighted least squares, each solved by conjugate gradients in chi and the values of h at the border.
+    Minimises ``1/2 sum w ((f - D chi - h) / noise)^2 + sum |grad chi| / gradient_scale`` over chi inside the
+    mask and h harmonic in it. The prior so decides what of the field is local: two steps would have to decide
+    before. Iteratively reweighted least squares, each solved by conjugate gradients in chi and the values of
+    h at the border.
 
     Parameters
     ----------

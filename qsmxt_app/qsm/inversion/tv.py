@@ -23,12 +23,13 @@ def tv(
     gradient_scale: float = 0.01,
     tolerance: float = 5e-3,
     max_iterations: int = 150,
+    margin: float = MARGIN_MM,
     threads: int | None = None,
 ) -> Inversion:
     """Total variation inversion with a weighted linear data term.
 
-    Minimises ``1/2 sum w ((f - D chi) / noise)^2 + sum |grad chi| / gradient_scale``: the most probable map for
-    Gaussian noise and a Laplace distribution of gradients.
+    Minimises ``1/2 sum w ((f - D chi) / noise)^2 + sum |grad chi| / gradient_scale``: the most probable map
+    for Gaussian noise and a Laplace distribution of gradients.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def tv(
         Change of chi an iteration, relative to its norm, at which to stop.
     max_iterations
         Cap on the iterations.
+    margin
+        Empty space in mm around the mask, against the periodic copies of the FFT.
     threads
         Threads of the FFT.
 
@@ -70,15 +73,16 @@ def tv(
     if not (noise > 0 and gradient_scale > 0):
         raise ValueError(f"noise and gradient_scale must be positive, not {noise} and {gradient_scale}")
     region = np.asarray(mask, bool)
-    grid = Grid(region, voxel_size, margin=MARGIN_MM, threads=threads)
+    grid = Grid(region, voxel_size, margin=margin, threads=threads)
     weight = grid.embed(normalised_weights(weights, region))
-    weighted_field = weight * grid.embed(local_field)
+    weighted_field = weight * grid.embed_masked(local_field)
     # in units of the data term at the mean weight
     strength = noise**2 / gradient_scale
     penalty = np.float32(1.0)
 
     def data_step(v: FloatArray) -> FloatArray:
-        return (weighted_field + penalty * v) / (weight + penalty)
+        z: FloatArray = (weighted_field + penalty * v) / (weight + penalty)
+        return z
 
     chi, iterations, converged = invert_by_splitting(
         grid,

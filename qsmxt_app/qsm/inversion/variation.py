@@ -16,8 +16,8 @@ from qsmxt_app.qsm.grid import BoolArray, FloatArray
 def shrink_gradient(chi, dual, target, threshold, voxel_size):  # type: ignore[no-untyped-def]
     """Step of the split variable of an isotropic total variation (periodic forward differences).
 
-    ``v = grad chi + dual``, ``z = v shrunk by threshold``, ``dual = v - z``; `target` becomes ``z - dual``, the
-    gradient that the next chi should have.
+    ``v = grad chi + dual``, ``z = v shrunk by threshold``, ``dual = v - z``; `target` becomes ``z - dual``,
+    the gradient that the next chi should have.
 
     Parameters
     ----------
