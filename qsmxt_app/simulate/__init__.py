@@ -1,1 +1,11 @@
 """Digital subjects: anatomy, susceptibility, field and complex multi-echo signal, with their truth."""
+
+from qsmxt_app.simulate.subject import (
+    DEEP_GREY_NUCLEI,
+    DigitalSubject,
+    Protocol,
+    Truth,
+    simulate_subject,
+)
+
+__all__ = ["DEEP_GREY_NUCLEI", "DigitalSubject", "Protocol", "Truth", "simulate_subject"]

@@ -1,0 +1,87 @@
+"""Volumes interpolated on oblique grids, in parallel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.simulate.volume import FloatArray, Volume
+
+
+@numba.njit(inline="always")
+def _index(position: Any, n: int) -> Any:  # pragma: no cover
+    position = min(max(position, np.float32(0)), np.float32(n - 1.001))
+    low = int(position)
+    return low, np.float32(position - low)
+
+
+@numba.njit(cache=True, nogil=True)
+def value_at(volume: Any, x: Any, y: Any, z: Any) -> Any:  # pragma: no cover
+    """Trilinear interpolation of a plain volume at a point in mm; the edge is continued outwards."""
+    data, origin, density = volume
+    i, fx = _index((x - origin[0]) * density, data.shape[0])
+    j, fy = _index((y - origin[1]) * density, data.shape[1])
+    k, fz = _index((z - origin[2]) * density, data.shape[2])
+    one = np.float32(1)
+    a = data[i, j, k] * (one - fz) + data[i, j, k + 1] * fz
+    b = data[i, j + 1, k] * (one - fz) + data[i, j + 1, k + 1] * fz
+    c = data[i + 1, j, k] * (one - fz) + data[i + 1, j, k + 1] * fz
+    d = data[i + 1, j + 1, k] * (one - fz) + data[i + 1, j + 1, k + 1] * fz
+    return (a * (one - fy) + b * fy) * (one - fx) + (c * (one - fy) + d * fy) * fx
+
+
+def plain(volume: Volume) -> tuple[NDArray, FloatArray, np.float32]:
+    """Return a volume as compiled functions take it: data, origin in mm, samples per mm."""
+    return volume.data, volume.origin.astype(np.float32), np.float32(1 / volume.spacing)
+
+
+def interpolate(
+    volume: Volume, origin: NDArray[np.float64], steps: NDArray[np.float64], shape: tuple[int, ...]
+) -> FloatArray:
+    """Interpolate a volume on a grid of any direction.
+
+    Parameters
+    ----------
+    volume : Volume
+    origin : ndarray (3,)
+        Position of the first point in mm.
+    steps : ndarray (3, 3)
+        Columns are the steps in mm along the grid's axes.
+    shape
+        Points along each axis.
+    """
+    out = np.empty(shape, dtype=np.float32)
+    plain_volume, start, step = plain(volume), origin.astype(np.float32), steps.astype(np.float32)
+    in_slabs(shape[0], lambda first, last: _interpolate(first, last, plain_volume, start, step, out))
+    return out
+
+
+def in_slabs(count: int, work: Callable[[int, int], None]) -> None:
+    """Call `work(first, last)` for slabs of planes that make up `count`, in threads.
+
+    Threads, not ``prange``, because compiled parallel loops do not take volumes as tuples.
+    """
+    slabs = [(first, min(first + 8, count)) for first in range(0, count, 8)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for finished in pool.map(lambda slab: work(*slab), slabs):
+            del finished
+
+
+@numba.njit(cache=True, nogil=True)
+def _interpolate(
+    first: int, last: int, volume: Any, origin: Any, steps: Any, out: Any
+) -> None:  # pragma: no cover
+    _, ny, nz = out.shape
+    for i in range(first, last):
+        for j in range(ny):
+            for k in range(nz):
+                x = origin[0] + i * steps[0, 0] + j * steps[0, 1] + k * steps[0, 2]
+                y = origin[1] + i * steps[1, 0] + j * steps[1, 1] + k * steps[1, 2]
+                z = origin[2] + i * steps[2, 0] + j * steps[2, 1] + k * steps[2, 2]
+                out[i, j, k] = value_at(volume, x, y, z)
