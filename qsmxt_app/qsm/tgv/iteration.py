@@ -67,13 +67,13 @@ class Iteration:
         self.precondition(residual, eta, sigma)
 
     def precondition(self, residual: FloatArray, eta: FloatArray, sigma: np.float32) -> None:
-        """Add the preconditioned residual, times sigma, to eta."""
-        rows = self.problem.rows
+        """Add the preconditioned residual, times sigma, to eta, up to its cap."""
+        rows, cap = self.problem.rows, self.problem.state[sweep.CAP]
         if self.multilevel is None:
-            sweep.ascend(self.seams, rows.base, rows.start, rows.stop, sigma, residual, eta)
+            sweep.ascend(self.seams, rows.base, rows.start, rows.stop, sigma, cap, residual, eta)
         else:
             coarse = self.multilevel.spread(residual, rows)
-            ascend_multilevel(self.seams, rows.base, rows.start, rows.stop, sigma, residual, coarse, eta)
+            ascend_multilevel(self.seams, rows.base, rows.start, rows.stop, sigma, cap, residual, coarse, eta)
 
 
 def prepare(problem: Problem, *, threads: int, preconditioned: bool = True) -> Iteration:
@@ -89,8 +89,9 @@ def prepare(problem: Problem, *, threads: int, preconditioned: bool = True) -> I
     ring_base = guard + (slot[:, None] * ny + np.arange(ny)[None, :]) * nz
     length = (slot.max() + 1) * ny * nz + 2 * guard
     ring = np.zeros((5, -(-length // 1024) * 1024 + 208), dtype=np.float32)
-    inside = rows.unflatten(problem.flags & sweep.EQUATION) != 0
-    multilevel = build_multilevel(inside) if preconditioned else None
+    # a cap is a projection voxel by voxel, which is exact only where the preconditioner mixes no voxels
+    uncapped = rows.unflatten((problem.flags & sweep.EQUATION != 0) & (problem.state[sweep.CAP] >= sweep.NO_CAP))
+    multilevel = build_multilevel(uncapped) if preconditioned else None
     return Iteration(problem, multilevel, np.array(seams, np.uint64), ring, ring_base.astype(np.uint64))
 
 
@@ -153,11 +154,11 @@ def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float) -> floa
     """
     problem = iteration.problem
     state, rows = problem.state, problem.rows
-    saved_state, saved_coefficients = state[: sweep.RESIDUAL].copy(), problem.coefficients.copy()
-    saved_weight = state[sweep.WEIGHT].copy()
+    saved_state, saved_coefficients = state.copy(), problem.coefficients.copy()
     c = problem.coefficients
     state[: sweep.RESIDUAL] = 0
-    state[sweep.WEIGHT][saved_weight < sweep.HELD] = 0
+    state[sweep.WEIGHT][state[sweep.WEIGHT] < sweep.HELD] = 0
+    state[sweep.CAP] = sweep.NO_CAP
     c[sweep.C_TAU_PHI], c[sweep.C_TAU_CHI], c[sweep.C_RELAX] = tau_phi, tau_chi, 0.0
     c[sweep.C_SIGMA_P] = c[sweep.C_SIGMA_Q] = c[sweep.C_TAU_W] = 0.0
     no_data = np.zeros_like(state[sweep.LAPLACIAN])
@@ -174,7 +175,7 @@ def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float) -> floa
         norm = float(np.vdot(eta, product) / np.vdot(eta, vector)) if np.any(product) else 1.0
         vector[:] = product
     problem.coefficients[:] = saved_coefficients
-    state[: sweep.RESIDUAL], state[sweep.WEIGHT] = saved_state, saved_weight
+    state[:] = saved_state
     return 1.05 * norm
 
 

@@ -155,7 +155,7 @@ def _prolong(coarse, fine, gain, add):
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
-def ascend_multilevel(seams, base, start, stop, sigma, residual, coarse, eta):
+def ascend_multilevel(seams, base, start, stop, sigma, cap, residual, coarse, eta):
     """Ascend in the dual of the field equation along the preconditioned residual."""
     one = np.uint64(1)
     half = np.uint64(2)
@@ -180,4 +180,5 @@ def ascend_multilevel(seams, base, start, stop, sigma, residual, coarse, eta):
                     fine[half * (cz - one) + one] = INNER * line[cz] + OUTER * line[cz + one]
                 k = base[x, y]
                 for z in range(lo, hi):
-                    eta[k + z] += sigma * (residual[k + z] + fine[z])
+                    new = eta[k + z] + sigma * (residual[k + z] + fine[z])
+                    eta[k + z] = min(max(new, -cap[k + z]), cap[k + z])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.ndimage
 from numpy.typing import NDArray
 
 from . import sweep
@@ -21,7 +22,7 @@ class Problem:
     rows : RaggedRows
     flags : ndarray (size,), uint16
         Which duals exist at a voxel.
-    state : ndarray (18, size), float32
+    state : ndarray (19, size), float32
         Variables and data, in the order of :mod:`.sweep`.
     coefficients : ndarray (22,), float32
     oblique : bool
@@ -87,6 +88,16 @@ def voxel_flags(inside: BoolArray, domain: BoolArray) -> NDArray[np.uint16]:
     return flags
 
 
+def _caps(inside: BoolArray, slack: Sequence[float]) -> FloatArray:
+    """Caps of the field equation's dual by depth; the distance between layers is a voxel."""
+    caps = np.full(inside.shape, sweep.NO_CAP, np.float32)
+    depth = scipy.ndimage.distance_transform_edt(inside)
+    limited = depth < len(slack) + 1
+    if slack:
+        caps[limited] = np.interp(depth[limited], np.arange(1, len(slack) + 1), slack)
+    return np.where(inside, caps, 0)
+
+
 def build_problem(
     laplacian: FloatArray,
     mask: BoolArray,
@@ -95,6 +106,7 @@ def build_problem(
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
     extend: bool = True,
+    slack: Sequence[float] = (),
 ) -> Problem:
     """Crop, lay out and flag a problem; every variable starts at zero.
 
@@ -109,6 +121,8 @@ def build_problem(
     extend
         Whether noise and susceptibility also live on the stencil neighbours of the mask. Without, both are zero there:
         the published functional.
+    slack
+        Caps of the field equation's dual in the mask's outermost layers, from the outermost inwards.
     """
     rows, inside, domain = ragged_rows(mask)
     order = list(rows.axes)
@@ -124,6 +138,7 @@ def build_problem(
     state[sweep.LAPLACIAN] = rows.flatten(box)
     weights = np.ones(domain.shape, np.float32) if weight is None else rows.to_box(weight, fill=0.0)
     state[sweep.WEIGHT] = rows.flatten(np.where(domain, weights, 2 * sweep.HELD))
+    state[sweep.CAP] = rows.flatten(_caps(inside, slack))
     coefficients = stencil_coefficients(voxel_size, b0_direction)
     coefficients[sweep.C_RIM] = 1.0
     oblique = bool(np.any(coefficients[sweep.C_WXY : sweep.C_WYZ + 1] != 0))

@@ -36,7 +36,11 @@ class TGVOptions:
         Whether noise and susceptibility also live on the voxels next to the mask, which the equation at its rim refers to.
         False gives the published functional, in which these voxels hold neither noise nor susceptibility.
     rim_alpha
-        Factor on both alphas at the voxels next to the mask: sources there, bone or air, are not like tissue.
+        Factor on both alphas at the voxels next to the mask: large, because what is no tissue there belongs to the
+        sparse term of the equation.
+    slack
+        Price, in units of alpha1, of a source that is no tissue in the mask's outermost layer, the next, and so on. Voxels at the rim hold some bone or air, whose field is no tissue's and whose Laplacian is
+        tens of times larger. Empty for none.
     weight_floor, weight_ceiling
         Bounds of a voxel's weight relative to the median in the mask.
     calibration_noise
@@ -45,17 +49,18 @@ class TGVOptions:
         Noise in ppm that no magnitude predicts (discretisation, motion, flow): a floor of the noise that sets alpha.
     """
 
-    alpha: tuple[float, float] = (0.0015, 0.0005)
+    alpha: tuple[float, float] = (0.0015, 0.001)
     max_iterations: int = 1000
     tolerance: float = 0.05
-    equation_tolerance: float = 0.006
+    equation_tolerance: float = 0.01
     check_every: int = 25
     relaxation: float = 1.9
     extend: bool = True
-    rim_alpha: float = 0.1
-    weight_floor: float = 1e-3
+    rim_alpha: float = 100.0
+    slack: tuple[float, ...] = (0.2, 2.0, 6.0)
+    weight_floor: float = 1e-6
     weight_ceiling: float = 4.0
-    calibration_noise: float = 0.0007
+    calibration_noise: float = 0.0006
     model_error: float = 0.0003
 
     def __post_init__(self) -> None:
@@ -65,6 +70,8 @@ class TGVOptions:
             raise ValueError(f"relaxation must be at least 1 and less than 2, not {self.relaxation}")
         if self.max_iterations < 1 or self.check_every < 1:
             raise ValueError("max_iterations and check_every must be at least 1")
+        if any(s <= 0 for s in self.slack):
+            raise ValueError(f"slack must be positive prices, not {self.slack}")
         if not 0 < self.weight_floor <= 1 <= self.weight_ceiling:
             raise ValueError("weight_floor and weight_ceiling must enclose 1")
 

@@ -33,7 +33,7 @@ class Convergence:
     chi_change
         Root mean square change of chi since the check before, over the standard deviation of chi.
     equation_residual
-        Norm of the field equation's residual over the norm of the measured Laplacian.
+        Norm of the field equation's residual over the norm of the measured Laplacian, inside the layers with slack.
     """
 
     iteration: tuple[int, ...] = ()
@@ -83,13 +83,15 @@ def solve_tgv(
 
     Solves::
 
-        min over chi, phi, w   sum_D W phi^2 / 2 + alpha1 |grad chi - w| + alpha0 |sym grad w|
-        such that              Lap(phi) = Wave(chi) - laplacian   at every voxel of the mask
+        min over chi, phi, w, e   sum_D W phi^2 / 2 + alpha1 |grad chi - w| + alpha0 |sym grad w| + sum slack |e|
+        such that                 Lap(phi) + e = Wave(chi) - laplacian   at every voxel of the mask
 
     with ``Wave = Lap / 3 - (b . grad)^2``. A background field is harmonic in the mask and so is in neither side: phi is
     the noise of the measured field, and W, its inverse variance, makes this the maximum a posteriori estimate. D is the
     mask and its neighbours: the Laplacian at the rim holds their noise and their susceptibility too. Where a neighbour
-    has no signal its W is next to nothing and the equation at the rim says nothing, voxel by voxel, with no erosion.
+    has no signal its W is next to nothing and the equation at the rim says nothing, voxel by voxel, with no erosion. The
+    sparse e takes up what is no tissue's, above all the share of bone or air that voxels at the rim hold: without it, chi
+    at the rim is off by ten times its size. Its price only bounds the dual of the field equation.
 
     The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel preconditioner for
     the dual of the field equation. The result does not depend on the number of threads.
@@ -129,10 +131,18 @@ def solve_tgv(
     mask = np.asarray(mask, dtype=bool)
     _validate(laplacian, mask, voxel_size, b0_direction, noise)
     weight, noise_level = relative_weight(noise, mask, options)
+    alpha_1, alpha_0 = scaled_alpha(options, noise_level, voxel_size)
+    length = float(np.prod(voxel_size)) ** (1 / 3)
     problem = build_problem(
-        laplacian, mask, weight, voxel_size=voxel_size, b0_direction=b0_direction, extend=options.extend
+        laplacian,
+        mask,
+        weight,
+        voxel_size=voxel_size,
+        b0_direction=b0_direction,
+        extend=options.extend,
+        slack=[price * alpha_1 / length for price in options.slack],
     )
-    _regularise(problem, options, scaled_alpha(options, noise_level, voxel_size))
+    _regularise(problem, options, (alpha_1, alpha_0))
     threads = thread_count(threads, problem.rows.size)
     threads_before = numba.get_num_threads()
     numba.set_num_threads(threads)
@@ -209,9 +219,12 @@ def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float
 def _iterate(iteration: Iteration, options: TGVOptions) -> tuple[Convergence, bool]:
     """Iterate until the criterion holds twice in a row, or to the cap."""
     state = iteration.problem.state
-    chi, residual = state[sweep.CHI], state[sweep.RESIDUAL]
+    chi = state[sweep.CHI]
     inside = np.flatnonzero(iteration.problem.flags & sweep.EQUATION)
-    data_norm = _rms(state[sweep.LAPLACIAN][inside])
+    cap = state[sweep.CAP][inside]
+    # where sources that are no tissue are cheap, the residual is theirs
+    judged = inside[cap == cap.max()]
+    data_norm = _rms(state[sweep.LAPLACIAN][judged])
     history = Convergence()
     if data_norm == 0:
         return history.and_then(0, 0.0, 0.0), True
@@ -225,7 +238,7 @@ def _iterate(iteration: Iteration, options: TGVOptions) -> tuple[Convergence, bo
         current = chi[inside]
         spread = float(current.std(dtype=np.float64))
         change = _rms(current - previous) / max(spread, 1e-30)
-        history = history.and_then(done + count, change, _rms(residual[inside]) / data_norm)
+        history = history.and_then(done + count, change, _rms(state[sweep.RESIDUAL][judged]) / data_norm)
         previous = current
         met_before, met = met, change < options.tolerance and history.equation_residual[-1] < options.equation_tolerance
         if met and met_before:

@@ -25,12 +25,15 @@ RIM = 1024
 
 RING = 5
 
+NO_CAP = np.float32(1e30)
+"""The cap of an equation without a sparse term."""
+
 HELD = np.float32(1e11)
 """A weight from which on a voxel's noise and susceptibility are held at zero."""
 
 # order of the flat state arrays (rows of the state)
-(PHI, CHI, WX, WY, WZ, PX, PY, PZ, QXX, QYY, QZZ, QXY, QXZ, QYZ, ETA, RESIDUAL, WEIGHT, LAPLACIAN) = range(18)
-N_STATE = 18
+(PHI, CHI, WX, WY, WZ, PX, PY, PZ, QXX, QYY, QZZ, QXY, QXZ, QYZ, ETA, RESIDUAL, WEIGHT, LAPLACIAN, CAP) = range(19)
+N_STATE = 19
 
 # order of the coefficients
 (
@@ -232,10 +235,10 @@ def sweep(seams, base, start, stop, bar_base, oblique, c, flags, phi, chi, wx, w
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
-def ascend(seams, base, start, stop, sigma, residual, eta):
-    """Ascend in the dual of the field equation, without preconditioner."""
+def ascend(seams, base, start, stop, sigma, cap, residual, eta):
+    """Ascend in the dual of the field equation, without preconditioner, up to its cap."""
     for t in prange(seams.size - 1):
         for i in range(seams[t], seams[t + 1]):
             for j in range(np.uint64(base.shape[1])):
                 for z in range(base[i, j] + start[i, j], base[i, j] + stop[i, j]):
-                    eta[z] += sigma * residual[z]
+                    eta[z] = min(max(eta[z] + sigma * residual[z], -cap[z]), cap[z])
