@@ -265,14 +265,14 @@ def _mask_inputs(settings: Settings) -> dict[str, Any]:
     if settings.mask_threshold_value is not None:
         inputs["threshold_value"] = settings.mask_threshold_value
     if settings.mask not in MASK_METHODS:
-        inputs |= {"method": "combined", "mask_file": settings.mask}
+        inputs |= {"method": "combined", "mask_file": str(Path(settings.mask).absolute())}
     return inputs
 
 
 def _reference_inputs(settings: Settings) -> dict[str, Any]:
     if settings.reference in REFERENCES:
         return {"reference": settings.reference}
-    return {"reference": "region", "reference_file": settings.reference}
+    return {"reference": "region", "reference_file": str(Path(settings.reference).absolute())}
 
 
 def _inversion(acquisition: Acquisition, settings: Settings) -> Step:
