@@ -106,7 +106,7 @@ class Settings:
         True, METHOD, "also invert without the unreliable voxels, and combine both maps (Stewart 2022)"
     )
     tgv_alpha: tuple[float, float] = _setting(
-        (0.0015, 0.0005),
+        (0.0015, 0.001),
         METHOD,
         "regularisation of TGV-QSM: first and second order",
         metavar="X",
