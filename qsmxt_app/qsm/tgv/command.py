@@ -1,6 +1,7 @@
 """The command ``tgv_qsm``: the solver behind the flags of the original program of that name.
 
-The flags are those of TGV-QSM by Bredies and Langkammer, so that scripts keep working; several echoes and a magnitude may be given.
+The flags are those of TGV-QSM by Bredies and Langkammer, so that scripts keep working; several echoes and a
+magnitude may be given.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import nibabel as nib
 import numpy as np
@@ -21,6 +22,7 @@ from qsmxt_app.errors import CannotCreateOutput, NoInput, QsmxtError, UnusableDa
 
 from ..phase import scale_phase
 from .echoes import combine_echoes
+from .fitted import fit_laplacian
 from .layout import BoolArray, FloatArray
 from .regularisation import TGVOptions
 from .solve import TGVResult, solve_tgv
@@ -35,17 +37,29 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = _Parser(prog="tgv_qsm", description="Susceptibility map in ppm from wrapped gradient-echo phase by TGV-QSM.")
+    parser = _Parser(
+        prog="tgv_qsm", description="Susceptibility map in ppm from wrapped gradient-echo phase by TGV-QSM."
+    )
     add = parser.add_argument
     add("-p", "--phase", type=Path, nargs="+", required=True, help="phase image(s), one per echo")
     add("-m", "--mask", type=Path, required=True, help="mask of the voxels to reconstruct")
-    add("-o", "--output", "--output-suffix", default="_tgv", help="output image, or suffix to the phase image's name")
+    add(
+        "-o",
+        "--output",
+        "--output-suffix",
+        default="_tgv",
+        help="output image, or suffix to the phase image's name",
+    )
     add("-t", "--echotime", type=float, nargs="+", default=[0.0275], help="echo time(s) in seconds")
     add("-f", "--fieldstrength", type=float, default=3.0, help="field strength in tesla")
     add("--magnitude", type=Path, nargs="+", help="magnitude image(s), one per echo: weigh voxels and echoes")
     strength = parser.add_mutually_exclusive_group()
-    strength.add_argument("--alpha", type=float, nargs=2, metavar=("ALPHA1", "ALPHA0"), help="regularisation weights")
-    strength.add_argument("--factors", type=float, nargs="+", help="multiples of the default weights, one map each")
+    strength.add_argument(
+        "--alpha", type=float, nargs=2, metavar=("ALPHA1", "ALPHA0"), help="regularisation weights"
+    )
+    strength.add_argument(
+        "--factors", type=float, nargs="+", help="multiples of the default weights, one map each"
+    )
     add("-e", "--erosions", type=int, default=0, help="erosions of the mask (none needed)")
     add("-i", "--iterations", type=int, nargs="+", help="most iterations; it stops once converged")
     add("-s", "--autoscale", action="store_true", help="phase in the scanner's units: scale it to one turn")
@@ -74,7 +88,8 @@ def _run(arguments: argparse.Namespace) -> None:
     b0_direction = (0.0, 0.0, 1.0) if arguments.ignore_orientation else _b0_direction(affine)
     outputs = _output_paths(arguments)
     try:
-        combined = combine_echoes(
+        prepare = fit_laplacian if magnitude is not None and len(arguments.echotime) > 1 else combine_echoes
+        combined = prepare(
             magnitude if magnitude is not None else np.ones_like(phase),
             phase,
             arguments.echotime,
@@ -104,9 +119,13 @@ def _load(
     arguments: argparse.Namespace,
 ) -> tuple[list[nib.Nifti1Image], FloatArray, FloatArray | None, BoolArray]:
     if len(arguments.echotime) != len(arguments.phase):
-        raise WrongUsage(f"{len(arguments.phase)} phase images but {len(arguments.echotime)} echo times: give -t for each.")
+        raise WrongUsage(
+            f"{len(arguments.phase)} phase images but {len(arguments.echotime)} echo times: give -t for each."
+        )
     if arguments.magnitude and len(arguments.magnitude) != len(arguments.phase):
-        raise WrongUsage(f"{len(arguments.phase)} phase images but {len(arguments.magnitude)} magnitude images.")
+        raise WrongUsage(
+            f"{len(arguments.phase)} phase images but {len(arguments.magnitude)} magnitude images."
+        )
     loaded = [_read(path) for path in arguments.phase]
     images = [image for image, _ in loaded]
     phase = _stack([values for _, values in loaded], arguments.phase)
@@ -134,7 +153,7 @@ def _read(path: Path) -> tuple[nib.Nifti1Image, FloatArray]:
     if not path.is_file():
         raise NoInput(f"{path}: there is no such file.")
     try:
-        image = nib.load(path)
+        image = cast(nib.Nifti1Image, nib.load(path))
         values = np.asarray(image.dataobj, dtype=np.float32)
     except PermissionError as error:
         raise NoInput(f"{path}: cannot be read ({error.strerror}).") from error
@@ -143,7 +162,9 @@ def _read(path: Path) -> tuple[nib.Nifti1Image, FloatArray]:
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     if values.ndim != 3:
-        raise UnusableData(f"{path}: has shape {values.shape}, not three dimensions.", "Give one image per echo.")
+        raise UnusableData(
+            f"{path}: has shape {values.shape}, not three dimensions.", "Give one image per echo."
+        )
     return image, values
 
 

@@ -1,9 +1,9 @@
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: PLR0915, PLR0917
 """The Laplacian of the field from wrapped phase, of one echo or of many.
 
-The wrapped difference of two neighbours equals the unwrapped one as long as the field changes by less than half a
-turn between them, so no unwrapping is needed; and a harmonic background, such as a smooth coil phase, drops out.
+The wrapped difference of two neighbours equals the unwrapped one as long as the field changes by less than
+half a turn between them, so no unwrapping is needed; and a harmonic background, such as a smooth coil
+phase, drops out.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def laplacian_of_phase(
     mask : ndarray (x, y, z), bool, optional
         Where to compute it; 0 elsewhere. Voxels outside are used as neighbours.
     method
-        ``"wrapped-differences"`` sums the wrapped differences to the neighbours, ``"trigonometric"`` their sines, which is the
-        form ``cos(phi) Lap(sin phi) - sin(phi) Lap(cos phi)`` of Schofield & Zhu with central differences.
+        ``"wrapped-differences"`` sums the wrapped differences to the neighbours, ``"trigonometric"`` their
+        sines, which is the form ``cos(phi) Lap(sin phi) - sin(phi) Lap(cos phi)`` of Schofield & Zhu with
+        central differences.
 
     Returns
     -------
@@ -83,7 +84,10 @@ def laplacian_of_phase(
     ones = np.ones((*phase.shape, 1), np.float32)
     times = np.ones(1)
     phases = _checked(ones, phase[..., None], times, mask)[1]
-    laplacian, _, _ = _combine(ones, phases, times.astype(np.float32), mask, _squared(voxel_size), method == _METHODS[1])
+    laplacian: FloatArray
+    laplacian, _, _ = _combine(
+        ones, phases, times.astype(np.float32), mask, _squared(voxel_size), method == _METHODS[1]
+    )
     return laplacian
 
 
@@ -99,8 +103,9 @@ def combine_echoes(
 ) -> EchoLaplacian:
     """Combine the echoes' phase Laplacians into the one of the field.
 
-    Every voxel weighs its echoes by ``(magnitude TE)^2``, the inverse variance of the field that an echo gives. The
-    difference between two neighbours is unwrapped in time: what the echoes before predict decides its number of turns.
+    Every voxel weighs its echoes by ``(magnitude TE)^2``, the inverse variance of the field that an echo
+    gives. The difference between two neighbours is unwrapped in time: what the echoes before predict
+    decides its number of turns.
 
     Parameters
     ----------
@@ -135,7 +140,9 @@ def combine_echoes(
     magnitude, phase = _checked(magnitude, phase, times, mask)
     rad_per_ppm = (2 * np.pi * hz_per_ppm(field_strength) * times).astype(np.float32)
     squared = _squared(voxel_size)
-    laplacian, misfit, precision = _combine(magnitude, phase, rad_per_ppm, mask, squared, method == _METHODS[1])
+    laplacian, misfit, precision = _combine(
+        magnitude, phase, rad_per_ppm, mask, squared, method == _METHODS[1]
+    )
     sigma = _noise_of_magnitude(magnitude, misfit, mask, squared)
     with np.errstate(divide="ignore"):
         noise = np.float32(sigma) / np.sqrt(precision)
@@ -157,7 +164,10 @@ def _checked(
         if not np.isfinite(values[mask]).all():
             raise ValueError(f"the {name} is not finite at some voxels of the mask")
     # a neighbour outside the mask may be anything; without a number it counts as without signal
-    return tuple(np.ascontiguousarray(np.nan_to_num(a, nan=0, posinf=0, neginf=0), np.float32) for a in (magnitude, phase))  # type: ignore[return-value]
+    return tuple(
+        np.ascontiguousarray(np.nan_to_num(a, nan=0, posinf=0, neginf=0), np.float32)
+        for a in (magnitude, phase)
+    )  # type: ignore[return-value]
 
 
 def _squared(voxel_size: Sequence[float]) -> FloatArray:
@@ -172,8 +182,8 @@ def _noise_of_magnitude(
 ) -> float:
     """Standard deviation of the real (or imaginary) part, from how much the echoes' Laplacians disagree.
 
-    A single echo has nothing to disagree with: then from the magnitude's Laplacian in the mask, whose median absolute value
-    anatomy hardly reaches.
+    A single echo has nothing to disagree with: then from the magnitude's Laplacian in the mask, whose
+    median absolute value anatomy hardly reaches.
     """
     s = squared.astype(np.float64)
     gain = 4 * s.sum() ** 2 + 2 * (s**2).sum()  # variance of the Laplacian of white noise of variance 1

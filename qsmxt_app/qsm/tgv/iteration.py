@@ -19,8 +19,9 @@ _POWER_STEPS = 40
 _NORM = 0.995
 _VOXELS_PER_THREAD = 50_000
 
-# Balance of the steps in units of the mean voxel edge, found by scanning factors of two on simulated heads. The primal step
-# of chi is this fraction of its standard deviation over the largest force that the regularisation can exert on it.
+# Balance of the steps in units of the mean voxel edge, found by scanning factors of two on simulated heads.
+# The primal step of chi is this fraction of its standard deviation over the largest force that the
+# regularisation can exert on it.
 _TAU_PHI = 0.3
 _CHI_FRACTION = 0.06
 _TAU_W_SIGMA_P = 0.002
@@ -54,10 +55,10 @@ class Iteration:
         problem, rows = self.problem, self.problem.rows
         state = problem.state
         data = state[sweep.LAPLACIAN] if laplacian is None else laplacian
-        sweep.sweep(
-            self.seams, rows.base, rows.start, rows.stop, self.ring_base, problem.oblique, problem.coefficients,
-            problem.flags, *state[: sweep.ETA], state[sweep.RESIDUAL], state[sweep.ETA], state[sweep.WEIGHT], data,
-            *self.ring,
+        sweep.sweep(  # type: ignore[call-arg]
+            self.seams, rows.base, rows.start, rows.stop, self.ring_base, problem.oblique,
+            problem.coefficients, problem.flags, *state[: sweep.ETA], state[sweep.RESIDUAL],
+            state[sweep.ETA], state[sweep.WEIGHT], data, *self.ring,
         )  # fmt: skip
 
     def _ascend(self) -> None:
@@ -90,7 +91,9 @@ def prepare(problem: Problem, *, threads: int, preconditioned: bool = True) -> I
     length = (slot.max() + 1) * ny * nz + 2 * guard
     ring = np.zeros((5, -(-length // 1024) * 1024 + 208), dtype=np.float32)
     # a cap is a projection voxel by voxel, which is exact only where the preconditioner mixes no voxels
-    uncapped = rows.unflatten((problem.flags & sweep.EQUATION != 0) & (problem.state[sweep.CAP] >= sweep.NO_CAP))
+    uncapped = rows.unflatten(
+        (problem.flags & sweep.EQUATION != 0) & (problem.state[sweep.CAP] >= sweep.NO_CAP)
+    )
     multilevel = build_multilevel(uncapped) if preconditioned else None
     return Iteration(problem, multilevel, np.array(seams, np.uint64), ring, ring_base.astype(np.uint64))
 
@@ -111,9 +114,10 @@ def _partition(load: NDArray[np.int64], threads: int) -> list[int]:
 def balance(iteration: Iteration, chi_spread: float) -> None:
     """Choose the steps for a standard deviation of chi, such that the iteration converges.
 
-    The ratio of primal to dual steps is free in the method of Chambolle & Pock and decides its speed: it should be the
-    ratio of the primal to the dual solution's size. The product is limited by the norm of the operator, here the norm
-    of the matrix of its blocks' norms (Pock & Chambolle 2011, lemma 2, with blocks instead of entries).
+    The ratio of primal to dual steps is free in the method of Chambolle & Pock and decides its speed: it
+    should be the ratio of the primal to the dual solution's size. The product is limited by the norm of the
+    operator, here the norm of the matrix of its blocks' norms (Pock & Chambolle 2011, lemma 2, with blocks
+    instead of entries).
 
     Parameters
     ----------
@@ -144,13 +148,16 @@ def balance(iteration: Iteration, chi_spread: float) -> None:
     )
     scale = _NORM / np.linalg.norm(blocks, 2)
     c[sweep.C_TAU_PHI], c[sweep.C_TAU_CHI], c[sweep.C_TAU_W] = tau_phi * scale, tau_chi * scale, tau_w * scale
-    c[sweep.C_SIGMA_ETA], c[sweep.C_SIGMA_P], c[sweep.C_SIGMA_Q] = np.array([sigma_eta, sigma_p, sigma_q]) * scale
+    c[sweep.C_SIGMA_ETA], c[sweep.C_SIGMA_P], c[sweep.C_SIGMA_Q] = (
+        np.array([sigma_eta, sigma_p, sigma_q]) * scale
+    )
 
 
 def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float) -> float:
     """Largest eigenvalue of the field equation's preconditioned normal operator, by power iteration.
 
-    A sweep without relaxation and data moves nothing and leaves minus twice the normal operator's product in the residual.
+    A sweep without relaxation and data moves nothing and leaves minus twice the normal operator's product
+    in the residual.
     """
     problem = iteration.problem
     state, rows = problem.state, problem.rows
@@ -180,6 +187,6 @@ def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float) -> floa
 
 
 def thread_count(threads: int | None, voxels: int) -> int:
-    """Threads to use: as many as asked for, at most as many as there are, and as keep busy between two barriers."""
-    available = min(int(numba.config.NUMBA_NUM_THREADS), os.cpu_count() or 1)
+    """Threads to use: as many as asked for, at most as there are and as keep busy between barriers."""
+    available: int = min(numba.config.NUMBA_NUM_THREADS, os.cpu_count() or 1)  # type: ignore[attr-defined]
     return max(1, min(threads or available, available, voxels // _VOXELS_PER_THREAD))

@@ -22,8 +22,8 @@ _ROW_UNIT = 16  # floats in a cache line
 class RaggedRows:
     """Rows along the last axis of a box, each stored only where its neighbourhood is in the domain.
 
-    A voxel (x, y, z) of the box is at flat position ``base[x, y] + z``. Every position that a 19-point stencil
-    centred in ``start[x, y] <= z < stop[x, y]`` reaches is stored, so the kernels need no bounds.
+    A voxel (x, y, z) of the box is at flat position ``base[x, y] + z``. Every position that a 19-point
+    stencil centred in ``start[x, y] <= z < stop[x, y]`` reaches is stored, so the kernels need no bounds.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class RaggedRows:
     def flatten(self, box: NDArray, dtype: type = np.float32) -> NDArray:
         """Copy the computed voxels of a box into a new flat array, zero elsewhere."""
         flat, raveled = self.positions()
-        out = np.zeros(self.size, dtype=dtype)
+        out: NDArray = np.zeros(self.size, dtype=dtype)
         out[flat] = box.ravel()[raveled]
         return out
 

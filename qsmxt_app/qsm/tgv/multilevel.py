@@ -1,11 +1,11 @@
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: PLR0915, PLR0917
 """Multilevel preconditioner of the field equation's dual (BPX).
 
-The equation's normal operator behaves like a bi-Laplacian, whose inverse amplifies a wavelength by its fourth power. The
-preconditioner is ``G = I + sum_l 2^l P_l M_l P_l'`` with P_l the prolongation from cells of 2^l voxels by products of
-cell-centred linear interpolation (3/4, 1/4), and M_l the cells whose interpolation stays inside the eroded mask, where the
-equation's dual vanishes at the boundary. As ``P_l' P_l`` grows as 8^l, a level gains 16^l.
+The equation's normal operator behaves like a bi-Laplacian, whose inverse amplifies a wavelength by its
+fourth power. The preconditioner is ``G = I + sum_l 2^l P_l M_l P_l'`` with P_l the prolongation from cells
+of 2^l voxels by products of cell-centred linear interpolation (3/4, 1/4), and M_l the cells whose
+interpolation stays inside the eroded mask, where the equation's dual vanishes at the boundary. As ``P_l'
+P_l`` grows as 8^l, a level gains 16^l.
 
 References
 ----------
@@ -97,7 +97,9 @@ def _restrict_fine(base, start, stop, nz, fine, coarse):
         for cy in range(1, cells_y - 1):
             y = 2 * (cy - 1)
             for z in range(nz + 2):
-                line[z] = OUTER * (plane[y, z] + plane[y + 3, z]) + INNER * (plane[y + 1, z] + plane[y + 2, z])
+                line[z] = OUTER * (plane[y, z] + plane[y + 3, z]) + INNER * (
+                    plane[y + 1, z] + plane[y + 2, z]
+                )
             for cz in range(1, cells_z - 1):
                 z = 2 * (cz - 1)
                 coarse[cx, cy, cz] = OUTER * (line[z] + line[z + 3]) + INNER * (line[z + 1] + line[z + 2])

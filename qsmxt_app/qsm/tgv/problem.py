@@ -42,7 +42,7 @@ class Problem:
 def stencil_coefficients(voxel_size: Sequence[float], b0_direction: Sequence[float]) -> FloatArray:
     """Coefficients of Laplacian, wave operator and gradient in units of the mean voxel edge.
 
-    ``Wave = Lap / 3 - (b . grad)^2`` for a unit vector b in any direction; second derivatives by central differences,
+    ``Wave = Lap / 3 - (b . grad)^2`` for a unit vector b; second derivatives by central differences,
     mixed ones over the four diagonal neighbours.
 
     References
@@ -73,7 +73,7 @@ def _shifted(box: BoolArray, axis: int, step: int) -> BoolArray:
 
 
 def voxel_flags(inside: BoolArray, domain: BoolArray) -> NDArray[np.uint16]:
-    """Which duals exist: those whose finite difference stays within the domain (natural boundary conditions)."""
+    """Which duals exist: those whose differences stay within the domain (natural boundary conditions)."""
     flags = np.zeros(domain.shape, dtype=np.uint16)
     flags[inside] |= sweep.EQUATION
     flags[domain & ~inside] |= sweep.RIM
@@ -119,8 +119,8 @@ def build_problem(
     weight : ndarray (x, y, z), optional
         Inverse noise variance of the field, relative to its level in the mask; 1 without.
     extend
-        Whether noise and susceptibility also live on the stencil neighbours of the mask. Without, both are zero there:
-        the published functional.
+        Whether noise and susceptibility also live on the stencil neighbours of the mask. Without, both are
+        zero there: the published functional.
     slack
         Caps of the field equation's dual in the mask's outermost layers, from the outermost inwards.
     """

@@ -10,7 +10,8 @@ import numpy as np
 from .layout import BoolArray, FloatArray
 
 REFERENCE_RAD_PER_PPM = 2 * np.pi * 0.020 * 42.577478518 * 3.0
-"""Phase per ppm at 3 T and 20 ms, for which the published alphas are meant: they weigh phase in rad against chi in rad."""
+"""Phase per ppm at 3 T and 20 ms, for which the published alphas are meant: they weigh phase in rad against
+chi in rad."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class TGVOptions:
     Attributes
     ----------
     alpha
-        Weights (alpha1, alpha0) of the first and second order term, for phase in rad at 3 T and 20 ms and lengths in mm,
-        as in the literature. With a noise map they are those at ``calibration_noise`` (see :func:`scaled_alpha`).
+        Weights (alpha1, alpha0) of the first and second order term, for phase in rad at 3 T and 20 ms and
+        lengths in mm, as in the literature. With a noise map they are those at ``calibration_noise`` (see
+        :func:`scaled_alpha`).
     max_iterations
         Where to stop when the criterion is not met.
     tolerance
@@ -33,20 +35,23 @@ class TGVOptions:
     relaxation
         Over-relaxation, 1 (none) to less than 2.
     extend
-        Whether noise and susceptibility also live on the voxels next to the mask, which the equation at its rim refers to.
-        False gives the published functional, in which these voxels hold neither noise nor susceptibility.
+        Whether noise and susceptibility also live on the voxels next to the mask, which the equation at its
+        rim refers to. False gives the published functional, in which these voxels hold neither noise nor
+        susceptibility.
     rim_alpha
-        Factor on both alphas at the voxels next to the mask: large, because what is no tissue there belongs to the
-        sparse term of the equation.
+        Factor on both alphas at the voxels next to the mask: large, because what is no tissue there belongs
+        to the sparse term of the equation.
     slack
-        Price, in units of alpha1, of a source that is no tissue in the mask's outermost layer, the next, and so on. Voxels at the rim hold some bone or air, whose field is no tissue's and whose Laplacian is
-        tens of times larger. Empty for none.
+        Price, in units of alpha1, of a source that is no tissue in the mask's outermost layer, the next,
+        and so on. Voxels at the rim hold some bone or air, whose field is no tissue's and whose Laplacian
+        is tens of times larger. Empty for none.
     weight_floor, weight_ceiling
         Bounds of a voxel's weight relative to the median in the mask.
     calibration_noise
         Median noise in ppm at which ``alpha`` is right as it stands.
     model_error
-        Noise in ppm that no magnitude predicts (discretisation, motion, flow): a floor of the noise that sets alpha.
+        Noise in ppm that no magnitude predicts (discretisation, motion, flow): a floor of the noise that
+        sets alpha.
     """
 
     alpha: tuple[float, float] = (0.0015, 0.001)
@@ -98,8 +103,9 @@ def scaled_alpha(
 ) -> tuple[float, float]:
     """Regularisation weights in ppm mm and ppm mm^2 for data of a noise level.
 
-    In the maximum a posteriori view, alpha is the variance of the noise times the inverse scale of the prior on the
-    gradient of chi. The prior is anatomy's and stays; so alpha follows the variance, ``noise^2 + model_error^2``.
+    In the maximum a posteriori view, alpha is the variance of the noise times the inverse scale of the
+    prior on the gradient of chi. The prior is anatomy's and stays; so alpha follows the variance, ``noise^2
+    + model_error^2``.
     """
     factor = 1.0
     if noise_level is not None:

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import sweep
-from .echoes import Method, combine_echoes
+from .echoes import combine_echoes
+from .fitted import fit_laplacian
 from .iteration import Iteration, balance, prepare, thread_count
 from .layout import BoolArray, FloatArray
 from .problem import Problem, build_problem
 from .regularisation import TGVOptions, relative_weight, scaled_alpha
 
-# sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend on it
+# sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend
+# on it
 _SPREAD_PER_LAPLACIAN = 0.5
 _REBALANCED_CHECKS = 2
 _DEFAULTS = TGVOptions()
@@ -33,7 +34,8 @@ class Convergence:
     chi_change
         Root mean square change of chi since the check before, over the standard deviation of chi.
     equation_residual
-        Norm of the field equation's residual over the norm of the measured Laplacian, inside the layers with slack.
+        Norm of the field equation's residual over the norm of the measured Laplacian, inside the layers
+        with slack.
     """
 
     iteration: tuple[int, ...] = ()
@@ -83,18 +85,19 @@ def solve_tgv(
 
     Solves::
 
-        min over chi, phi, w, e   sum_D W phi^2 / 2 + alpha1 |grad chi - w| + alpha0 |sym grad w| + sum slack |e|
+        min over chi, phi, w, e   sum W phi^2 / 2 + alpha1 |grad chi - w| + alpha0 |sym grad w| + slack |e|
         such that                 Lap(phi) + e = Wave(chi) - laplacian   at every voxel of the mask
 
-    with ``Wave = Lap / 3 - (b . grad)^2``. A background field is harmonic in the mask and so is in neither side: phi is
-    the noise of the measured field, and W, its inverse variance, makes this the maximum a posteriori estimate. D is the
-    mask and its neighbours: the Laplacian at the rim holds their noise and their susceptibility too. Where a neighbour
-    has no signal its W is next to nothing and the equation at the rim says nothing, voxel by voxel, with no erosion. The
-    sparse e takes up what is no tissue's, above all the share of bone or air that voxels at the rim hold: without it, chi
-    at the rim is off by ten times its size. Its price only bounds the dual of the field equation.
+    with ``Wave = Lap / 3 - (b . grad)^2``. A background field is harmonic in the mask and so is in neither
+    side: phi is the noise of the measured field, and W, its inverse variance, makes this the maximum a
+    posteriori estimate. chi and phi also live on the neighbours of the mask: the Laplacian at the rim holds
+    their noise and their susceptibility too. Where a neighbour has no signal its W is next to nothing and the
+    equation at the rim says nothing, voxel by voxel, with no erosion. The sparse e, in the outermost layers
+    only, takes up what is no tissue's, above all the share of bone or air that voxels at the rim hold:
+    without it, chi at the rim is off by ten times its size. Its price only bounds the equation's dual.
 
-    The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel preconditioner for
-    the dual of the field equation. The result does not depend on the number of threads.
+    The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel
+    preconditioner for the dual of the field equation. The result does not depend on the number of threads.
 
     Parameters
     ----------
@@ -126,7 +129,8 @@ def solve_tgv(
     ----------
     Langkammer C, et al. NeuroImage 111:622-630 (2015): the functional, with W = 1 and D the mask.
     Bredies K, Kunisch K, Pock T. SIAM J Imaging Sci 3:492-526 (2010): total generalised variation.
-    Chambolle A, Pock T. J Math Imaging Vis 40:120-145 (2011); Condat L. J Optim Theory Appl 158:460-479 (2013).
+    Chambolle A, Pock T. J Math Imaging Vis 40:120-145 (2011); Condat L. J Optim Theory Appl 158:460-479
+    (2013).
     """
     mask = np.asarray(mask, dtype=bool)
     _validate(laplacian, mask, voxel_size, b0_direction, noise)
@@ -158,29 +162,41 @@ def solve_tgv(
 def tgv_qsm(
     magnitude: FloatArray,
     phase: FloatArray,
-    echo_times: ArrayLike,
+    echo_times: Sequence[float],
     mask: BoolArray,
     *,
     field_strength: float,
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
-    method: Method = "wrapped-differences",
+    bipolar: bool = False,
     options: TGVOptions = _DEFAULTS,
     threads: int | None = None,
 ) -> TGVResult:
-    """Susceptibility from wrapped phase in one call: :func:`combine_echoes`, then :func:`solve_tgv`.
+    """Susceptibility from wrapped phase in one call.
 
-    Parameters and errors are theirs.
+    Several echoes are fitted first (:func:`fit_laplacian`), a single one is used as it is
+    (:func:`combine_echoes`); then :func:`solve_tgv`. Parameters and errors are theirs.
     """
-    combined = combine_echoes(
-        magnitude, phase, echo_times, field_strength=field_strength, voxel_size=voxel_size, mask=mask, method=method
-    )
+    if phase.ndim == 4 and phase.shape[3] > 1:
+        measured = fit_laplacian(
+            magnitude,
+            phase,
+            echo_times,
+            field_strength=field_strength,
+            voxel_size=voxel_size,
+            mask=mask,
+            bipolar=bipolar,
+        )
+    else:
+        measured = combine_echoes(
+            magnitude, phase, echo_times, field_strength=field_strength, voxel_size=voxel_size, mask=mask
+        )
     return solve_tgv(
-        combined.laplacian,
+        measured.laplacian,
         mask,
         voxel_size=voxel_size,
         b0_direction=b0_direction,
-        noise=combined.noise,
+        noise=measured.noise,
         options=options,
         threads=threads,
     )
@@ -240,7 +256,10 @@ def _iterate(iteration: Iteration, options: TGVOptions) -> tuple[Convergence, bo
         change = _rms(current - previous) / max(spread, 1e-30)
         history = history.and_then(done + count, change, _rms(state[sweep.RESIDUAL][judged]) / data_norm)
         previous = current
-        met_before, met = met, change < options.tolerance and history.equation_residual[-1] < options.equation_tolerance
+        met_before, met = (
+            met,
+            change < options.tolerance and history.equation_residual[-1] < options.equation_tolerance,
+        )
         if met and met_before:
             return history, True
         if len(history.iteration) <= _REBALANCED_CHECKS and spread > 0:

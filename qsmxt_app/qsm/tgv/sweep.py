@@ -1,14 +1,14 @@
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: PLR0915, PLR0917
+# ruff: noqa: PLR0915
 """One primal-dual iteration as a single in-place sweep over slabs.
 
-Slab i's primal variables are updated and then slab i-1's dual ones, whose last need of old primal values has passed.
-The extrapolated primal values live in a ring of five slabs a thread and never in memory. The duals on the seams
-between threads are finished in a second, small loop. No sum crosses voxels, so the result does not depend
-on the number of threads.
+Slab i's primal variables are updated and then slab i-1's dual ones, whose last need of old primal values
+has passed. The extrapolated primal values live in a ring of five slabs a thread and never in memory. The
+duals on the seams between threads are finished in a second, small loop. No sum crosses voxels, so the
+result does not depend on the number of threads.
 
-All arithmetic is float32 and all indices are unsigned: a signed index costs a branch for negative values, which keeps
-the compiler from using vector instructions.
+All arithmetic is float32 and all indices are unsigned: a signed index costs a branch for negative values,
+which keeps the compiler from using vector instructions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ HELD = np.float32(1e11)
 """A weight from which on a voxel's noise and susceptibility are held at zero."""
 
 # order of the flat state arrays (rows of the state)
-(PHI, CHI, WX, WY, WZ, PX, PY, PZ, QXX, QYY, QZZ, QXY, QXZ, QYZ, ETA, RESIDUAL, WEIGHT, LAPLACIAN, CAP) = range(19)
+(PHI, CHI, WX, WY, WZ, PX, PY, PZ, QXX, QYY, QZZ, QXY, QXZ, QYZ, ETA, RESIDUAL, WEIGHT, LAPLACIAN, CAP) = (
+    range(19)
+)
 N_STATE = 19
 
 # order of the coefficients
@@ -104,21 +106,36 @@ def _primal_slab(i, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy, w
                 chi[k] = old + rho * (new - old)
         for z in range(n):
             k = k0 + z
-            g = px[k] + gx * (qxx[xp + z] - qxx[k]) + gy * (qxy[yp + z] - qxy[k]) + gz * (qxz[k + one] - qxz[k])
+            g = (
+                px[k]
+                + gx * (qxx[xp + z] - qxx[k])
+                + gy * (qxy[yp + z] - qxy[k])
+                + gz * (qxz[k + one] - qxz[k])
+            )
             old = wx[k]
             new = old + tau_w * g
             bwx[b0 + z] = new + new - old
             wx[k] = old + rho * (new - old)
         for z in range(n):
             k = k0 + z
-            g = py[k] + gx * (qxy[xp + z] - qxy[k]) + gy * (qyy[yp + z] - qyy[k]) + gz * (qyz[k + one] - qyz[k])
+            g = (
+                py[k]
+                + gx * (qxy[xp + z] - qxy[k])
+                + gy * (qyy[yp + z] - qyy[k])
+                + gz * (qyz[k + one] - qyz[k])
+            )
             old = wy[k]
             new = old + tau_w * g
             bwy[b0 + z] = new + new - old
             wy[k] = old + rho * (new - old)
         for z in range(n):
             k = k0 + z
-            g = pz[k] + gx * (qxz[xp + z] - qxz[k]) + gy * (qyz[yp + z] - qyz[k]) + gz * (qzz[k + one] - qzz[k])
+            g = (
+                pz[k]
+                + gx * (qxz[xp + z] - qxz[k])
+                + gy * (qyz[yp + z] - qyz[k])
+                + gz * (qzz[k + one] - qzz[k])
+            )
             old = wz[k]
             new = old + tau_w * g
             bwz[b0 + z] = new + new - old
@@ -191,9 +208,15 @@ def _dual_slab(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qx
             nxx = axx + (sigma_q * gx * (x - bwx[xm + z]) if m & Q_XX else none)
             nyy = ayy + (sigma_q * gy * (y - bwy[ym + z]) if m & Q_YY else none)
             nzz = azz + (sigma_q * gz * (w - bwz[k - one]) if m & Q_ZZ else none)
-            nxy = axy + (half * sigma_q * (gy * (x - bwx[ym + z]) + gx * (y - bwy[xm + z])) if m & Q_XY else none)
-            nxz = axz + (half * sigma_q * (gz * (x - bwx[k - one]) + gx * (w - bwz[xm + z])) if m & Q_XZ else none)
-            nyz = ayz + (half * sigma_q * (gz * (y - bwy[k - one]) + gy * (w - bwz[ym + z])) if m & Q_YZ else none)
+            nxy = axy + (
+                half * sigma_q * (gy * (x - bwx[ym + z]) + gx * (y - bwy[xm + z])) if m & Q_XY else none
+            )
+            nxz = axz + (
+                half * sigma_q * (gz * (x - bwx[k - one]) + gx * (w - bwz[xm + z])) if m & Q_XZ else none
+            )
+            nyz = ayz + (
+                half * sigma_q * (gz * (y - bwy[k - one]) + gy * (w - bwz[ym + z])) if m & Q_YZ else none
+            )
             square = nxy * nxy + nxz * nxz + nyz * nyz
             square += square + nxx * nxx + nyy * nyy + nzz * nzz
             bound = alpha_0 * (rim if m & RIM else unit)
@@ -208,7 +231,8 @@ def _dual_slab(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qx
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS, error_model="numpy")
 def sweep(seams, base, start, stop, bar_base, oblique, c, flags, phi, chi, wx, wy, wz, px, py, pz,
-          qxx, qyy, qzz, qxy, qxz, qyz, residual, eta, weight, laplacian, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
+          qxx, qyy, qzz, qxy, qxz, qyz, residual, eta, weight, laplacian,
+          bphi, bchi, bwx, bwy, bwz):  # fmt: skip
     """Update phi, chi, w, p, q in place; leave the residual of the field equation for the update of eta.
 
     Parameters

