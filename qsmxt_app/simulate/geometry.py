@@ -46,6 +46,7 @@ class ScanGrid:
 
     @property
     def fine_shape(self) -> tuple[int, int, int]:
+        """Fine voxels along each axis."""
         nx, ny, nz = (n * s for n, s in zip(self.shape, self.subdivision, strict=True))
         return nx, ny, nz
 

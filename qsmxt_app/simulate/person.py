@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numba
 import numpy as np
@@ -33,7 +34,7 @@ class Person:
         Mean susceptibility of every tissue in ppm.
     chi_within : ndarray (tissues,)
         Standard deviation of the texture in ppm.
-    fine, coarse, myelin : Volume
+    fine, coarse : Volume
         Random fields of unit variance for texture, and for where one tissue ends.
     bone_gap, bone_thickness : Volume
         In mm: fluid between brain and bone, and bone.
@@ -56,6 +57,7 @@ class Person:
     lesions: NDArray[np.float64]
 
 
+@lru_cache(maxsize=1)
 def make_person(seed: int, index: int) -> Person:
     """Draw a person; the same seed and index give the same person always.
 
@@ -107,10 +109,10 @@ def _lesions(rng: np.random.Generator, template: Template) -> NDArray[np.float64
 
 
 def _veins(rng: np.random.Generator, template: Template) -> Volume:
-    """Sinuses and internal veins where everybody has them, and small veins that wander from the surface inwards."""
+    """Sinuses and internal veins where everybody has them, and small veins that wander inwards."""
     depth = np.full(grid_shape(BRAIN_BOX, _VEIN_SPACING), -10.0, dtype=np.float32)
-    for axis, radius in _named_veins(rng):
-        _draw(depth, axis, np.linspace(*radius, len(axis)), BRAIN_BOX[0], _VEIN_SPACING)
+    for axis, (first, last) in _named_veins(rng):
+        _draw(depth, axis, np.linspace(first, last, len(axis)), BRAIN_BOX[0], _VEIN_SPACING)
     brain = template.brain_distance
     for _ in range(_SMALL_VEINS):
         axis = _wandering(rng, brain)
@@ -120,7 +122,7 @@ def _veins(rng: np.random.Generator, template: Template) -> Volume:
 
 
 def _named_veins(rng: np.random.Generator) -> list[tuple[NDArray[np.float64], tuple[float, float]]]:
-    """Axes (n, 3) in mm and radii at both ends: straight sinus, vein of Galen, internal cerebral and septal veins."""
+    """Axes (n, 3) in mm and radii at both ends: straight sinus, Galen, internal cerebral and septal veins."""
     veins = [
         (_curve([(0, -38, 2), (0, -58, -4), (0, -80, -12)]), (1.6, 2.2)),
         (_curve([(0, -30, 6), (0, -37, 8), (0, -38, 2)]), (1.2, 1.6)),

@@ -47,7 +47,8 @@ def interpolate(
 ) -> FloatArray:
     """Interpolate a smooth volume by cubic B-splines on a grid of any direction.
 
-    Linear interpolation would leave kinks on the faces of the coarse voxels, which a Laplacian takes for sources.
+    Linear interpolation would leave kinks on the faces of the coarse voxels, which a Laplacian takes for
+    sources.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.simulate.tissues import IRON_RELAXIVITY, LABELS, TISSUES, gradient_echo_amplitude
 from qsmxt_app.simulate.volume import FloatArray
 
@@ -105,12 +106,13 @@ def scan_signal(
     signal = np.empty((*shape, len(echo_times)), dtype=np.complex64)
     r2star = np.empty(shape, dtype=np.float32)
     shift = np.zeros(len(TISSUES), dtype=np.float32)
-    shift[LABELS["Fat"]] = FAT_SHIFT_PPM * 42.577478518 * field_strength
+    shift[LABELS["Fat"]] = FAT_SHIFT_PPM * hz_per_ppm(field_strength)
     relaxation = np.array([t.r2star for t in TISSUES], dtype=np.float32) * (0.4 + 0.6 * field_strength / 3)
     _sum(
         tissue, chi, frequency, np.array(subdivision), gradient_echo_amplitude(repetition_time, flip_angle),
         relaxation.astype(np.float32), shift, mean_chi.astype(np.float32),
-        np.float32(IRON_RELAXIVITY * field_strength / 3), np.asarray(echo_times, dtype=np.float32), signal, r2star,
+        np.float32(IRON_RELAXIVITY * field_strength / 3), np.asarray(echo_times, dtype=np.float32),
+        signal, r2star,
     )  # fmt: skip
     return signal, r2star
 
@@ -171,7 +173,7 @@ def block_mean(fine: Any, subdivision: Any, out: Any) -> None:  # pragma: no cov
 
 @numba.njit(cache=True, nogil=True, parallel=True)
 def block_majority(fine: Any, subdivision: Any, out: Any) -> None:  # pragma: no cover
-    """Write the most frequent number of every scan voxel's fine voxels to `out`; the smaller one of equals."""
+    """Write the most frequent number among every scan voxel's fine voxels; the smaller of equals."""
     sx, sy, sz = subdivision
     for i in numba.prange(out.shape[0]):
         count = np.zeros(256, np.int64)

@@ -30,7 +30,8 @@ class StructuralImage:
     affine : ndarray (4, 4)
         From voxels to scanner coordinates in mm.
     motion : ndarray (4, 4)
-        Takes a point of the head during the gradient echo to its place during this scan, in scanner coordinates.
+        Takes a point of the head during the gradient echo to its place during this scan, in scanner
+        coordinates.
     """
 
     image: FloatArray

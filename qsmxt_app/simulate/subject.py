@@ -48,7 +48,8 @@ class Protocol:
     b0_direction : tuple of 3 floats
         Direction of B0 in voxel axes; the view is turned, the head stays upright in the scanner.
     snr : float
-        Mean magnitude of the first echo in the brain over the standard deviation of the noise in the real part.
+        Mean magnitude of the first echo in the brain over the standard deviation of the noise in the real
+        (and the imaginary) part.
     bipolar : bool
         Whether every second echo is read out backwards.
     repetition_time, flip_angle : float
@@ -70,17 +71,19 @@ class Protocol:
     flip_angle: float = 15.0
 
     def __post_init__(self) -> None:
-        if min(self.voxel_size) < 0.3 or max(self.voxel_size) > 8:
+        if not all(0.3 <= edge <= 8 for edge in self.voxel_size):
             raise ValueError(f"voxel edges must be 0.3 to 8 mm, not {self.voxel_size}")
         times = np.array(self.echo_times)
-        if times.size == 0 or times[0] <= 0 or times[-1] > 0.2 or np.any(np.diff(times) <= 0):
+        if times.size == 0 or not (times[0] > 0 and times[-1] <= 0.2 and np.all(np.diff(times) > 0)):
             raise ValueError(f"echo times must ascend between 0 and 0.2 s, not {self.echo_times}")
         if not 0.2 <= self.field_strength <= 15:
             raise ValueError(f"B0 must be 0.2 to 15 T, not {self.field_strength}")
+        if not np.all(np.isfinite(self.b0_direction)):
+            raise ValueError(f"the direction of B0 must be finite, not {self.b0_direction}")
         if not np.linalg.norm(self.b0_direction) > 0:
             raise ValueError("the direction of B0 must not be the zero vector")
-        if not self.snr > 0:
-            raise ValueError(f"the signal-to-noise ratio must be positive, not {self.snr}")
+        if not 0 < self.snr < np.inf:
+            raise ValueError(f"the signal-to-noise ratio must be positive and finite, not {self.snr}")
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class DigitalSubject:
     Attributes
     ----------
     magnitude, phase : ndarray (x, y, z, echo)
-        Arbitrary unit, and rad in [-pi, pi): ``phase = 2 pi field TE + offset``.
+        Arbitrary unit, and rad in [-pi, pi]: ``phase = 2 pi field TE + offset``.
     echo_times : ndarray (echo,)
         s.
     affine : ndarray (4, 4)
@@ -169,12 +172,9 @@ def simulate_subject(
     grid = scan_grid(protocol.voxel_size, protocol.b0_direction)
     tissue, chi, brain = sample_anatomy(person, grid.fine_origin, grid.fine_steps, grid.fine_shape)
     total, local = _fields(head, grid, chi, brain, hz_per_ppm(protocol.field_strength))
-    truth_images = {
-        "chi": _means(np.where(brain, chi, np.float32(0)), grid),
-        "total_field": _means(total, grid),
-        "local_field": _means(local, grid),
-        "brain_mask": _means(brain.astype(np.float32), grid) > 0.5,
-    }
+    true_chi = _means(np.where(brain, chi, np.float32(0)), grid)
+    true_total, true_local = _means(total, grid), _means(local, grid)
+    brain_mask = np.asarray(_means(brain, grid) > 0.5)
     del local, brain
     labels = np.empty(grid.shape, dtype=np.uint8)
     block_majority(tissue, np.array(grid.subdivision), labels)
@@ -184,8 +184,11 @@ def simulate_subject(
         flip_angle=protocol.flip_angle,
     )  # fmt: skip
     del tissue, chi, total
-    offset = _receive(signal, truth_images["brain_mask"], protocol, seed, index)
-    truth = Truth(**truth_images, labels=labels, r2star=r2star, offset=offset)
+    offset = _receive(signal, brain_mask, protocol, seed, index)
+    truth = Truth(
+        chi=true_chi, total_field=true_total, local_field=true_local, brain_mask=brain_mask, labels=labels,
+        r2star=r2star, offset=offset,
+    )  # fmt: skip
     return DigitalSubject(
         magnitude=np.abs(signal),
         phase=np.angle(signal),

