@@ -60,6 +60,34 @@ def normalised_weights(weights: NDArray | None, mask: BoolArray) -> FloatArray:
     return np.asarray(inside / inside[mask].mean(), dtype=np.float32)
 
 
+def field_weights(field_noise: NDArray, model_error: float = 0.003) -> FloatArray:
+    """Weights of a field whose model is not perfect either.
+
+    Inverse noise variance alone trusts quiet voxels far more than partial volume and dephasing warrant, and all but
+    drops veins, bleeds and calcifications, where the signal is short and chi is largest.
+
+    Parameters
+    ----------
+    field_noise : ndarray (x, y, z)
+        Standard error of the field in ppm.
+    model_error
+        Error in ppm of what a voxelwise model predicts, in quadrature.
+
+    Returns
+    -------
+    ndarray (x, y, z)
+        ``1 / (field_noise^2 + model_error^2)`` in 1/ppm^2.
+
+    Raises
+    ------
+    ValueError
+        If the model error is not positive.
+    """
+    if not model_error > 0:
+        raise ValueError(f"the model error must be positive, not {model_error} ppm")
+    return np.asarray(1 / (field_noise.astype(np.float64) ** 2 + model_error**2), dtype=np.float32)
+
+
 class Grid:
     """Box of a mask, padded on all sides to a size that is good for the FFT.
 

@@ -13,6 +13,7 @@ from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
 from qsmxt_app.qsm.grid import BoolArray, FloatArray, Grid, check_field, normalised_weights
 
 MARGIN_MM = 8.0
+SMALLEST_WEIGHT = 1e-6
 
 
 class JointModel:
@@ -20,7 +21,8 @@ class JointModel:
 
     Minimises ``1/2 sum w ((f - D chi - h) / noise)^2 + R(chi)`` over chi in the mask and h harmonic in it, h
     being described by its values at the border. The periodic copies of the inner sources are outer sources,
-    and so are absorbed by h: the box needs little padding.
+    and so are absorbed by h: the box needs little padding. The total field at the border is the start of h,
+    with a wide Gaussian prior, so that values where little was measured are determined too.
 
     Parameters
     ----------
@@ -37,7 +39,8 @@ class JointModel:
     noise
         Root mean square error of the field in ppm, at the mean weight.
     scale
-        Expected size of chi in ppm; it conditions the problem and does not change its solution.
+        Expected size of chi in ppm; it conditions the problem, and a third of it is the spread of the local
+        field at the border.
     threads
         Threads of the FFT.
     """
@@ -57,11 +60,13 @@ class JointModel:
         self.grid = Grid(mask, voxel_size, margin=MARGIN_MM, threads=threads)
         self.harmonic = HarmonicFields(self.grid.mask, voxel_size)
         self._kernel = self.grid.dipole_kernel(b0_direction)
-        self._weight = self.grid.embed(normalised_weights(weights, mask)) / np.float32(noise**2)
+        weight = self.grid.embed(normalised_weights(weights, mask))
+        self._weight = weight / np.float32(noise**2)
         field = self.grid.embed_masked(total_field)
         self._rest = field - self.harmonic.extend(field)
-        # a unit step in either unknown should change the field about equally
-        self._scale = np.array([scale, scale / 3], np.float32).reshape(2, 1, 1, 1)
+        # the start took the local field and the noise at the border for background
+        error = np.sqrt((scale / 3) ** 2 + noise**2 / np.maximum(weight, SMALLEST_WEIGHT))
+        self._scale = np.stack([np.full(self.grid.shape, scale, np.float32), error.astype(np.float32)])
 
     def field_of(self, chi: FloatArray) -> FloatArray:
         """Field of a susceptibility in the box, everywhere."""
@@ -107,6 +112,7 @@ class JointModel:
             image = adjoint(residual)
             image[0] += regulariser(chi) * inside
             image *= self._scale
+            image[1] += scaled[1]
             return image
 
         rhs = adjoint(self._weight * self._rest) * self._scale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numba
@@ -15,6 +15,7 @@ BoolArray = NDArray[np.bool_]
 SMOOTHING_SWEEPS = 2
 COARSEST_SWEEPS = 40
 JACOBI_DAMPING = 0.75
+LARGEST_SERIAL = 1_000_000
 
 
 def stencil(voxel_size: Sequence[float]) -> FloatArray:
@@ -41,7 +42,6 @@ def stencil(voxel_size: Sequence[float]) -> FloatArray:
     return np.array([centre, *faces, -xy, -xz, -yz], dtype=np.float32)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
 def _apply(out, u, rhs, inside, c, damping):  # type: ignore[no-untyped-def]
     # damping == 0 writes A u; otherwise one damped Jacobi sweep for A u = rhs
     nx, ny, nz = u.shape
@@ -69,7 +69,6 @@ def _apply(out, u, rhs, inside, c, damping):  # type: ignore[no-untyped-def]
                     out[i, j, k] = u[i, j, k] + damping / c[0] * (rhs[i, j, k] - s)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
 def _restrict(fine, inside, fx, fy, fz):  # type: ignore[no-untyped-def]
     nx, ny, nz = inside.shape
     coarse = np.zeros((nx, ny, nz), np.float32)
@@ -100,7 +99,6 @@ def _restrict(fine, inside, fx, fy, fz):  # type: ignore[no-untyped-def]
     return coarse
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
 def _prolong_add(u, coarse, inside, fx, fy, fz):  # type: ignore[no-untyped-def]
     nx, ny, nz = u.shape
     mx, my, mz = coarse.shape
@@ -129,11 +127,24 @@ def _prolong_add(u, coarse, inside, fx, fy, fz):  # type: ignore[no-untyped-def]
                 u[i, j, k] += s
 
 
+def _compiled(parallel: bool) -> tuple[Callable, ...]:
+    compile_ = numba.njit(cache=True, nogil=True, parallel=parallel, fastmath=True)
+    return tuple(compile_(kernel) for kernel in (_apply, _restrict, _prolong_add))
+
+
+_SERIAL, _PARALLEL = _compiled(False), _compiled(True)
+
+
 @dataclass(frozen=True)
 class _Level:
     inside: BoolArray
     coefficients: FloatArray
     factors: tuple[int, int, int]  # from the finer level to this one
+
+    @property
+    def kernels(self) -> tuple[Callable, ...]:
+        # starting threads costs more than a sweep over a coarse level
+        return _PARALLEL if self.inside.size > LARGEST_SERIAL else _SERIAL
 
 
 def _coarser(level: _Level, voxel_size: tuple[float, ...]) -> tuple[_Level, tuple[float, ...]] | None:
@@ -186,30 +197,31 @@ class DirichletLaplacian:
         """Negative Laplacian (1/mm^2) of `u` at the interior voxels (or those given), 0 elsewhere."""
         out = np.zeros_like(u)
         where = self.levels[0].inside if at is None else at
-        _apply(out, u, u, where, self.levels[0].coefficients, np.float32(0.0))
+        self.levels[0].kernels[0](out, u, u, where, self.levels[0].coefficients, np.float32(0.0))
         return out
 
     def cycle(self, rhs: FloatArray, depth: int = 0) -> FloatArray:
         """One symmetric V-cycle from a start of zero: an approximate inverse."""
         level = self.levels[depth]
         c, inside, damping = level.coefficients, level.inside, np.float32(JACOBI_DAMPING)
+        apply, _, prolong_add = level.kernels
         last = depth == len(self.levels) - 1
         u = np.where(inside, rhs * (damping / c[0]), np.float32(0.0))
         other = np.zeros_like(u)
         for _ in range(COARSEST_SWEEPS if last else SMOOTHING_SWEEPS - 1):
-            _apply(other, u, rhs, inside, c, damping)
+            apply(other, u, rhs, inside, c, damping)
             u, other = other, u
         if last:
             return u
-        _apply(other, u, u, inside, c, np.float32(0.0))
+        apply(other, u, u, inside, c, np.float32(0.0))
         below = self.levels[depth + 1]
         residual = np.subtract(rhs, other, out=other)
         residual *= inside
-        coarse_rhs = _restrict(residual, below.inside, *below.factors)
-        _prolong_add(u, self.cycle(coarse_rhs, depth + 1), inside, *below.factors)
+        coarse_rhs = below.kernels[1](residual, below.inside, *below.factors)
+        prolong_add(u, self.cycle(coarse_rhs, depth + 1), inside, *below.factors)
         other[...] = 0.0
         for _ in range(SMOOTHING_SWEEPS):
-            _apply(other, u, rhs, inside, c, damping)
+            apply(other, u, rhs, inside, c, damping)
             u, other = other, u
         return u
 

@@ -12,6 +12,8 @@ from qsmxt_app.qsm.background.result import BackgroundRemoval
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
 from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, normalised_weights
 
+SMALLEST_WEIGHT = 1e-4
+
 
 def pdf(
     total_field: NDArray,
@@ -20,8 +22,8 @@ def pdf(
     voxel_size: Sequence[float],
     b0_direction: Sequence[float] | None = None,
     weights: NDArray | None = None,
-    tolerance: float = 1e-3,
-    max_iterations: int = 100,
+    tolerance: float = 5e-3,
+    max_iterations: int = 60,
 ) -> BackgroundRemoval:
     """Weighted projection onto the fields that sources outside the mask can make.
 
@@ -70,11 +72,15 @@ def pdf(
     # the boundary-value solution carries most of the background at full accuracy; the fit corrects it
     rest = field - fields.extend(field)
 
-    def normal(border_values: FloatArray) -> FloatArray:
-        return fields.adjoint(weight * fields.extend_approximately(border_values))
+    # where little was measured the start may be far off
+    scale = 1 / np.sqrt(weight + np.float32(SMALLEST_WEIGHT))
 
-    values, iterations, converged = conjugate_gradients(
-        normal, fields.adjoint(weight * rest), tolerance=tolerance, max_iterations=max_iterations
+    def normal(scaled: FloatArray) -> FloatArray:
+        image: FloatArray = scale * fields.adjoint(weight * fields.extend_approximately(scale * scaled))
+        return image
+
+    scaled, iterations, converged = conjugate_gradients(
+        normal, scale * fields.adjoint(weight * rest), tolerance=tolerance, max_iterations=max_iterations
     )
-    local = rest - fields.extend(values)
+    local = rest - fields.extend(scale * scaled)
     return BackgroundRemoval(grid.extract(local), region, iterations, converged)

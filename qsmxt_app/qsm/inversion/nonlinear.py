@@ -24,7 +24,7 @@ def nonlinear(
     weights: NDArray | None = None,
     noise: float = 1e-3,
     gradient_scale: float = 0.01,
-    echo_time: float = 0.02,
+    echo_time: float = 0.005,
     field_strength: float = 3.0,
     tolerance: float = 5e-3,
     max_iterations: int = 150,
@@ -33,8 +33,8 @@ def nonlinear(
 ) -> Inversion:
     """Total variation inversion with a data term that compares complex signals.
 
-    As :func:`qsmxt_app.qsm.inversion.tv`, with ``2 - 2 cos(s (f - D chi))`` for the square of ``s (f - D chi)``,
-    s being the phase in rad that 1 ppm makes at the echo time: an error by a whole cycle costs
+    As :func:`qsmxt_app.qsm.inversion.tv`, with ``2 - 2 cos(s (f - D chi))`` for the square of ``s (f - D
+    chi)``, s being the phase in rad that 1 ppm makes at the echo time: an error by a whole cycle costs
     nothing, and a large one less than its square.
 
     Parameters
@@ -54,7 +54,8 @@ def nonlinear(
     gradient_scale
         Mean gradient of chi in ppm/mm.
     echo_time
-        Echo time in s at which phases are compared.
+        Time in s after which phases are compared: the echo spacing, over which a field fitted to several
+        echoes is unambiguous, or the echo time of a single echo.
     field_strength
         B0 in T.
     tolerance

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qsmxt_app.qsm.background.joint import JointModel
 from qsmxt_app.qsm.grid import check_field
 from qsmxt_app.qsm.inversion.result import TotalFieldInversion
+from qsmxt_app.qsm.inversion.tv import tv
 from qsmxt_app.qsm.inversion.variation import ReweightedVariation
 
 
@@ -26,6 +27,7 @@ def total_field_inversion(
     tolerance: float = 2e-2,
     max_reweightings: int = 8,
     iterations_per_reweighting: int = 12,
+    refine: bool = True,
     threads: int | None = None,
 ) -> TotalFieldInversion:
     """Total variation inversion of the total field, its background a free harmonic field.
@@ -59,6 +61,9 @@ def total_field_inversion(
         Cap on the reweightings.
     iterations_per_reweighting
         Conjugate gradient steps between them.
+    refine
+        Invert the local field that was found once more by :func:`qsmxt_app.qsm.inversion.tv`, whose sources
+        may lie a little outside the mask: what was split off wrongly goes there.
     threads
         Threads of the FFT.
 
@@ -107,9 +112,17 @@ def total_field_inversion(
         converged = change <= tolerance * float(np.linalg.norm(unknowns[0]))
         if converged:
             break
-    return TotalFieldInversion(
-        chi=model.grid.extract(unknowns[0]),
-        iterations=iterations,
-        converged=converged,
-        local_field=model.local_field(unknowns),
-    )
+    chi, local_field = model.grid.extract(unknowns[0]), model.local_field(unknowns)
+    if refine:
+        refined = tv(
+            local_field,
+            mask,
+            voxel_size=voxel_size,
+            b0_direction=b0_direction,
+            weights=weights,
+            noise=noise,
+            gradient_scale=gradient_scale,
+            threads=threads,
+        )
+        chi, iterations = refined.chi, iterations + refined.iterations
+    return TotalFieldInversion(chi, iterations, converged, local_field)

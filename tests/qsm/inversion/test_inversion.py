@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 from qsmxt_app.qsm import inversion
 from qsmxt_app.qsm.dipole import dipole_kernel, forward_field
-from qsmxt_app.qsm.grid import Grid
+from qsmxt_app.qsm.grid import Grid, field_weights
 from qsmxt_app.qsm.inversion.splitting import invert_by_splitting
 from qsmxt_app.qsm.inversion.variation import ReweightedVariation, gradient_adjoint, shrink_gradient
 
@@ -218,3 +218,10 @@ def test_bad_input_is_refused(method):
         invert(field, mask, voxel_size=(1, 1, 1), b0_direction=(0, 0, 0))
     with pytest.raises(ValueError, match="differ in shape"):
         invert(field, mask, weights=np.ones((8, 8, 7)), **options)
+
+
+def test_weights_saturate_at_the_error_of_the_model():
+    weights = field_weights(np.array([0, 1e-4, 4e-3]), model_error=3e-3)
+    np.testing.assert_allclose(weights * 9e-6, [1, 1 / (1 + 1 / 900), 9 / 25], rtol=1e-5)
+    with pytest.raises(ValueError, match="model error"):
+        field_weights(np.zeros(3), model_error=0)
