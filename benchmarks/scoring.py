@@ -1,7 +1,7 @@
 """Score a susceptibility map against the truth of a digital subject.
 
-Everything is scored over the whole true brain mask: voxels that a method dropped count as zero, so that eroding
-the mask is no way to win. NRMSE, XSIM and HFEN are those of the QSM-CI challenge (``qsm_ci.qsm_eval``).
+Everything is scored over the whole true brain mask: voxels that a method dropped count as zero, so that
+eroding the mask is no way to win. NRMSE, XSIM and HFEN are those of the QSM-CI challenge (``qsm_ci.qsm_eval``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Score:
     """Share of the true brain that the map covers."""
     deep_grey_slope: float
     deep_grey_bias: Mapping[str, float]
-    """Mean of map minus truth in each deep grey nucleus, in ppm, both relative to their mean over the brain."""
+    """Mean of map minus truth in each nucleus, in ppm, both relative to their mean over the brain."""
 
     @property
     def worst_bias(self) -> float:

@@ -90,6 +90,13 @@ class Settings:
     mask_components: int = _setting(
         3, METHOD, "most separate parts that the mask keeps", metavar="N", least=1
     )
+    mask_separation: float = _setting(
+        0.0,
+        METHOD,
+        "cut parts that hang together by less than this, such as scalp and brain",
+        metavar="MM",
+        least=0.0,
+    )
     bipolar: str = _setting(
         "auto",
         METHOD,

@@ -30,6 +30,8 @@ BoolArray = NDArray[np.bool_]
 
 Unwrapping = Literal["romeo", "laplacian"]
 
+_KNOWN_FRACTION = 0.1
+
 
 UNCERTAIN = 0.3
 """Share of a random field's standard error above which a voxel can cause residues around it by noise."""
@@ -71,6 +73,14 @@ class FieldFit:
     residual: FloatArray
     trust: FloatArray
     noise_level: float
+
+    @property
+    def known(self) -> BoolArray:
+        """Voxels whose field is better known than to a tenth of the period.
+
+        Beyond that (0.6 rad between the closest echoes) a voxel may be a turn off: its Laplacian is noise.
+        """
+        return np.asarray(self.field_noise < _KNOWN_FRACTION * self.period)
 
 
 def fit_total_field(

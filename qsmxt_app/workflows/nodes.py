@@ -14,10 +14,9 @@ from qsmxt_app.qsm.brain_extraction import brain_extraction
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.qsm.masking import MaskOptions, build_masks
-from qsmxt_app.qsm.offsets import without_offset
 from qsmxt_app.qsm.reference import reference_chi
 from qsmxt_app.qsm.relaxation import fit_relaxation
-from qsmxt_app.qsm.tgv import TGVOptions, combine_echoes, solve_tgv
+from qsmxt_app.qsm.tgv import TGVOptions, combine_echoes, laplacian_of_fit, solve_tgv
 from qsmxt_app.qsm.two_pass import combine_two_pass
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -92,6 +91,7 @@ class MaskInputSpec(StepInputSpec):
     closing_mm = traits.Float(mandatory=True)
     erosion_voxels = traits.Int(mandatory=True)
     components = traits.Int(mandatory=True)
+    separation_mm = traits.Float(mandatory=True)
 
 
 class MaskOutputSpec(StepOutputSpec):
@@ -125,6 +125,7 @@ class BuildMasks(Step):
             closing_mm=given.closing_mm,
             erosion_voxels=given.erosion_voxels,
             components=given.components,
+            separation_mm=given.separation_mm,
         )
         masks = build_masks(
             magnitude,
@@ -158,9 +159,11 @@ class FieldInputSpec(StepInputSpec):
 
     magnitude = _image("all echoes")
     phase = _image("all echoes, rad")
-    mask = _image("where the field is fitted")
+    filled = _image("where the field is fitted")
+    reliable = _image("without what the magnitude or phase quality does not show")
     echo_times = _echo_times()
     voxel_size = VoxelSize
+    field_strength = traits.Float(mandatory=True, desc="T")
     bipolar = traits.Bool(mandatory=True)
     unwrapping = traits.Str(mandatory=True)
 
@@ -168,14 +171,16 @@ class FieldInputSpec(StepInputSpec):
 class FieldOutputSpec(StepOutputSpec):
     """Outputs of `FitField`."""
 
-    phase = File(exists=True, desc="all echoes without their offsets, rad")
     total_field = File(exists=True, desc="Hz")
     field_noise = File(exists=True, desc="Hz")
-    trust = File(exists=True, desc="0 to 1")
+    laplacian = File(exists=True, desc="of the field, ppm/mm^2")
+    noise = File(exists=True, desc="of the field that the Laplacian is of, ppm")
+    filled = File(exists=True, desc="the filled mask where the field is known: where chi is reported")
+    reliable = File(exists=True, desc="the reliable mask where the field is known")
 
 
 class FitField(Step):
-    """Remove phase offsets, and fit the field to all echoes."""
+    """Remove phase offsets, fit the field to all echoes, and find out where it is known."""
 
     input_spec, output_spec = FieldInputSpec, FieldOutputSpec
     code = (
@@ -188,30 +193,45 @@ class FitField(Step):
         "qsmxt_app.qsm.posterior_fit",
         "qsmxt_app.qsm.smooth_phase",
         "qsmxt_app.qsm.unwrap",
+        "qsmxt_app.qsm.tgv.echoes",
+        "qsmxt_app.qsm.tgv.fitted",
     )
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the corrected phase, the field, its noise and its trust."""
+        """Save the field, its noise, its Laplacian, and the masks where it is known."""
         given = self.inputs
-        magnitude, affine, mask = load(given.magnitude), load_affine(given.magnitude), load_mask(given.mask)
-        echo_times = np.asarray(given.echo_times)
-        phase = load(given.phase)
-        common: dict[str, Any] = {"mask": mask, "voxel_size": given.voxel_size, "bipolar": given.bipolar}
-        fit = fit_total_field(magnitude, phase, echo_times, unwrapping=given.unwrapping, **common)
-        if len(echo_times) > 1:
-            phase = without_offset(phase, fit.offset, fit.readout_difference)
+        magnitude, phase, affine = load(given.magnitude), load(given.phase), load_affine(given.magnitude)
+        filled, echo_times = load_mask(given.filled), np.asarray(given.echo_times)
+        size = given.voxel_size
+        fit = fit_total_field(
+            magnitude, phase, echo_times, mask=filled, voxel_size=size, bipolar=given.bipolar,
+            unwrapping=given.unwrapping,
+        )  # fmt: skip
+        known = filled & fit.known
+        if not known.any():
+            raise ValueError("the phase is noise everywhere in the mask: no field can be read from it")
+        measured = (
+            laplacian_of_fit(fit, field_strength=given.field_strength, voxel_size=size, mask=known)
+            if len(echo_times) > 1
+            else combine_echoes(
+                magnitude, phase, echo_times, field_strength=given.field_strength, voxel_size=size, mask=known
+            )
+        )
         maps = {
-            "phase": phase,
             "total_field": fit.total_field,
             "field_noise": fit.field_noise,
-            "trust": fit.trust,
+            "laplacian": measured.laplacian,
+            "noise": measured.noise,
+            "filled": known,
+            "reliable": load_mask(given.reliable) & known,
         }
         for name, array in maps.items():
             self._results[name] = save(array, affine, folder / f"{name}.nii")
         return {
-            "noise_median_hz": float(np.median(fit.field_noise[mask])),
-            "trusted_fraction": float(np.mean(fit.trust[mask] > 0.5)),
-            "residual_median_rad": float(np.median(fit.residual[mask])),
+            "noise_median_hz": float(np.median(fit.field_noise[known])),
+            "known_fraction": float(known.sum() / filled.sum()),
+            "trusted_fraction": float(np.mean(fit.trust[known] > 0.5)),
+            "residual_median_rad": float(np.median(fit.residual[known])),
             "offsets_removed": len(echo_times) > 1,
             "warnings": getattr(fit, "warnings", ()),
         }
@@ -247,47 +267,6 @@ class FitRelaxation(Step):
         for name, array in {"r2star": fit.r2star, "t2star": fit.t2star, "s0": fit.s0}.items():
             self._results[name] = save(array, affine, folder / f"{name}.nii")
         return {"r2star_median": float(np.median(fit.r2star[mask])), "warnings": getattr(fit, "warnings", ())}
-
-
-class LaplacianInputSpec(StepInputSpec):
-    """Inputs of `CombineEchoes`."""
-
-    magnitude = _image("all echoes")
-    phase = _image("all echoes without their offsets, rad")
-    mask = _image("where chi is reported")
-    echo_times = _echo_times()
-    field_strength = traits.Float(mandatory=True, desc="T")
-    voxel_size = VoxelSize
-
-
-class LaplacianOutputSpec(StepOutputSpec):
-    """Outputs of `CombineEchoes`."""
-
-    laplacian = File(exists=True, desc="ppm/mm^2")
-    noise = File(exists=True, desc="ppm")
-
-
-class CombineEchoes(Step):
-    """Combine the Laplacians of all echoes with their noise weights."""
-
-    input_spec, output_spec = LaplacianInputSpec, LaplacianOutputSpec
-    code = ("qsmxt_app.qsm.tgv",)
-
-    def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the Laplacian and its noise."""
-        given = self.inputs
-        affine = load_affine(given.magnitude)
-        combined = combine_echoes(
-            load(given.magnitude),
-            load(given.phase),
-            np.asarray(given.echo_times),
-            field_strength=given.field_strength,
-            voxel_size=given.voxel_size,
-            mask=load_mask(given.mask),
-        )
-        self._results["laplacian"] = save(combined.laplacian, affine, folder / "laplacian.nii")
-        self._results["noise"] = save(combined.noise, affine, folder / "noise.nii")
-        return {}
 
 
 class TGVInputSpec(StepInputSpec):

@@ -23,17 +23,15 @@ STEPS = (
     "masks",
     "field",
     "relaxation",
-    "laplacian",
     "tgv",
     "tgv_reliable",
     "combine",
     "derivatives",
 )
 MAPS = {
-    "field": ("total_field", "field_noise"),
+    "field": ("total_field", "field_noise", "filled", "reliable"),
     "relaxation": ("r2star", "t2star", "s0"),
     "combine": ("chi", "chi_singlepass"),
-    "masks": ("filled", "reliable"),
     "prepare": ("magnitude",),
 }
 STEPS_IN_SIDECARS = ("masks", "field", "relaxation", "tgv", "combine")
@@ -158,13 +156,11 @@ def _scan_nodes(
         "field": nodes.FitField(
             echo_times=times,
             voxel_size=size,
+            field_strength=acquisition.field_strength,
             bipolar=is_bipolar(acquisition, settings),
             unwrapping=settings.unwrapping,
         ),
         "relaxation": nodes.FitRelaxation(echo_times=times),
-        "laplacian": nodes.CombineEchoes(
-            echo_times=times, voxel_size=size, field_strength=acquisition.field_strength
-        ),
         "tgv": _inversion(acquisition, settings),
         "tgv_reliable": _inversion(acquisition, settings),
         "combine": nodes.CombineAndReference(**_reference_inputs(settings)),
@@ -209,30 +205,23 @@ def need_of(step: str) -> str:
 
 def _connect(workflow: Any, made: dict[str, Any]) -> None:
     """Connect the nodes of one acquisition."""
-    prepare, masks, field, laplacian = (made[name] for name in ("prepare", "masks", "field", "laplacian"))
-    combine, derivatives = made["combine"], made["derivatives"]
+    prepare, masks, field, combine, derivatives = (
+        made[name] for name in ("prepare", "masks", "field", "combine", "derivatives")
+    )
     images = [("magnitude", "magnitude"), ("phase", "phase")]
+    both_masks = [("filled", "filled"), ("reliable", "reliable")]
     workflow.connect(
         [
             (prepare, masks, images),
             (prepare, field, images),
-            (masks, field, [("filled", "mask")]),
-            (prepare, laplacian, images[:1]),
-            (field, laplacian, [("phase", "phase")]),
-            (masks, laplacian, [("filled", "mask")]),
-            (masks, combine, [("filled", "filled"), ("reliable", "reliable")]),
+            (masks, field, both_masks),
+            (field, combine, both_masks),
         ]
     )
     for name, mask, chi in (("tgv", "filled", "chi_filled"), ("tgv_reliable", "reliable", "chi_reliable")):
         if name in made:
-            inputs = [("laplacian", "laplacian"), ("noise", "noise")]
-            workflow.connect(
-                [
-                    (laplacian, made[name], inputs),
-                    (masks, made[name], [(mask, "mask")]),
-                    (made[name], combine, [("chi", chi)]),
-                ]
-            )
+            inputs = [("laplacian", "laplacian"), ("noise", "noise"), (mask, "mask")]
+            workflow.connect([(field, made[name], inputs), (made[name], combine, [("chi", chi)])])
     if "relaxation" in made:
         workflow.connect(
             [
@@ -261,6 +250,7 @@ def _mask_inputs(settings: Settings) -> dict[str, Any]:
         "closing_mm": settings.mask_closing,
         "erosion_voxels": settings.mask_erosion,
         "components": settings.mask_components,
+        "separation_mm": settings.mask_separation,
     }
     if settings.mask_threshold_value is not None:
         inputs["threshold_value"] = settings.mask_threshold_value

@@ -44,7 +44,6 @@ NEEDS = {
     "masks": Need(40, 16, 1.0),
     "field": Need(60, 44, 4.0),
     "relaxation": Need(20, 14, 0.6),
-    "laplacian": Need(40, 20, 0.4),
     "tgv": Need(140, 0, 4.0),
     "combine": Need(50, 0, 0.1, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),

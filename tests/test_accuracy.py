@@ -1,0 +1,36 @@
+"""The promise of the product: the real command, from raw phase with its own mask, against the truth.
+
+The bounds are the accuracy that was asked for before anything was measured; the seed is used nowhere else.
+"""
+
+import pytest
+
+from benchmarks.accuracy import Case, run_case
+
+SEED = 20_261
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    return {
+        direction: run_case(
+            Case(SEED, direction, (2.0, 2.0, 2.0), 80.0, 5, "gre", "own"), tmp_path_factory.mktemp(direction)
+        )
+        for direction in ("straight", "tilted")
+    }
+
+
+@pytest.mark.parametrize("direction", ["straight", "tilted"])
+def test_map_is_as_close_to_the_truth_as_promised(outcomes, direction):
+    score = outcomes[direction].score
+    assert score.coverage > 0.98
+    assert score.nrmse < 45
+    assert score.xsim > 0.62
+    assert 0.9 < score.deep_grey_slope < 1.1
+
+
+def test_deep_grey_nuclei_have_the_same_values_in_an_oblique_scan(outcomes):
+    straight, tilted = (outcomes[direction].score.deep_grey_bias for direction in ("straight", "tilted"))
+    for nucleus, bias in straight.items():
+        assert tilted[nucleus] == pytest.approx(bias, abs=0.02), nucleus
