@@ -1,9 +1,10 @@
 """How close the command comes to the truth: simulate people, run ``qsmxt`` on them, score what it wrote.
 
-    python benchmarks/accuracy.py                       # 1 mm, 3 T, 5 echoes, SNR 80, three people, straight and tilted
+    python benchmarks/accuracy.py        # 1 mm, 3 T, 5 echoes, SNR 80; three people, straight and tilted
     python benchmarks/accuracy.py --voxel-size 2 --seeds 101 --directions straight --presets gre fast bet
 
-Every line is one run of the real command from raw phase with its own mask. Scores are over the whole true brain.
+Every line is one run of the real command, from raw phase with its own mask. Scores are over the whole true
+brain.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Case:
         if self.echoes > 5:
             times = tuple(round(0.004 + 0.0035 * i, 6) for i in range(self.echoes))
         return Protocol(
-            voxel_size=self.voxel_size, echo_times=times, b0_direction=DIRECTIONS[self.direction], snr=self.snr,
-            bipolar=self.bipolar,
+            voxel_size=self.voxel_size, echo_times=times, b0_direction=DIRECTIONS[self.direction],
+            snr=self.snr, bipolar=self.bipolar,
         )  # fmt: skip
 
 
@@ -110,8 +111,8 @@ def _row(case: Case, outcome: Outcome) -> str:
     echoes = f"{case.echoes}{' bip.' if case.bipolar else ''}"
     return (
         f"{case.seed:4d} {case.direction:8} {size:12} {case.snr:4g} {echoes:8} {case.preset:9} {case.mask:5}"
-        f" {s.nrmse:6.1f} {s.xsim:6.3f} {s.hfen:6.1f} {s.rim_nrmse:6.1f} {s.coverage:6.3f} {s.deep_grey_slope:6.3f}"
-        f" {s.worst_bias:7.4f} {outcome.seconds:6.1f} {outcome.megabytes:6.0f} {outcome.iterations:5d}"
+        f" {s.nrmse:6.1f} {s.xsim:6.3f} {s.hfen:6.1f} {s.rim_nrmse:6.1f} {s.coverage:6.3f}"
+        f" {s.deep_grey_slope:6.3f} {s.worst_bias:7.4f} {outcome.seconds:6.1f} {outcome.megabytes:6.0f} {outcome.iterations:5d}"
     )
 
 
@@ -139,9 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--masks", nargs="+", choices=MASKS, default=["own"])
     parser.add_argument("--regions", action="store_true", help="also print the bias of every nucleus in ppm")
     args = parser.parse_args(arguments)
-    print(
-        "NRMSE, HFEN and rim (outermost two voxels) in %; bias: largest of the deep grey nuclei in ppm; s and MB of the steps"
-    )
+    print("NRMSE, HFEN and rim (outermost two voxels) in %; bias: largest of the deep grey nuclei in ppm;")
+    print("s: all steps added up; MB: peak of the largest step; iter: of the whole mask's inversion")
     print(COLUMNS, flush=True)
     for case in _cases(args):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,8 @@
 """Score a susceptibility map against the truth of a digital subject.
 
 Everything is scored over the whole true brain mask: voxels that a method dropped count as zero, so that
-eroding the mask is no way to win. NRMSE, XSIM and HFEN are those of the QSM-CI challenge (``qsm_ci.qsm_eval``).
+eroding the mask is no way to win. NRMSE, XSIM and HFEN are those of the QSM-CI challenge
+(``qsm_ci.qsm_eval``).
 """
 
 from __future__ import annotations
