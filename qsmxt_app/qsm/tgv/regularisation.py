@@ -22,8 +22,8 @@ class TGVOptions:
     ----------
     alpha
         Weights (alpha1, alpha0) of the first and second order term, for phase in rad at 3 T and 20 ms and
-        lengths in mm, as in the literature. With a noise map they are those at ``calibration_noise`` (see
-        :func:`scaled_alpha`).
+        lengths in mm, as in the literature. With a noise map they are those at ``calibration_noise`` and
+        ``calibration_edge`` (see :func:`scaled_alpha`).
     max_iterations
         Where to stop when the criterion is not met.
     tolerance
@@ -49,12 +49,14 @@ class TGVOptions:
         Bounds of a voxel's weight relative to the median in the mask.
     calibration_noise
         Median noise in ppm at which ``alpha`` is right as it stands.
+    calibration_edge
+        Voxel edge in mm at which it is.
     model_error
         Noise in ppm that no magnitude predicts (discretisation, motion, flow): a floor of the noise that
         sets alpha.
     """
 
-    alpha: tuple[float, float] = (0.0015, 0.001)
+    alpha: tuple[float, float] = (0.0015, 0.00075)
     max_iterations: int = 1000
     tolerance: float = 0.05
     equation_tolerance: float = 0.01
@@ -66,6 +68,7 @@ class TGVOptions:
     weight_floor: float = 1e-6
     weight_ceiling: float = 4.0
     calibration_noise: float = 0.0006
+    calibration_edge: float = 1.5
     model_error: float = 0.0003
 
     def __post_init__(self) -> None:
@@ -101,15 +104,22 @@ def relative_weight(
 def scaled_alpha(
     options: TGVOptions, noise_level: float | None, voxel_size: Sequence[float]
 ) -> tuple[float, float]:
-    """Regularisation weights in ppm mm and ppm mm^2 for data of a noise level.
+    """Regularisation weights in ppm mm and ppm mm^2 for data of a noise level and a voxel size.
 
-    In the maximum a posteriori view, alpha is the variance of the noise times the inverse scale of the
-    prior on the gradient of chi. The prior is anatomy's and stays; so alpha follows the variance, ``noise^2
-    + model_error^2``.
+    What must be told apart is noise and detail of a few voxels. In units of the voxel, the best weight of
+    total variation grows in proportion to the standard deviation of the noise (Rudin 1992; the variance, as
+    a Laplace prior has it, erases noisy scans). So alpha1 follows noise times edge and alpha0 noise times
+    edge squared, where ``noise = sqrt(noise_level^2 + model_error^2)`` and the edge is that of a cube of
+    the voxel's volume. Without a noise map, ``options.alpha`` is used as it stands.
+
+    References
+    ----------
+    Rudin LI, Osher S, Fatemi E. Physica D 60:259-268 (1992).
     """
-    factor = 1.0
-    if noise_level is not None:
-        floor = options.model_error**2
-        factor = (noise_level**2 + floor) / (options.calibration_noise**2 + floor)
     alpha_1, alpha_0 = options.alpha
-    return factor * alpha_1 / REFERENCE_RAD_PER_PPM, factor * alpha_0 / REFERENCE_RAD_PER_PPM
+    if noise_level is not None:
+        calibration = np.hypot(options.calibration_noise, options.model_error)
+        noise = float(np.hypot(noise_level, options.model_error) / calibration)
+        edge = float(np.prod(voxel_size)) ** (1 / 3) / options.calibration_edge
+        alpha_1, alpha_0 = alpha_1 * noise * edge, alpha_0 * noise * edge**2
+    return alpha_1 / REFERENCE_RAD_PER_PPM, alpha_0 / REFERENCE_RAD_PER_PPM
