@@ -63,8 +63,8 @@ def normalised_weights(weights: NDArray | None, mask: BoolArray) -> FloatArray:
 def field_weights(field_noise: NDArray, model_error: float = 0.003) -> FloatArray:
     """Weights of a field whose model is not perfect either.
 
-    Inverse noise variance alone trusts quiet voxels far more than partial volume and dephasing warrant, and all but
-    drops veins, bleeds and calcifications, where the signal is short and chi is largest.
+    Inverse noise variance alone trusts quiet voxels far more than partial volume and dephasing warrant, and
+    all but drops veins, bleeds and calcifications, where the signal is short and chi is largest.
 
     Parameters
     ----------

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from qsmxt_app.qsm.background.harmonic import HarmonicFields, border_of
 from qsmxt_app.qsm.background.result import BackgroundRemoval
-from qsmxt_app.qsm.grid import Grid, check_field
+from qsmxt_app.qsm.grid import BoolArray, Grid, check_field, normalised_weights
+
+LEAST_WEIGHT = 0.1
 
 
 def lbv(
@@ -32,8 +34,12 @@ def lbv(
         Region of interest; the local field in its outermost layer is 0 by construction.
     voxel_size
         Voxel edges in mm.
-    b0_direction, weights
+    b0_direction
         Not used.
+    weights : ndarray (x, y, z), optional
+        Inverse variance of the field, in any unit. A wrong boundary value would spread far into the mask, so
+        the border moves inwards past voxels with less than a tenth of the median weight; these stay in the
+        mask with a local field of 0, which an inversion with the same weights hardly reads.
     peel
         Layers of voxels taken off the mask first, where the field at its border is not to be trusted.
     tolerance
@@ -52,7 +58,7 @@ def lbv(
     ----------
     Zhou D, Liu T, Spincemaille P, Wang Y. NMR Biomed 27:312-319 (2014). doi:10.1002/nbm.3064
     """
-    check_field(total_field, mask, voxel_size)
+    check_field(total_field, mask, voxel_size, weights=weights)
     if peel < 0:
         raise ValueError(f"the number of layers to peel must not be negative, not {peel}")
     region = np.asarray(mask, bool)
@@ -60,8 +66,19 @@ def lbv(
         region = region & ~border_of(region)
     if not region.any():
         raise ValueError(f"nothing is left of the mask after peeling off {peel} layers")
-    grid = Grid(region, voxel_size, margin=max(voxel_size))
+    solved = _past_doubtful_border(region, normalised_weights(weights, region))
+    grid = Grid(solved, voxel_size, margin=max(voxel_size))
     fields = HarmonicFields(grid.mask, voxel_size)
     field = grid.embed_masked(total_field)
     local = field - fields.extend(field, tolerance)
     return BackgroundRemoval(grid.extract(local), region, 0, True)
+
+
+def _past_doubtful_border(region: BoolArray, weight: NDArray[np.float32]) -> BoolArray:
+    doubtful = weight < LEAST_WEIGHT * np.median(weight[region])
+    solved = region
+    while (wrong := border_of(solved) & doubtful).any():
+        solved = solved & ~wrong
+    if not solved.any():
+        raise ValueError("nothing is left of the mask inside its doubtful border")
+    return solved

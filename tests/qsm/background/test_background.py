@@ -208,3 +208,20 @@ def test_impossible_parameters_are_refused():
         background.pdf(field, mask, weights=-np.ones_like(field), **options)
     with pytest.raises(ValueError, match="unit vector"):
         background.joint(field, mask, voxel_size=(1, 1, 1), b0_direction=(0, 0, 2))
+
+
+def test_boundary_values_without_weight_do_not_spread():
+    mask, outer, local = head()
+    field, weights = outer + local, np.ones_like(outer)
+    wrong = mask & ellipsoid(mask.shape, (2, 2, 2), (9, 9, 9), (0, -0.36 * 2 * mask.shape[1], 0))
+    field[wrong] += 1.0
+    weights[wrong] = 1e-3
+    good = mask & ~wrong
+    options = {"voxel_size": (2, 2, 2), "b0_direction": (0, 0, 1)}
+    spoiled = background.lbv(field, mask, **options).local_field
+    weighted = background.lbv(field, mask, weights=weights, **options)
+    clean = background.lbv(outer + local, good, **options).local_field
+    assert relative(spoiled - local, local, good) > 3
+    assert relative(weighted.local_field - clean, clean, good) < 1e-5
+    np.testing.assert_array_equal(weighted.mask, mask)
+    assert np.all(weighted.local_field[wrong] == 0)
