@@ -112,7 +112,8 @@ def _row(case: Case, outcome: Outcome) -> str:
     return (
         f"{case.seed:4d} {case.direction:8} {size:12} {case.snr:4g} {echoes:8} {case.preset:9} {case.mask:5}"
         f" {s.nrmse:6.1f} {s.xsim:6.3f} {s.hfen:6.1f} {s.rim_nrmse:6.1f} {s.coverage:6.3f}"
-        f" {s.deep_grey_slope:6.3f} {s.worst_bias:7.4f} {outcome.seconds:6.1f} {outcome.megabytes:6.0f} {outcome.iterations:5d}"
+        f" {s.deep_grey_slope:6.3f} {s.worst_bias:7.4f}"
+        f" {outcome.seconds:6.1f} {outcome.megabytes:6.0f} {outcome.iterations:5d}"
     )
 
 
