@@ -14,6 +14,7 @@ from qsmxt_app.qsm.brain_extraction import brain_extraction
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.qsm.masking import MaskOptions, build_masks
+from qsmxt_app.qsm.morphology import fill_holes
 from qsmxt_app.qsm.reference import reference_chi
 from qsmxt_app.qsm.relaxation import fit_relaxation
 from qsmxt_app.qsm.tgv import TGVOptions, combine_echoes, laplacian_of_fit, solve_tgv
@@ -31,6 +32,7 @@ from qsmxt_app.workflows.node_base import (
 )
 
 Direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True, desc="in voxel axes")
+_LARGEST_UNKNOWN_ML = 2.0
 VoxelSize = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True, desc="mm")
 
 
@@ -187,6 +189,7 @@ class FitField(Step):
         "qsmxt_app.qsm.bending",
         "qsmxt_app.qsm.echo_fit",
         "qsmxt_app.qsm.field",
+        "qsmxt_app.qsm.morphology",
         "qsmxt_app.qsm.noise",
         "qsmxt_app.qsm.offsets",
         "qsmxt_app.qsm.phase",
@@ -207,8 +210,10 @@ class FitField(Step):
             magnitude, phase, echo_times, mask=filled, voxel_size=size, bipolar=given.bipolar,
             unwrapping=given.unwrapping,
         )  # fmt: skip
-        known = filled & fit.known
-        if not known.any():
+        certain = filled & fit.known
+        # what lies inside a bleed or a calcification shows in the field around it
+        known = filled & fill_holes(certain, _LARGEST_UNKNOWN_ML * 1000 / np.prod(size))
+        if not certain.any():
             raise ValueError("the phase is noise everywhere in the mask: no field can be read from it")
         measured = (
             laplacian_of_fit(fit, field_strength=given.field_strength, voxel_size=size, mask=known)
@@ -223,15 +228,15 @@ class FitField(Step):
             "laplacian": measured.laplacian,
             "noise": measured.noise,
             "filled": known,
-            "reliable": load_mask(given.reliable) & known,
+            "reliable": load_mask(given.reliable) & certain,
         }
         for name, array in maps.items():
             self._results[name] = save(array, affine, folder / f"{name}.nii")
         return {
-            "noise_median_hz": float(np.median(fit.field_noise[known])),
-            "known_fraction": float(known.sum() / filled.sum()),
-            "trusted_fraction": float(np.mean(fit.trust[known] > 0.5)),
-            "residual_median_rad": float(np.median(fit.residual[known])),
+            "noise_median_hz": float(np.median(fit.field_noise[certain])),
+            "known_fraction": float(certain.sum() / filled.sum()),
+            "trusted_fraction": float(np.mean(fit.trust[certain] > 0.5)),
+            "residual_median_rad": float(np.median(fit.residual[certain])),
             "offsets_removed": len(echo_times) > 1,
             "warnings": getattr(fit, "warnings", ()),
         }
