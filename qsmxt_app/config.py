@@ -113,9 +113,9 @@ class Settings:
         True, METHOD, "also invert without the unreliable voxels, and combine both maps (Stewart 2022)"
     )
     tgv_alpha: tuple[float, float] = _setting(
-        (0.0015, 0.00075),
+        (0.0015, 0.001),
         METHOD,
-        "regularisation of TGV-QSM, first and second order, at 0.6 ppb of noise and 1.5 mm; it follows both",
+        "regularisation of TGV-QSM, first and second order, at 0.6 ppb of noise and 2 mm; it follows both",
         metavar="X",
         least=0.0,
     )

@@ -56,7 +56,7 @@ class TGVOptions:
         sets alpha.
     """
 
-    alpha: tuple[float, float] = (0.0015, 0.00075)
+    alpha: tuple[float, float] = (0.0015, 0.001)
     max_iterations: int = 1000
     tolerance: float = 0.05
     equation_tolerance: float = 0.01
@@ -68,7 +68,7 @@ class TGVOptions:
     weight_floor: float = 1e-6
     weight_ceiling: float = 4.0
     calibration_noise: float = 0.0006
-    calibration_edge: float = 1.5
+    calibration_edge: float = 2.0
     model_error: float = 0.0003
 
     def __post_init__(self) -> None:
