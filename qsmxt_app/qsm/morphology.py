@@ -17,6 +17,9 @@ from scipy import ndimage
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 
+_LARGEST_VOID_ML = 2.0
+_AIR_REACHES_MM = 10.0
+
 
 @njit(parallel=True, cache=True, nogil=True)
 def _lower_envelope(squared: FloatArray, step: float, reach: int) -> FloatArray:
@@ -142,6 +145,23 @@ def fill_holes(mask: BoolArray, max_voxels: float = np.inf) -> BoolArray:
         fill[np.unique(labels.take([0, -1], axis=axis))] = False
     fill[0] = False
     filled: BoolArray = mask | fill[labels]
+    return filled
+
+
+def with_inner_voids(known: BoolArray, mask: BoolArray, voxel_size: Sequence[float]) -> BoolArray:
+    """Add small voids deep inside a mask to the voxels whose field is known.
+
+    A bleed or a calcification shows in the field around it; a void near the rim holds air.
+
+    Parameters
+    ----------
+    known, mask : ndarray (x, y, z), bool
+        Voxels whose field is known, all of them in the mask, and the mask.
+    voxel_size
+        mm.
+    """
+    inner = erode(mask, _AIR_REACHES_MM, voxel_size)
+    filled: BoolArray = known | (inner & fill_holes(known, _LARGEST_VOID_ML * 1000 / np.prod(voxel_size)))
     return filled
 
 

@@ -14,7 +14,7 @@ from qsmxt_app.qsm.brain_extraction import brain_extraction
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.qsm.masking import MaskOptions, build_masks
-from qsmxt_app.qsm.morphology import erode, fill_holes
+from qsmxt_app.qsm.morphology import with_inner_voids
 from qsmxt_app.qsm.reference import reference_chi
 from qsmxt_app.qsm.relaxation import fit_relaxation
 from qsmxt_app.qsm.tgv import TGVOptions, combine_echoes, laplacian_of_fit, solve_tgv
@@ -32,8 +32,6 @@ from qsmxt_app.workflows.node_base import (
 )
 
 Direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True, desc="in voxel axes")
-_LARGEST_UNKNOWN_ML = 2.0
-_AIR_REACHES_MM = 10.0
 VoxelSize = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True, desc="mm")
 
 
@@ -212,9 +210,7 @@ class FitField(Step):
             unwrapping=given.unwrapping,
         )  # fmt: skip
         certain = filled & fit.known
-        # a bleed or a calcification shows in the field around it; a void near the rim holds air
-        inner = erode(filled, _AIR_REACHES_MM, size)
-        known = certain | (inner & fill_holes(certain, _LARGEST_UNKNOWN_ML * 1000 / np.prod(size)))
+        known = with_inner_voids(certain, filled, size)
         if not certain.any():
             raise ValueError("the phase is noise everywhere in the mask: no field can be read from it")
         measured = (
