@@ -7,6 +7,7 @@ with the radius and not with the ball's volume.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -161,7 +162,7 @@ def with_inner_voids(known: BoolArray, mask: BoolArray, voxel_size: Sequence[flo
         mm.
     """
     inner = erode(mask, _AIR_REACHES_MM, voxel_size)
-    filled: BoolArray = known | (inner & fill_holes(known, _LARGEST_VOID_ML * 1000 / np.prod(voxel_size)))
+    filled: BoolArray = known | (inner & fill_holes(known, _LARGEST_VOID_ML * 1000 / math.prod(voxel_size)))
     return filled
 
 
