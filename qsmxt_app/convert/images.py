@@ -44,9 +44,9 @@ class ConvertedImage:
     suffix
         Kind of image.
     group
-        Images with the same group form one acquisition and get the same name but for echo, part and suffix. It
-        must be the same whenever the same data are converted again (a series' UID, a path), because it is how
-        an image keeps its name.
+        Images with the same group form one acquisition and get the same name but for echo, part and suffix.
+        It must be the same whenever the same data are converted again (a series' UID, a path), because it is
+        how an image keeps its name.
     origin
         Series or file that it comes from, for tables and messages.
     acquisition, reconstruction
