@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from qsmxt_app import __version__
-from qsmxt_app.config import load_settings, nearest, preset_names, setting_fields
+from qsmxt_app.config import AUTO, load_settings, nearest, preset_names, setting_fields
 from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
 
 EXIT_UNEXPECTED = 1
@@ -183,7 +183,7 @@ def _switch(default: bool) -> Any:
 
 def _default_text(setting: Field[Any]) -> str:
     if setting.name == "preset":
-        return f": {', '.join(preset_names())} (default: {setting.default})"
+        return f": {', '.join((AUTO, *preset_names()))} (default: {setting.default})"
     if isinstance(setting.default, bool) or setting.default in (None, ()):
         return ""
     shown = " ".join(map(str, setting.default)) if isinstance(setting.default, tuple) else setting.default

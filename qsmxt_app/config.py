@@ -4,21 +4,31 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 import tomllib
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from qsmxt_app.errors import NoInput, WrongUsage
+from qsmxt_app.errors import WrongUsage
+from qsmxt_app.settings_text import (
+    check_choice_or_file,
+    check_setting,
+    convert_settings,
+    nearest,
+    plain,
+    read_toml,
+    to_toml,
+)
+
+__all__ = ["Settings", "load_settings", "nearest", "preset_names", "read_preset", "setting_fields", "to_toml"]
 
 DATA, METHOD, RUNNING, SHOWING = "Which data", "Method", "Running", "Looking without running"
+MAPS = "Maps beside susceptibility"
 DEFAULT_PRESET = "gre"
+AUTO = "auto"
+"""Preset that is chosen for each scan by what its sidecars and its grid say."""
 MASK_METHODS = ("magnitude", "phase-quality", "combined", "bet")
 REFERENCES = ("mean", "none")
 
@@ -108,6 +118,23 @@ class Settings:
         METHOD,
         "phase unwrapping of the field map",
         choices=("romeo", "laplacian"),
+        aliases=("unwrapping-algorithm",),
+    )
+    qsm_method: str = _setting(
+        "tgv",
+        METHOD,
+        "tgv: one step from the phase; two-step: --background, then --inversion",
+        choices=("tgv", "two-step"),
+    )
+    background: str = _setting(
+        "lbv",
+        METHOD,
+        "background field removal of two-step",
+        choices=("vsharp", "pdf", "resharp", "ismv", "lbv"),
+        aliases=("bf-algorithm",),
+    )
+    inversion: str = _setting(
+        "tv", METHOD, "dipole inversion of two-step", choices=("rts", "tv", "nonlinear")
     )
     two_pass: bool = _setting(
         True, METHOD, "also invert without the unreliable voxels, and combine both maps (Stewart 2022)"
@@ -130,6 +157,12 @@ class Settings:
         METHOD,
         "what chi is relative to: mean (over the mask), none, or a mask FILE",
         metavar="mean|none|FILE",
+    )
+
+    swi: bool = _setting(True, MAPS, "susceptibility-weighted image and its minimum-intensity projection")
+    chi_noise: bool = _setting(True, MAPS, "standard error of chi that the noise of the field causes")
+    local_field: bool = _setting(
+        False, MAPS, "local field by --background, which two-step writes in any case"
     )
 
     work_dir: Path | None = _setting(
@@ -175,27 +208,46 @@ class Settings:
     dry_run: bool = _setting(False, SHOWING, "show what would be run, and write nothing")
     reports_only: bool = _setting(False, SHOWING, "write the reports again from finished outputs")
 
+    chosen: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
+    """Settings that the user chose, which no preset changes. Not a setting."""
+
     def __post_init__(self) -> None:
-        for setting in dataclasses.fields(self):
-            _check(setting, getattr(self, setting.name))
+        for setting in setting_fields():
+            check_setting(setting, getattr(self, setting.name))
         if self.mask_threshold in ("fixed", "percentile") and self.mask_threshold_value is None:
             raise WrongUsage(
                 f"--mask-threshold {self.mask_threshold} needs a number.", "Give --mask-threshold-value."
             )
         if self.dry_run and self.reports_only:
             raise WrongUsage("--dry-run and --reports-only exclude each other.", "Give one of them.")
-        _check_choice_or_file("mask", self.mask, MASK_METHODS)
-        _check_choice_or_file("reference", self.reference, REFERENCES)
+        check_choice_or_file("mask", self.mask, MASK_METHODS)
+        check_choice_or_file("reference", self.reference, REFERENCES)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values (text, numbers, lists) of all settings that are set."""
-        values = {setting.name: _plain(getattr(self, setting.name)) for setting in dataclasses.fields(self)}
+        values = {setting.name: plain(getattr(self, setting.name)) for setting in setting_fields()}
         return {name: value for name, value in values.items() if value is not None}
+
+    def to_repeat(self) -> dict[str, Any]:
+        """Return what a configuration file must hold to repeat this run."""
+        values = self.as_dict()
+        values.pop("config", None)
+        if self.preset != AUTO:
+            return values
+        open_ones = settings_of_presets() - self.chosen
+        return {name: value for name, value in values.items() if name not in open_ones}
+
+    def with_preset(self, name: str) -> Settings:
+        """Return the settings of another preset, with what the user chose left as it is."""
+        open_ones = settings_of_presets() - self.chosen
+        defaults = {field.name: field.default for field in setting_fields()}
+        values = {**defaults, **read_preset(name).settings}
+        return dataclasses.replace(self, **{key: values[key] for key in open_ones}, preset=name)
 
 
 def setting_fields() -> tuple[dataclasses.Field[Any], ...]:
     """Return the declared settings in the order of the help page."""
-    return dataclasses.fields(Settings)
+    return tuple(field for field in dataclasses.fields(Settings) if "group" in field.metadata)
 
 
 def load_settings(flags: Mapping[str, object]) -> Settings:
@@ -216,9 +268,11 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
     given = _converted(flags, origin="the command line")
     from_file: dict[str, Any] = {}
     if given.get("config") is not None:
-        from_file = _converted(_read_toml(given["config"]), origin=str(given["config"]))
+        from_file = _converted(read_toml(given["config"]), origin=str(given["config"]))
     preset = str(given.get("preset") or from_file.get("preset") or DEFAULT_PRESET)
-    return Settings(**{**read_preset(preset).settings, **from_file, **given, "preset": preset})
+    base = read_preset(DEFAULT_PRESET if preset == AUTO else preset)
+    chosen = {**from_file, **given}
+    return Settings(**{**base.settings, **chosen, "preset": preset}, chosen=frozenset(chosen))
 
 
 @dataclass(frozen=True)
@@ -240,6 +294,11 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: name != DEFAULT_PRESET))
 
 
+def settings_of_presets() -> frozenset[str]:
+    """Return the names of all settings that any preset decides."""
+    return frozenset(key for name in preset_names() for key in read_preset(name).settings)
+
+
 def read_preset(name: str) -> Preset:
     """Read one of the package's presets.
 
@@ -249,128 +308,13 @@ def read_preset(name: str) -> Preset:
         There is no preset of this name.
     """
     if name not in preset_names():
-        raise WrongUsage(f"--preset {name} does not exist.", nearest(name, preset_names()))
+        raise WrongUsage(f"--preset {name} does not exist.", nearest(name, (AUTO, *preset_names())))
     path = resources.files("qsmxt_app") / "presets" / f"{name}.toml"
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     about = {key: str(content.pop(key)) for key in ("summary", "reason")}
     return Preset(name, about["summary"], about["reason"], _converted(content, origin=f"preset {name}"))
 
 
-def to_toml(values: Mapping[str, Any]) -> str:
-    """Write plain values (text, bool, numbers, lists of these) as TOML that `--config` reads back."""
-    return "".join(f"{name} = {_toml_value(value)}\n" for name, value in values.items())
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Name the valid one that is nearest to a wrong one, as a sentence for an error."""
-    names = tuple(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else f"Choose one of: {', '.join(names)}."
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = "".join(
-            f"\\u{ord(char):04x}" if ord(char) < 32 or ord(char) == 127 or char in '"\\' else char
-            for char in value
-        )
-        return f'"{escaped}"'
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml_value(item) for item in value)}]"
-    return repr(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WrongUsage(
-            f"{path} is not valid TOML: {error}.", "Write lines such as: two_pass = false"
-        ) from error
-    except OSError as error:
-        raise NoInput(f"--config {path} cannot be read: {error.strerror}.", "Check the path.") from error
-
-
 def _converted(values: Mapping[str, object], *, origin: str) -> dict[str, Any]:
     known = {setting.name: setting for setting in setting_fields()}
-    converted: dict[str, Any] = {}
-    for key, value in values.items():
-        name = key.replace("-", "_")
-        if name not in known:
-            raise WrongUsage(f"{origin}: unknown setting '{key}'.", nearest(name, known))
-        converted[name] = _convert(known[name], value)
-    return converted
-
-
-def _convert(setting: dataclasses.Field[Any], value: object) -> Any:
-    """Turn text or a TOML value into the type that the setting declares."""
-    annotation = typing.get_type_hints(Settings)[setting.name]
-    if isinstance(annotation, types.UnionType):
-        annotation = next(option for option in typing.get_args(annotation) if option is not type(None))
-    if typing.get_origin(annotation) is tuple:
-        return _convert_list(setting, annotation, value)
-    return _convert_scalar(setting, annotation, value)
-
-
-def _convert_list(setting: dataclasses.Field[Any], annotation: Any, value: object) -> tuple[Any, ...]:
-    items = list(value) if isinstance(value, list | tuple) else [value]
-    kinds = typing.get_args(annotation)
-    if kinds[-1] is not Ellipsis and len(items) != len(kinds):
-        raise WrongUsage(f"{_flag(setting)} needs {len(kinds)} values, not {len(items)}.")
-    return tuple(_convert_scalar(setting, kinds[0], item) for item in items)
-
-
-def _convert_scalar(setting: dataclasses.Field[Any], kind: type, value: object) -> Any:
-    try:
-        if kind is bool:
-            if isinstance(value, bool):
-                return value
-            raise ValueError
-        if isinstance(value, bool):
-            raise ValueError
-        if kind is float and setting.name == "mem_gb":
-            return _gigabytes(value)
-        if kind is int and isinstance(value, float):
-            raise ValueError
-        return kind(value)
-    except (TypeError, ValueError):
-        expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
-        raise WrongUsage(f"{_flag(setting)} needs {expected}, not '{value}'.") from None
-
-
-def _gigabytes(value: object) -> float:
-    text = str(value).strip().upper().removesuffix("B")
-    factors = {"K": 1e-6, "M": 1e-3, "G": 1.0, "T": 1e3}
-    return float(text[:-1]) * factors[text[-1]] if text[-1:] in factors else float(text)
-
-
-def _check(setting: dataclasses.Field[Any], value: Any) -> None:
-    choices, least = setting.metadata.get("choices"), setting.metadata.get("least")
-    if choices and value not in choices:
-        raise WrongUsage(f"{_flag(setting)} {value} is not possible.", nearest(str(value), choices))
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-            raise WrongUsage(f"{_flag(setting)} {number} is not a number that can be used.")
-        if least is not None and number is not None and number < least:
-            raise WrongUsage(f"{_flag(setting)} {number} is too small.", f"The least is {least:g}.")
-    if setting.metadata.get("kind") == "file" and value is not None and not value.is_file():
-        raise NoInput(f"{_flag(setting)} {value} does not exist.", "Check the path.")
-
-
-def _check_choice_or_file(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices and not Path(value).is_file():
-        raise WrongUsage(
-            f"--{name} {value} is neither a method nor a file that exists.", nearest(value, choices)
-        )
-
-
-def _flag(setting: dataclasses.Field[Any]) -> str:
-    return "--" + setting.name.replace("_", "-")
+    return convert_settings(values, Settings, known, origin=origin)

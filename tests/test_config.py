@@ -129,3 +129,26 @@ def test_every_setting_has_help_and_a_default():
 
 def test_nearest_lists_the_choices_when_none_is_near():
     assert nearest("zzz", ["one", "two"]) == "Choose one of: one, two."
+
+
+def test_auto_lets_a_preset_decide_what_the_user_left_open(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("tgv_iterations = 77\n")
+    asked = load_settings({"preset": "auto", "config": str(file), "mask_erosion": "2"})
+    bet = asked.with_preset("bet")
+    assert (
+        bet.as_dict() == load_settings({"preset": "bet", "config": str(file), "mask_erosion": "2"}).as_dict()
+    )
+    # from one preset to another nothing of the first is left
+    assert bet.with_preset("fast") == asked.with_preset("fast")
+    assert asked.with_preset("fast").tgv_iterations == 77
+
+
+def test_the_file_that_repeats_an_automatic_run_leaves_its_choices_open(tmp_path):
+    asked = load_settings({"preset": "auto", "mask_erosion": "2"})
+    file = tmp_path / "settings.toml"
+    file.write_text(to_toml(asked.to_repeat()))
+    again = load_settings({"config": str(file)})
+    assert again.preset == "auto"
+    for name in preset_names():
+        assert again.with_preset(name).to_repeat() == asked.with_preset(name).to_repeat()

@@ -38,9 +38,10 @@ def create_run_folder(output_dir: Path, settings: Settings, command: str) -> Run
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     folder = RunFolder(create_folder(output_dir / "logs" / name))
-    values = {key: value for key, value in settings.as_dict().items() if key != "config"}
     comment = "".join(char if char.isprintable() else "?" for char in command)
-    folder.path.joinpath("config.toml").write_text(f"# {comment}\n{to_toml(values)}", encoding="utf-8")
+    folder.path.joinpath("config.toml").write_text(
+        f"# {comment}\n{to_toml(settings.to_repeat())}", encoding="utf-8"
+    )
     return folder
 
 
