@@ -1,0 +1,1 @@
+"""Makes `dicom_writer` importable from the folders below."""
