@@ -68,7 +68,14 @@ def participant_lock(out: Path, label: str) -> Iterator[None]:
     CannotCreateOutput
         If another process holds the lock, with its host, process and since when; or if no file can be made.
     """
-    path = out / FOLDER / f"sub-{without_prefix('sub', label)}.lock"
+    with named_lock(out, f"sub-{without_prefix('sub', label)}"):
+        yield
+
+
+@contextlib.contextmanager
+def named_lock(folder: Path, name: str) -> Iterator[None]:
+    """Hold anything else in a folder, by a name of letters and digits; otherwise as `participant_lock`."""
+    path = folder / FOLDER / f"{name}.lock"
     mine = _myself()
     _acquire(path, mine)
     try:
