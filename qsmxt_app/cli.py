@@ -87,7 +87,12 @@ def build_parser() -> argparse.ArgumentParser:
         ),
     )
     where = parser.add_argument_group("Where")
-    where.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="raw BIDS dataset; it is only read")
+    where.add_argument(
+        "bids_dir",
+        type=Path,
+        metavar="BIDS_DIR",
+        help="raw BIDS dataset, or a folder of DICOM or NIfTI files; only read",
+    )
     where.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="where the results go")
     where.add_argument(
         "analysis_level", metavar="{participant,group}", help="maps of each participant; group results"
@@ -172,6 +177,7 @@ def _add(group: Any, setting: Field[Any], flags: list[str], text: str) -> None:
         dest=setting.name,
         default=None,
         nargs="+" if isinstance(setting.default, tuple) else None,
+        action="extend" if setting.default == () else "store",
         metavar=setting.metadata.get("metavar") or choices or "FILE",
         help=text,
     )

@@ -25,6 +25,7 @@ from qsmxt_app.settings_text import (
 __all__ = ["Settings", "load_settings", "nearest", "preset_names", "read_preset", "setting_fields", "to_toml"]
 
 DATA, METHOD, RUNNING, SHOWING = "Which data", "Method", "Running", "Looking without running"
+CONVERSION = "Conversion, where BIDS_DIR holds DICOM or NIfTI files instead of a BIDS dataset"
 MAPS = "Maps beside susceptibility"
 DEFAULT_PRESET = "gre"
 AUTO = "auto"
@@ -67,6 +68,32 @@ class Settings:
         DATA,
         "do not check first that the input is valid BIDS",
         aliases=("skip-bids-validator",),
+    )
+
+    raw_dir: Path | None = _setting(
+        None,
+        CONVERSION,
+        "where the BIDS dataset made of them goes (default: OUTPUT_DIR/sourcedata/raw)",
+        metavar="DIR",
+    )
+    convert_only: bool = _setting(False, CONVERSION, "stop after the conversion")
+    keep_incomplete: bool = _setting(
+        False, CONVERSION, "also convert series of which slices are missing, as far as possible"
+    )
+    subject_from: str = _setting(
+        "PatientID",
+        CONVERSION,
+        "what a person's label is made from",
+        choices=("PatientID", "PatientName"),
+    )
+    subject_map: Path | None = _setting(
+        None, CONVERSION, "table that says which label a person and a study get", kind="file"
+    )
+    nifti_pattern: tuple[str, ...] = _setting(
+        (),
+        CONVERSION,
+        "where the path of a NIfTI file tells an entity: subject='P(\\d+)', part, echo_time, ...",
+        metavar="ENTITY=REGEX",
     )
 
     preset: str = _setting(
