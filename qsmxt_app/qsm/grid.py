@@ -52,6 +52,19 @@ def check_field(
             raise ValueError("the weights must be finite, not negative, and not all zero inside the mask")
 
 
+def check_positive(**parameters: float) -> None:
+    """Refuse parameters that are not positive.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not.
+    """
+    for name, value in parameters.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, not {value}")
+
+
 def normalised_weights(weights: NDArray | None, mask: BoolArray) -> FloatArray:
     """Weights with a mean of 1 over the mask and 0 outside; uniform where none are given."""
     if weights is None:
@@ -175,3 +188,10 @@ class Grid:
             term = (2 - 2 * np.cos(2 * np.pi * frequency)) / edge**2
             terms.append(term.reshape([-1 if other == axis else 1 for other in range(3)]))
         return np.asarray(terms[0] + terms[1] + terms[2], dtype=np.float32)
+
+
+def in_box(
+    grid: Grid, field: NDArray, mask: BoolArray, weights: NDArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return a field inside the mask, and its weights of mean 1, in the box of the mask."""
+    return grid.embed_masked(field), grid.embed(normalised_weights(weights, mask))

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.background.harmonic import HarmonicFields, border_of
+from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
+from qsmxt_app.qsm.background.harmonic import HarmonicFields
 from qsmxt_app.qsm.background.result import BackgroundRemoval
-from qsmxt_app.qsm.grid import BoolArray, Grid, check_field, normalised_weights
-
-LEAST_WEIGHT = 0.1
+from qsmxt_app.qsm.grid import Grid, check_field
 
 
 def lbv(
@@ -38,8 +37,8 @@ def lbv(
         Not used.
     weights : ndarray (x, y, z), optional
         Inverse variance of the field, in any unit. A wrong boundary value would spread far into the mask, so
-        the border moves inwards past voxels with less than a tenth of the median weight; these stay in the
-        mask with a local field of 0, which an inversion with the same weights hardly reads.
+        the border moves inwards past voxels with less than half the median weight; these stay in the mask
+        with a local field of 0, and are not `measured`.
     peel
         Layers of voxels taken off the mask first, where the field at its border is not to be trusted.
     tolerance
@@ -66,19 +65,9 @@ def lbv(
         region = region & ~border_of(region)
     if not region.any():
         raise ValueError(f"nothing is left of the mask after peeling off {peel} layers")
-    solved = _past_doubtful_border(region, normalised_weights(weights, region))
+    solved = within_doubtful_border(region, weights)
     grid = Grid(solved, voxel_size, margin=max(voxel_size))
     fields = HarmonicFields(grid.mask, voxel_size)
     field = grid.embed_masked(total_field)
     local = field - fields.extend(field, tolerance)
-    return BackgroundRemoval(grid.extract(local), region, 0, True)
-
-
-def _past_doubtful_border(region: BoolArray, weight: NDArray[np.float32]) -> BoolArray:
-    doubtful = weight < LEAST_WEIGHT * np.median(weight[region])
-    solved = region
-    while (wrong := border_of(solved) & doubtful).any():
-        solved = solved & ~wrong
-    if not solved.any():
-        raise ValueError("nothing is left of the mask inside its doubtful border")
-    return solved
+    return BackgroundRemoval(grid.extract(local), region, solved & ~border_of(solved), 0, True)

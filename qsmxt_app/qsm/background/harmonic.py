@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import scipy.ndimage
-
+from qsmxt_app.qsm.background.border import border_of
 from qsmxt_app.qsm.background.laplace import DirichletLaplacian
 from qsmxt_app.qsm.grid import BoolArray, FloatArray
-
-
-def border_of(mask: BoolArray) -> BoolArray:
-    """Voxels of a mask with a neighbour outside it among the 18 that share a face or an edge."""
-    structure = scipy.ndimage.generate_binary_structure(3, 2)
-    return np.asarray(mask & ~scipy.ndimage.binary_erosion(mask, structure))
 
 
 class HarmonicFields:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.harmonic import HarmonicFields
 from qsmxt_app.qsm.background.result import BackgroundRemoval
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
-from qsmxt_app.qsm.grid import BoolArray, FloatArray, Grid, check_field, normalised_weights
+from qsmxt_app.qsm.grid import BoolArray, FloatArray, Grid, check_field, check_positive, in_box
 
 MARGIN_MM = 8.0
 SMALLEST_WEIGHT = 1e-6
@@ -60,9 +61,8 @@ class JointModel:
         self.grid = Grid(mask, voxel_size, margin=MARGIN_MM, threads=threads)
         self.harmonic = HarmonicFields(self.grid.mask, voxel_size)
         self._kernel = self.grid.dipole_kernel(b0_direction)
-        weight = self.grid.embed(normalised_weights(weights, mask))
+        field, weight = in_box(self.grid, total_field, mask, weights)
         self._weight = weight / np.float32(noise**2)
-        field = self.grid.embed_masked(total_field)
         self._rest = field - self.harmonic.extend(field)
         # the start took the local field and the noise at the border for background
         error = np.sqrt((scale / 3) ** 2 + noise**2 / np.maximum(weight, SMALLEST_WEIGHT))
@@ -162,7 +162,8 @@ def joint(
     b0_direction
         Unit vector of B0 in voxel axes.
     weights : ndarray (x, y, z), optional
-        Inverse variance of the field, in any unit; uniform where not given.
+        Inverse variance of the field, in any unit; uniform where not given. The border moves inwards past
+        voxels with less than half the median weight.
     noise
         Error of the field in ppm at the mean weight; what the model cannot describe is part of it.
     spread
@@ -190,12 +191,12 @@ def joint(
     penalised dipoles.
     """
     check_field(total_field, mask, voxel_size, b0_direction, weights)
-    if not (noise > 0 and spread > 0):
-        raise ValueError(f"noise and spread must be positive, not {noise} and {spread} ppm")
+    check_positive(noise=noise, spread=spread)
     region = np.asarray(mask, bool)
+    solved = within_doubtful_border(region, weights)
     model = JointModel(
         total_field,
-        region,
+        solved,
         voxel_size=voxel_size,
         b0_direction=b0_direction,
         weights=weights,
@@ -207,4 +208,5 @@ def joint(
     unknowns, iterations, converged = model.fit(
         lambda chi: precision * chi, None, tolerance=tolerance, max_iterations=max_iterations
     )
-    return BackgroundRemoval(model.local_field(unknowns), region, iterations, converged)
+    measured = solved & ~border_of(solved)
+    return BackgroundRemoval(model.local_field(unknowns), region, measured, iterations, converged)

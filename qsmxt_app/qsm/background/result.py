@@ -17,7 +17,10 @@ class BackgroundRemoval:
     local_field : ndarray (x, y, z)
         Field of the sources inside the mask, in the unit of the total field, 0 outside `mask`.
     mask : ndarray of bool (x, y, z)
-        Voxels in which the local field is known; methods with a finite kernel erode the given mask.
+        Voxels in which there is a local field; methods with a finite kernel erode the given mask.
+    measured : ndarray of bool (x, y, z)
+        Those in which it tells something. At the border the method has set it, or it is that of voxels that
+        hold something else too: an inversion that gives them no weight is more accurate.
     iterations : int
         Iterations done, 0 for a direct method.
     converged : bool
@@ -26,5 +29,6 @@ class BackgroundRemoval:
 
     local_field: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    measured: NDArray[np.bool_]
     iterations: int
     converged: bool

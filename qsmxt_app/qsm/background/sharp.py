@@ -7,15 +7,39 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.result import BackgroundRemoval
 from qsmxt_app.qsm.background.spheres import eroded, sphere_spectrum
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
-from qsmxt_app.qsm.grid import BoolArray, FloatArray, Grid, check_field
+from qsmxt_app.qsm.grid import BoolArray, FloatArray, Grid, check_field, check_positive
+
+
+def _box(
+    total_field: NDArray,
+    mask: NDArray,
+    voxel_size: Sequence[float],
+    weights: NDArray | None,
+    radius: float,
+    threads: int | None,
+) -> tuple[Grid, FloatArray]:
+    """Check the input; return the box of the mask inside its doubtful border, and the field in it."""
+    check_field(total_field, mask, voxel_size, weights=weights)
+    check_positive(radius=radius)
+    region = within_doubtful_border(np.asarray(mask, bool), weights)
+    grid = Grid(region, voxel_size, margin=radius, threads=threads)
+    return grid, grid.embed_masked(total_field)
 
 
 def _require_voxels(mask: BoolArray, radius: float) -> None:
     if not mask.any():
         raise ValueError(f"no voxel of the mask is {radius:.1f} mm from its border: choose a smaller radius")
+
+
+def _result(
+    grid: Grid, local: FloatArray, known: BoolArray, iterations: int = 0, converged: bool = True
+) -> BackgroundRemoval:
+    mask = grid.extract(known) > 0
+    return BackgroundRemoval(grid.extract(local, known), mask, mask & ~border_of(mask), iterations, converged)
 
 
 def vsharp(
@@ -40,8 +64,11 @@ def vsharp(
         Region of interest; the returned mask is one smallest sphere smaller.
     voxel_size
         Voxel edges in mm.
-    b0_direction, weights
-        Not used: the mean value property knows neither.
+    b0_direction
+        Not used: the mean value property does not know it.
+    weights : ndarray (x, y, z), optional
+        Inverse variance of the field, in any unit. Only the border knows them: it moves inwards past voxels
+        with less than half the median weight.
     max_radius
         Radius in mm of the sphere used in the interior, and in the deconvolution.
     min_radius
@@ -68,12 +95,11 @@ def vsharp(
     Schweser F, Deistung A, Lehr BW, Reichenbach JR. NeuroImage 54:2789-2807 (2011).
     doi:10.1016/j.neuroimage.2010.10.070
     """
-    check_field(total_field, mask, voxel_size)
     smallest = max(voxel_size) if min_radius is None else min_radius
     if not 0 < smallest <= max_radius:
         raise ValueError(f"the radii must be positive and rise, not from {smallest} to {max_radius} mm")
-    grid = Grid(np.asarray(mask, bool), voxel_size, margin=max_radius, threads=threads)
-    spectrum_of_field = grid.forward(grid.embed_masked(total_field))
+    grid, field = _box(total_field, mask, voxel_size, weights, max_radius, threads)
+    spectrum_of_field = grid.forward(field)
     filtered = np.zeros(grid.shape, dtype=np.float32)
     known = np.zeros(grid.shape, dtype=bool)
     kernels = []
@@ -91,7 +117,7 @@ def vsharp(
     passed = np.abs(largest) > threshold
     inverse = np.where(passed, 1 / np.where(passed, largest, 1), 0).astype(np.float32)
     local = grid.convolve(filtered, inverse)
-    return BackgroundRemoval(grid.extract(local, known), grid.extract(known) > 0, 0, True)
+    return _result(grid, local, known)
 
 
 def resharp(
@@ -120,8 +146,10 @@ def resharp(
         Region of interest; the returned mask is eroded by the sphere.
     voxel_size
         Voxel edges in mm.
-    b0_direction, weights
+    b0_direction
         Not used.
+    weights : ndarray (x, y, z), optional
+        Inverse variance of the field, in any unit, for the border only as in :func:`vsharp`.
     radius
         Radius of the sphere in mm.
     regularisation
@@ -146,8 +174,7 @@ def resharp(
     ----------
     Sun H, Wilman AH. Magn Reson Med 71:1151-1157 (2014). doi:10.1002/mrm.24765
     """
-    check_field(total_field, mask, voxel_size)
-    grid = Grid(np.asarray(mask, bool), voxel_size, margin=radius, threads=threads)
+    grid, field = _box(total_field, mask, voxel_size, weights, radius, threads)
     kernel = 1 - sphere_spectrum(grid, radius)
     inner = eroded(grid, 1 - kernel)
     _require_voxels(inner, radius)
@@ -155,11 +182,11 @@ def resharp(
     def normal(x: FloatArray) -> FloatArray:
         return grid.convolve(grid.convolve(x, kernel) * inner, kernel) + np.float32(regularisation) * x
 
-    filtered = grid.convolve(grid.embed_masked(total_field), kernel) * inner
+    filtered = grid.convolve(field, kernel) * inner
     local, iterations, converged = conjugate_gradients(
         normal, grid.convolve(filtered, kernel), tolerance=tolerance, max_iterations=max_iterations
     )
-    return BackgroundRemoval(grid.extract(local, inner), grid.extract(inner) > 0, iterations, converged)
+    return _result(grid, local, inner, iterations, converged)
 
 
 def ismv(
@@ -186,8 +213,10 @@ def ismv(
         Region of interest; the returned mask is eroded by the sphere.
     voxel_size
         Voxel edges in mm.
-    b0_direction, weights
+    b0_direction
         Not used.
+    weights : ndarray (x, y, z), optional
+        Inverse variance of the field, in any unit, for the border only as in :func:`vsharp`.
     radius
         Radius of the sphere in mm, twice the longest voxel edge where not given.
     tolerance
@@ -211,13 +240,11 @@ def ismv(
     ----------
     Wen Y, Zhou D, Liu T, Spincemaille P, Wang Y. Magn Reson Med 72:1065-1071 (2014). doi:10.1002/mrm.24998
     """
-    check_field(total_field, mask, voxel_size)
     radius = 2 * max(voxel_size) if radius is None else radius
-    grid = Grid(np.asarray(mask, bool), voxel_size, margin=radius, threads=threads)
+    grid, field = _box(total_field, mask, voxel_size, weights, radius, threads)
     kernel = sphere_spectrum(grid, radius)
     inner = eroded(grid, kernel)
     _require_voxels(inner, radius)
-    field = grid.embed_masked(total_field)
     target = tolerance * float(np.linalg.norm(field))
     background, iterations, converged = field.copy(), 0, False
     while not converged and iterations < max_iterations:
@@ -227,4 +254,4 @@ def ismv(
         iterations += 1
         converged = change <= target
     local = field - background
-    return BackgroundRemoval(grid.extract(local, inner), grid.extract(inner) > 0, iterations, converged)
+    return _result(grid, local, inner, iterations, converged)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.qsm.constants import hz_per_ppm
-from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, normalised_weights
+from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, check_positive, in_box
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM, invert_by_splitting
 
@@ -83,12 +83,10 @@ def nonlinear(
     Polak D, Chatnuntawech I, Yoon J, et al. NMR Biomed 33:e4271 (2020). doi:10.1002/nbm.4271
     """
     check_field(local_field, mask, voxel_size, b0_direction, weights)
-    if not (noise > 0 and gradient_scale > 0 and echo_time > 0):
-        raise ValueError("noise, gradient_scale and echo_time must be positive")
+    check_positive(noise=noise, gradient_scale=gradient_scale, echo_time=echo_time)
     region = np.asarray(mask, bool)
     grid = Grid(region, voxel_size, margin=margin, threads=threads)
-    weight = grid.embed(normalised_weights(weights, region))
-    field = grid.embed_masked(local_field)
+    field, weight = in_box(grid, local_field, region, weights)
     scale = np.float32(2 * np.pi * echo_time * hz_per_ppm(field_strength))
     strength = noise**2 / gradient_scale
     penalty = np.float32(1.0)

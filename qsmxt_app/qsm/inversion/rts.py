@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
-from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, normalised_weights
+from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, check_positive, in_box
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM
 from qsmxt_app.qsm.inversion.variation import gradient_adjoint, shrink_gradient
@@ -78,17 +78,16 @@ def rts(
     Kames C, Wiggermann V, Rauscher A. NeuroImage 167:276-283 (2018). doi:10.1016/j.neuroimage.2017.11.018
     """
     check_field(local_field, mask, voxel_size, b0_direction, weights)
-    if not (noise > 0 and gradient_scale > 0 and cone > 0):
-        raise ValueError("noise, gradient_scale and cone must be positive")
+    check_positive(noise=noise, gradient_scale=gradient_scale, cone=cone)
     region = np.asarray(mask, bool)
     grid = Grid(region, voxel_size, margin=margin, threads=threads)
     kernel = grid.dipole_kernel(b0_direction)
-    weight = grid.embed(normalised_weights(weights, region))
+    field, weight = in_box(grid, local_field, region, weights)
 
     def normal(chi: FloatArray) -> FloatArray:
         return grid.convolve(weight * grid.convolve(chi, kernel), kernel)
 
-    rhs = grid.convolve(weight * grid.embed_masked(local_field), kernel)
+    rhs = grid.convolve(weight * field, kernel)
     first, _, _ = conjugate_gradients(normal, rhs, tolerance=1e-6, max_iterations=data_iterations)
     # chi is known to noise / |D|: a third is typical of what the first step is believed in
     strength = (3 * noise) ** 2 / gradient_scale

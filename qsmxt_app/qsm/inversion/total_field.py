@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.qsm.background.joint import JointModel
-from qsmxt_app.qsm.grid import check_field
+from qsmxt_app.qsm.grid import check_field, check_positive
 from qsmxt_app.qsm.inversion.result import TotalFieldInversion
 from qsmxt_app.qsm.inversion.tv import tv
 from qsmxt_app.qsm.inversion.variation import ReweightedVariation
@@ -81,8 +81,7 @@ def total_field_inversion(
     Liu Z, Kee Y, Zhou D, Wang Y, Spincemaille P. Magn Reson Med 78:303-315 (2017). doi:10.1002/mrm.26331
     """
     check_field(total_field, mask, voxel_size, b0_direction, weights)
-    if not (noise > 0 and gradient_scale > 0 and spread > 0):
-        raise ValueError("noise, gradient_scale and spread must be positive")
+    check_positive(noise=noise, gradient_scale=gradient_scale, spread=spread)
     model = JointModel(
         total_field,
         np.asarray(mask, bool),

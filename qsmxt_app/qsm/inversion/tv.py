@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, normalised_weights
+from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, check_positive, in_box
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM, invert_by_splitting
 
@@ -70,12 +70,11 @@ def tv(
     Bilgic B, Fan AP, Polimeni JR, et al. Magn Reson Med 72:1444-1459 (2014). doi:10.1002/mrm.25029
     """
     check_field(local_field, mask, voxel_size, b0_direction, weights)
-    if not (noise > 0 and gradient_scale > 0):
-        raise ValueError(f"noise and gradient_scale must be positive, not {noise} and {gradient_scale}")
+    check_positive(noise=noise, gradient_scale=gradient_scale)
     region = np.asarray(mask, bool)
     grid = Grid(region, voxel_size, margin=margin, threads=threads)
-    weight = grid.embed(normalised_weights(weights, region))
-    weighted_field = weight * grid.embed_masked(local_field)
+    field, weight = in_box(grid, local_field, region, weights)
+    weighted_field = weight * field
     # in units of the data term at the mean weight
     strength = noise**2 / gradient_scale
     penalty = np.float32(1.0)
