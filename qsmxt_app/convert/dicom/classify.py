@@ -1,0 +1,316 @@
+"""What each series is, judged from its header, with how sure that is and why in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from qsmxt_app.convert.dicom.component import Component
+from qsmxt_app.convert.dicom.series import Series, same_grid
+
+Role = Literal[
+    "gradient-echo",
+    "field-map",
+    "phase-difference",
+    "b0-map",
+    "T1w",
+    "UNIT1",
+    "localiser",
+    "derived",
+    "other",
+]
+"""``gradient-echo``: magnitude, phase, real or imaginary of single echoes; ``field-map``: the magnitudes that
+come with a phase difference. The rest is what its name says."""
+Confidence = Literal["high", "medium", "low"]
+
+_LOCALISER = re.compile(
+    r"locali[sz]er|scout|survey|plan_?scan|\b3[- ]?plane|smartbrain|\bloc\b|^aahead", re.I
+)
+_T1W = re.compile(
+    r"mp-?rage|bravo|\bt1w?\b|t1[-_ ]?(3d|w|tfe|space|mp|vibe)|3d[-_ ]?t1|fspgr|adni|mp2rage", re.I
+)
+_PROCESSED = frozenset(
+    " ".join(word.split())
+    for word in """
+    MPR, MIP, MNIP, MINIP, MIN_IP, MINIMUM, MAXIMUM, SWI, SWAN, PROJECTION IMAGE, CSA MPR,
+    CSAPARALLEL, SUBTRACTION, ADC, FA, TRACEW, TENSOR, REFORMATTED, AVERAGE, AVE, MEAN, T1 MAP, T2
+    MAP, T2_STAR MAP, T2STAR MAP, R2_STAR MAP, R2 MAP, R1 MAP, SCREEN SAVE, RESAMPLED, QSM, MOCO,
+    CSA RESAMPLED, CPR, WATER, FAT, IN_PHASE, OUT_PHASE, FAT_FRACTION, RGB, PCA, HP, FILTERED,
+    DIFFUSION, PERFUSION
+""".split(",")  # noqa: SIM905 - one word a line would fill the page
+)
+_SIEMENS_FIELD_MAP = re.compile(r"\*?fm[23]d\d*r?|gre_?field_?map", re.I)
+_ENDING: dict[Component, re.Pattern[str]] = {
+    "phase": re.compile(r"(^|[^a-z])(pha?|phase|pha_images)(_?map)?$", re.I),
+    "real": re.compile(r"(^|[^a-z])real$", re.I),
+    "imaginary": re.compile(r"(^|[^a-z])(imag|imaginary)$", re.I),
+    "magnitude": re.compile(r"(^|[^a-z])(mag|magnitude|mag_images)$", re.I),
+}
+LONGEST_ECHO_TIME_OF_T1W = 0.012
+"""s."""
+SHORTEST_ECHO_TIME_ALONE = 0.010
+"""s: a single magnitude without phase and with a shorter echo time is no T2*-weighted image."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a series is.
+
+    Attributes
+    ----------
+    role
+        See `Role`.
+    components
+        Of its stacks, in their order; a stack of unknown component counts as magnitude.
+    confidence
+        How sure it is.
+    reason
+        Why, in words that a person can check against the header.
+    """
+
+    role: Role
+    components: tuple[Component, ...]
+    confidence: Confidence
+    reason: str
+
+
+def classify(series: Sequence[Series]) -> dict[str, Verdict]:
+    """Tell what each series is, alone and among those of its study.
+
+    Returns
+    -------
+    dict
+        From the series' key to its verdict. A phase image is called the phase of an echo only if each
+        magnitude echo of the same scan has one; a single phase beside two magnitudes is their difference.
+    """
+    verdicts = {one.key: classify_alone(one) for one in series}
+    for one in series:
+        verdicts[one.key] = _among_neighbours(one, verdicts, series)
+    return {one.key: _magnitude_of_field_map(one, verdicts, series) for one in series}
+
+
+def classify_alone(series: Series) -> Verdict:
+    """Tell what a series is from its own header."""
+    components, guessed = _components(series)
+    for judge in (_map, _derived, _localiser, _t1w, _not_gradient_echo):
+        verdict = judge(series, components)
+        if verdict is not None:
+            return verdict
+    named = ", ".join(dict.fromkeys(components))
+    reason = f"gradient echo, {named}" + (" (from its name)" if guessed else "")
+    if _field_map_sequence(series):
+        return Verdict("gradient-echo", components, "high", f"{reason}, of a field-map sequence")
+    return Verdict("gradient-echo", components, "low" if guessed else "high", reason)
+
+
+def _components(series: Series) -> tuple[tuple[Component, ...], bool]:
+    """Components of the stacks; where the header is silent the series' name speaks, else it is magnitude."""
+    silent: Component = "magnitude"
+    guessed = False
+    if "unknown" in series.components and len(series.components) == 1:
+        for component, ending in _ENDING.items():
+            if ending.search(series.scan.description):
+                silent, guessed = component, True
+    named = tuple(silent if s.component == "unknown" else s.component for s in series.stacks)
+    return named, guessed
+
+
+def _words(series: Series) -> frozenset[str]:
+    return frozenset(word for stack in series.stacks for word in stack.kind.image_type)
+
+
+def _named(pattern: re.Pattern[str], series: Series) -> bool:
+    scan = series.scan
+    return bool(pattern.search(scan.description) or pattern.search(scan.protocol))
+
+
+def _map(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+    if "b0map" in components:
+        return Verdict("b0-map", components, "high", "a map of the field in Hz, by its image type or units")
+    if "phasediff" in components:
+        return Verdict("phase-difference", components, "high", "its image type says phase difference")
+    return None
+
+
+def _derived(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+    words = _words(series)
+    if "UNI" in words:
+        return None
+    processed = sorted(words & _PROCESSED)
+    if processed:
+        return Verdict("derived", components, "high", f"computed by the scanner: {', '.join(processed)}")
+    kinds = {stack.kind.image_type[:2] for stack in series.stacks}
+    if kinds and all(kind == ("DERIVED", "SECONDARY") for kind in kinds):
+        return Verdict("derived", components, "medium", "image type DERIVED, SECONDARY")
+    return None
+
+
+def _localiser(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+    if _words(series) & {"LOCALIZER", "SCOUT", "LOCALISER"}:
+        return Verdict("localiser", components, "high", "its image type says localiser")
+    if _named(_LOCALISER, series):
+        return Verdict("localiser", components, "high", f"its name: {series.scan.description}")
+    planes = {tuple(round(abs(c), 1) for c in stack.kind.orientation) for stack in series.stacks}
+    if len(planes) > 1 and set(components) == {"magnitude"}:
+        return Verdict("localiser", components, "medium", f"slices in {len(planes)} directions")
+    return None
+
+
+def _t1w(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+    scan = series.scan
+    technique = scan.technique.lower()
+    if "UNI" in _words(series):
+        return Verdict("UNIT1", components, "high", "image type UNI: MP2RAGE, both inversions combined")
+    if "mp2rage" in f"{scan.protocol} {scan.description}".lower():
+        return Verdict(
+            "other", components, "medium", "one inversion of MP2RAGE: only the combined UNI is used"
+        )
+    is_short = all(time <= LONGEST_ECHO_TIME_OF_T1W for time in series.echo_times)
+    codes = set(scan.scanning_sequence)
+    if (
+        set(components) != {"magnitude"}
+        or not is_short
+        or codes & {"SE", "EP"}
+        or scan.acquisition_type == "2D"
+    ):
+        return None
+    named = _named(_T1W, series)
+    prepared = (
+        "IR" in codes
+        or "tfl" in technique
+        or "t1tfe" in technique
+        or "bravo" in technique
+        or (scan.inversion_time or 0) > 0.3
+    )
+    if prepared:
+        why = f"3D gradient echo after an inversion{', by name too' if named else ''}"
+        return Verdict("T1w", components, "high" if named else "medium", why)
+    if named and len(series.echo_times) <= 1 and "GR" in codes:
+        return Verdict("T1w", components, "medium", f"3D gradient echo, by its name: {scan.description}")
+    return None
+
+
+def _not_gradient_echo(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+    scan = series.scan
+    codes = set(scan.scanning_sequence)
+    repeated = max((stack.repetition for stack in series.stacks), default=0)
+    if "SE" in codes:
+        return Verdict("other", components, "high", "a spin echo")
+    if "EP" in codes and repeated:
+        return Verdict("other", components, "high", f"a time series of {repeated + 1} echo-planar volumes")
+    if "IR" in codes:
+        return Verdict("other", components, "high", "an inversion recovery that is no T1w image")
+    if not codes & {"GR", "EP"} and not re.search(r"ffe|gre|spgr|flash|fl[23]d|fe", scan.technique, re.I):
+        if set(components) & {"phase", "real", "imaginary"}:
+            return None
+        return Verdict("other", components, "medium", "no gradient echo, as far as the header tells")
+    return None
+
+
+def _field_map_sequence(series: Series) -> bool:
+    return bool(_SIEMENS_FIELD_MAP.search(series.scan.technique))
+
+
+def is_neighbour(one: Series, two: Series) -> bool:
+    """Whether two series may belong to one scan: same study and grid, not two images of the same slices."""
+    same_study = one.scan.study_uid == two.scan.study_uid and one.scan.patient_id == two.scan.patient_id
+    return same_study and any(same_grid(a, b) for a in one.stacks for b in two.stacks[:1])
+
+
+def _among_neighbours(one: Series, verdicts: dict[str, Verdict], series: Sequence[Series]) -> Verdict:
+    """Call a lone phase beside more magnitude echoes what it is: their difference."""
+    verdict = verdicts[one.key]
+    if verdict.role != "gradient-echo" or "phase" not in verdict.components:
+        return verdict
+    phases = _echo_times(one, verdict, "phase")
+    if len(phases) > 1:
+        return verdict
+    if _field_map_sequence(one):
+        return _difference(verdict, "phase of a field-map sequence, one image for two echoes")
+    magnitudes = set(_echo_times(one, verdict, "magnitude"))
+    for other in series:
+        known = verdicts[other.key]
+        near = other is not one and known.role == "gradient-echo" and is_neighbour(one, other)
+        if near and same_protocol(one, other):
+            if set(_echo_times(other, known, "phase")) - set(phases):
+                return verdict
+            magnitudes |= set(_echo_times(other, known, "magnitude"))
+    if len(magnitudes) >= 2:
+        return _difference(verdict, f"one phase image beside magnitudes of {len(magnitudes)} echoes")
+    return verdict
+
+
+def _difference(verdict: Verdict, reason: str) -> Verdict:
+    components: tuple[Component, ...] = tuple(
+        "phasediff" if component == "phase" else component for component in verdict.components
+    )
+    return Verdict("phase-difference", components, "high" if "sequence" in reason else "medium", reason)
+
+
+def _echo_times(series: Series, verdict: Verdict, component: Component) -> list[float]:
+    times = {
+        round(stack.echo_time or 0.0, 5)
+        for stack, named in zip(series.stacks, verdict.components, strict=True)
+        if named == component
+    }
+    return sorted(times)
+
+
+def same_protocol(one: Series, two: Series) -> bool:
+    """Whether two series were acquired with one protocol: name, repetition time and flip angle."""
+    a, b = one.scan, two.scan
+    names = {_plain(a.protocol), _plain(b.protocol)} if a.protocol and b.protocol else {
+        _plain(a.description), _plain(b.description)
+    }  # fmt: skip
+    return (
+        len(names) == 1
+        and _about(a.repetition_time, b.repetition_time)
+        and _about(a.flip_angle, b.flip_angle)
+        and a.manufacturer == b.manufacturer
+    )
+
+
+def _plain(name: str) -> str:
+    """Name without what vendors and people append for the part and the echo."""
+    bare = re.sub(r"[^a-z0-9]+", " ", name.lower())
+    part = r"\b(mag|magnitude|pha?|phase|real|imag|imaginary|images?|norm|nd|(e|echo|te) ?\d+)\b"
+    return " ".join(re.sub(part, " ", bare).split())
+
+
+def _about(one: float | None, two: float | None) -> bool:
+    return one is None or two is None or abs(one - two) <= 0.01 * max(abs(one), abs(two))
+
+
+def _magnitude_of_field_map(one: Series, verdicts: dict[str, Verdict], series: Sequence[Series]) -> Verdict:
+    """Give the magnitudes beside a phase difference their role."""
+    verdict = verdicts[one.key]
+    if verdict.role != "gradient-echo" or set(verdict.components) != {"magnitude"}:
+        return verdict
+    for other in series:
+        known = verdicts[other.key]
+        if other is one or known.role not in {"phase-difference", "b0-map"} or not is_neighbour(one, other):
+            continue
+        if same_protocol(one, other) and "magnitude" not in known.components:
+            role = known.role.replace("-", " ")
+            return Verdict("field-map", verdict.components, "high", f"magnitude beside a {role}, {other.key}")
+    if _field_map_sequence(one):
+        return Verdict(
+            "other", verdict.components, "high", "magnitude of a field map whose phase is not there"
+        )
+    if len(one.echo_times) == 1 and not _has_phase(one, verdicts, series):
+        (echo_time,) = one.echo_times
+        if echo_time < SHORTEST_ECHO_TIME_ALONE:
+            why = f"gradient echo of one short echo ({echo_time * 1000:g} ms) without phase"
+            return Verdict("other", verdict.components, "medium", why)
+    return verdict
+
+
+def _has_phase(one: Series, verdicts: dict[str, Verdict], series: Sequence[Series]) -> bool:
+    return any(
+        verdicts[other.key].role == "gradient-echo"
+        and set(verdicts[other.key].components) != {"magnitude"}
+        and is_neighbour(one, other)
+        for other in series
+    )

@@ -1,0 +1,181 @@
+"""Finding DICOM images in any folder, by content, and reading their headers in parallel."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from qsmxt_app.convert.dicom.frames import with_frames
+from qsmxt_app.convert.dicom.header import Header, header_of, is_enhanced
+from qsmxt_app.convert.dicom.reading import UnusableFile, read_elements
+
+BATCH = 64
+"""Files that a thread reads before it reports."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+Progress = Callable[[int, int], None]
+"""Called with the number of files read and of files found."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file (or a folder that could not be entered) that takes no part, and why in words."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything below a folder: each file is either a header or left out.
+
+    Attributes
+    ----------
+    headers
+        DICOM images, by path.
+    left_out
+        All other files, by path.
+    """
+
+    headers: tuple[Header, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def find_dicom(
+    folder: Path,
+    *,
+    n_threads: int = 2,
+    leave_alone: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> Found:
+    """Find the DICOM images below a folder and read their headers.
+
+    Parameters
+    ----------
+    folder
+        Any tree. Links to folders are followed, but no folder is read twice.
+    n_threads
+        Threads that read; the walk over a header does not hold the interpreter's lock.
+    leave_alone
+        Folders below that are not looked into (an output folder, for instance).
+    progress
+        Told now and then how far it is.
+
+    Returns
+    -------
+    Found
+        Every file below the folder exactly once, sorted by path, whatever the order on disk and of threads.
+    """
+    paths, left_out = list_files(folder, leave_alone)
+    headers: list[Header] = []
+    done = 0
+    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    with ThreadPoolExecutor(max(n_threads, 1)) as pool:
+        for batch in _in_order(pool, _read_batch, batches, ahead=4 * n_threads):
+            for one in batch:
+                if isinstance(one, LeftOut):
+                    left_out.append(one)
+                else:
+                    headers.append(one)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(paths))
+    return Found(tuple(headers), tuple(sorted(left_out, key=lambda one: str(one.path))))
+
+
+def list_files(folder: Path, leave_alone: Sequence[Path] = ()) -> tuple[list[str], list[LeftOut]]:
+    """List the regular files below a folder, sorted, and what cannot be read or entered."""
+    files: list[str] = []
+    left_out: list[LeftOut] = []
+    seen = {_identity(path) for path in leave_alone if path.exists()}
+    pending, links = [str(folder)], list[str]()
+    while pending or links:
+        # links come last, so that a folder is known by its own name and not by that of a link to it
+        current = pending.pop() if pending else links.pop()
+        try:
+            identity = _identity(current)
+            if identity in seen:
+                left_out.extend(_already_read(Path(current)))
+                continue
+            seen.add(identity)
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    _sort_entry(entry, files, links if entry.is_symlink() else pending, left_out)
+        except OSError as error:
+            left_out.append(LeftOut(Path(current), f"cannot be entered ({error.strerror})"))
+    return sorted(files), left_out
+
+
+def _already_read(folder: Path) -> list[LeftOut]:
+    return [LeftOut(folder, "a link to a folder that is read already")] if folder.is_symlink() else []
+
+
+def _sort_entry(
+    entry: os.DirEntry[str], files: list[str], folders: list[str], left_out: list[LeftOut]
+) -> None:
+    try:
+        if entry.is_file():
+            files.append(entry.path)
+        elif entry.is_dir():
+            folders.append(entry.path)
+        else:
+            mode = entry.stat().st_mode  # raises for a link to nothing, and for links in a circle
+            reason = "a socket, pipe or device" if not stat.S_ISREG(mode) else "not a regular file"
+            left_out.append(LeftOut(Path(entry.path), reason))
+    except OSError as error:
+        left_out.append(LeftOut(Path(entry.path), f"cannot be read ({error.strerror})"))
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
+) -> Iterator[_Result]:
+    """Map in parallel, results in order, at most so many ahead of what has been taken."""
+    remaining = iter(items)
+    running = [pool.submit(function, item) for item in islice(remaining, ahead)]
+    while running:
+        result = running.pop(0).result()
+        running.extend(pool.submit(function, item) for item in islice(remaining, 1))
+        yield result
+
+
+def _read_batch(paths: Iterable[str]) -> list[Header | LeftOut]:
+    return [read_file(path) for path in paths]
+
+
+def read_file(path: str) -> Header | LeftOut:
+    """Read the header of one file, or say why it is no image."""
+    try:
+        raw = read_elements(path)
+        header = header_of(Path(path), raw)
+        if is_enhanced(raw):
+            header = with_frames(header)
+    except UnusableFile as error:
+        return LeftOut(Path(path), str(error))
+    except OSError as error:
+        return LeftOut(Path(path), f"cannot be read ({error.strerror})")
+    reason = _unusable(header)
+    return LeftOut(Path(path), reason) if reason else header
+
+
+def _unusable(header: Header) -> str:
+    scan = header.scan
+    if scan.modality != "MR":
+        return f"DICOM of another kind: modality {scan.modality or 'not given'}"
+    if not scan.series_uid or not header.sop_uid:
+        return "DICOM without the UIDs of its series and image"
+    first = header.slices[0].kind
+    if not (first.rows and first.columns):
+        return "DICOM without an image"
+    return ""
