@@ -1,0 +1,314 @@
+"""A folder of DICOM files as a whole: find, sort, review, join, convert, and account for every file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from qsmxt_app.config import Settings
+from qsmxt_app.convert.dataset import Written
+from qsmxt_app.convert.dicom.classify import Verdict, classify
+from qsmxt_app.convert.dicom.completeness import compare_counts
+from qsmxt_app.convert.dicom.find import Found, LeftOut, find_dicom
+from qsmxt_app.convert.dicom.grouping import group_series
+from qsmxt_app.convert.dicom.join import Entry, Joined, PlannedAcquisition, join_series
+from qsmxt_app.convert.dicom.people import Labels, label_people, study_key
+from qsmxt_app.convert.dicom.review import (
+    CONVERTED,
+    FAILED,
+    LEFT_OUT,
+    USED_ROLES,
+    Review,
+    computed_cells,
+    entry_of,
+    find_edits,
+    read_review,
+    rows_of,
+    write_review,
+)
+from qsmxt_app.convert.dicom.run import Failure, run_plan
+from qsmxt_app.convert.dicom.series import Series
+from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.table import write_table
+
+FILES_SUFFIX = "_files"
+"""The list of all files is named after the review table."""
+MISSING = "slices are missing"
+Targets = Mapping[str, Sequence[tuple[ConvertedImage, str]]]
+_PARTS = {"magnitude": "mag", "phase": "phase"}
+_FEW = 3
+
+
+@dataclass(frozen=True)
+class DicomConversion:
+    """What became of a folder of DICOM files.
+
+    Attributes
+    ----------
+    images
+        Ready to be named.
+    failures
+        One line for each thing that was to be converted and could not be.
+    reasons
+        Why no susceptibility map can be made, if none can.
+    notes
+        For people.
+    """
+
+    images: tuple[ConvertedImage, ...]
+    failures: tuple[str, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    source: Path
+    sorted_series: SortedSeries
+    failed: Mapping[str, str]
+
+    def record(self, written: Written) -> None:
+        """Write into the review table what each series became, and into the list what each file became."""
+        targets: dict[str, list[tuple[ConvertedImage, str]]] = {}
+        for image, target in zip(self.images, written.targets, strict=True):
+            if target is not None:
+                targets.setdefault(image.group, []).append((image, target.name))
+        self.sorted_series.write(self.source, targets, self.failed, finished=True)
+
+
+@dataclass(frozen=True)
+class SortedSeries:
+    """Everything that is known before the first image is converted.
+
+    Attributes
+    ----------
+    left_out
+        Files that belong to no series.
+    without
+        By series, why it takes no part.
+    """
+
+    series: tuple[Series, ...]
+    left_out: tuple[LeftOut, ...]
+    verdicts: Mapping[str, Verdict]
+    review: Review
+    joined: Joined
+    without: Mapping[str, str]
+
+    def outcomes(
+        self, targets: Targets, failed: Mapping[str, str], *, finished: bool
+    ) -> dict[str, tuple[str, str, str]]:
+        """By series: status, what it became, why.
+
+        Parameters
+        ----------
+        targets
+            Images and their file names, by acquisition.
+        failed
+            Reasons by acquisition.
+        finished
+            Whether what has no target by now will never have one.
+        """
+        claims: dict[str, list[PlannedAcquisition]] = {}
+        for acquisition in self.joined.plan:
+            for key in dict.fromkeys(member.series.key for member in acquisition.members):
+                claims.setdefault(key, []).append(acquisition)
+        found = {}
+        for one in self.series:
+            why = self.verdicts[one.key].reason
+            plan = claims.get(one.key, [])
+            problems = [failed[acquisition.key] for acquisition in plan if acquisition.key in failed]
+            names = [
+                name
+                for acquisition in plan
+                for image, name in targets.get(acquisition.key, ())
+                if _comes_from(image, acquisition, one.key)
+            ]
+            if not plan:
+                found[one.key] = LEFT_OUT, "", self.without.get(one.key, why)
+            elif problems:
+                found[one.key] = FAILED, " ".join(names), "; ".join(problems)
+            elif finished and not names:
+                found[one.key] = FAILED, "", "it was not written: see the log"
+            else:
+                note = self.joined.left_out.get(one.key)
+                found[one.key] = CONVERTED, " ".join(names), f"{why}; not used: {note}" if note else why
+        return found
+
+    def write(self, source: Path, targets: Targets, failed: Mapping[str, str], *, finished: bool) -> None:
+        """Write the review table and the list of files."""
+        outcomes = self.outcomes(targets, failed, finished=finished)
+        rows = rows_of(self.series, self.verdicts, self.review, outcomes.__getitem__)
+        table = write_review(self.review, rows)
+        files = [
+            {"file": str(one.path), "series": "", "status": LEFT_OUT, "reason": one.reason}
+            for one in self.left_out
+        ]
+        for series in self.series:
+            status, _, reason = outcomes[series.key]
+            files += [
+                {"file": str(path), "series": series.key, "status": status, "reason": reason}
+                for path in series.files
+            ]
+        for row in files:
+            path = Path(row["file"])
+            row["file"] = str(path.relative_to(source)) if path.is_relative_to(source) else str(path)
+        files.sort(key=lambda row: row["file"])
+        write_table(
+            table.with_name(f"{self.review.stem.name}{FILES_SUFFIX}.tsv"),
+            ("file", "series", "status", "reason"),
+            files,
+        )
+
+
+def convert_dicom(
+    source: Path, table_stem: Path, work_dir: Path, settings: Settings, n_procs: int
+) -> DicomConversion:
+    """Convert a folder of DICOM files to images that are ready to be named.
+
+    Parameters
+    ----------
+    source
+        Any tree; only read.
+    table_stem
+        Path of the review table without its extension.
+    work_dir
+        For intermediate files.
+    settings
+        `subject_from`, `subject_map`, `keep_incomplete` and `raw_dir` are read.
+    n_procs
+        Processes and threads to use.
+
+    Raises
+    ------
+    WrongUsage, UnusableData
+        If the subject map or the review table cannot be understood.
+    """
+    found = _find(source, table_stem, work_dir, settings, n_procs)
+    ready = sort_series(found, table_stem, settings)
+    ready[0].write(source, {}, {}, finished=False)
+    images, failures = run_plan(ready[0].joined.plan, work_dir, n_procs)
+    return _conversion(source, found, ready[0], ready[1], images, failures)
+
+
+def _find(source: Path, table_stem: Path, work_dir: Path, settings: Settings, n_procs: int) -> Found:
+    output = table_stem.parent.parent
+    own = [table_stem.parent, work_dir, *([settings.raw_dir] if settings.raw_dir else [])]
+    if not source.absolute().is_relative_to(output.absolute()):
+        own.append(output)
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("reading headers"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return find_dicom(source, n_threads=n_procs, leave_alone=own, progress=show)
+
+
+def sort_series(found: Found, table_stem: Path, settings: Settings) -> tuple[SortedSeries, Labels]:
+    """Tell what all series are and what is to be made of them; nothing is converted or written yet."""
+    review = read_review(table_stem)
+    series, duplicates = group_series(found.headers)
+    labels = label_people(
+        (one.scan for one in series),
+        review.registry,
+        subject_from=settings.subject_from,
+        subject_map=settings.subject_map,
+    )
+    visits = {one.key: labels.visits[study_key(one.scan)] for one in series}
+    verdicts = classify(series)
+    series = compare_counts(series, {key: v.role for key, v in verdicts.items() if v.role in USED_ROLES})
+    find_edits(review, {one.key: computed_cells(one, verdicts[one.key], visits[one.key]) for one in series})
+    entries: list[Entry] = []
+    without: dict[str, str] = {}
+    for one in series:
+        entry = entry_of(one, verdicts[one.key], visits[one.key], review)
+        if entry is None:
+            without[one.key] = "left out in this table"
+        elif entry.role not in USED_ROLES:
+            without[one.key] = f"{entry.role}: {verdicts[one.key].reason}"
+        elif one.incomplete and not settings.keep_incomplete:
+            without[one.key] = f"{MISSING}: {one.incomplete}"
+        else:
+            entries.append(entry)
+    joined = join_series(entries)
+    without |= {key: reason for key, reason in joined.left_out.items() if key not in without}
+    everything = SortedSeries(series, found.left_out + duplicates, verdicts, review, joined, without)
+    return everything, labels
+
+
+def _conversion(
+    source: Path,
+    found: Found,
+    ready: SortedSeries,
+    labels: Labels,
+    images: Sequence[ConvertedImage],
+    failures: Sequence[Failure],
+) -> DicomConversion:
+    incomplete = [
+        one for one in ready.series if ready.without.get(one.key, "").startswith("slices are missing")
+    ]
+    lines = [
+        f"series {one.key} ({one.scan.description or 'without a name'}) was left out: {one.incomplete}. "
+        "Use --keep-incomplete to convert it all the same."
+        for one in incomplete
+    ]
+    lines += [failure.reason for failure in failures]
+    return DicomConversion(
+        images=tuple(images),
+        failures=tuple(lines),
+        reasons=tuple(_why_no_maps(ready)),
+        notes=(*labels.notes, *_notes(source, found, ready, images)),
+        source=source,
+        sorted_series=ready,
+        failed={failure.acquisition.key: failure.reason for failure in failures},
+    )
+
+
+def _why_no_maps(ready: SortedSeries) -> list[str]:
+    """Say what is missing, if no acquisition has the phase of its echoes."""
+    parts = {
+        member.component
+        for acquisition in ready.joined.plan
+        for member in acquisition.members
+        if member.suffix in {"MEGRE", "T2starw"}
+    }
+    if parts & {"phase", "real"}:
+        return []
+    differences = [one for one in ready.series if ready.verdicts[one.key].role == "phase-difference"]
+    reasons = [
+        f"series {one.key} ({one.scan.description}) is a phase difference, one image for two echoes: "
+        "it is not the phase of each echo, so no susceptibility map can be made of it"
+        for one in differences[:_FEW]
+    ]
+    if "magnitude" in parts:
+        reasons.append(
+            "gradient-echo magnitudes are there, but no phase of their echoes: let the scanner save it too"
+        )
+    return reasons or ["no gradient echo with phase images is among the series"]
+
+
+def _notes(source: Path, found: Found, ready: SortedSeries, images: Sequence[ConvertedImage]) -> list[str]:
+    outcomes = ready.outcomes({}, {}, finished=False)
+    used = sum(len(one.files) for one in ready.series if outcomes[one.key][0] == CONVERTED)
+    total = len(found.headers) + len(found.left_out)
+    table = f"{ready.review.stem}.tsv"
+    notes = [
+        f"{source}: {total} files: {used} of series that are converted, {total - used} left out; "
+        f"{table} says what became of each series, {ready.review.stem.name}{FILES_SUFFIX}.tsv of each file"
+    ]
+    if any(image.suffix in {"T1w", "UNIT1"} for image in images):
+        notes.append("T1w images show faces: remove them before the dataset is shared")
+    return notes
+
+
+def _comes_from(image: ConvertedImage, acquisition: PlannedAcquisition, series: str) -> bool:
+    """Whether an image of an acquisition was made of a series."""
+    return any(
+        (member.suffix, member.echo) == (image.suffix, image.echo)
+        and (image.part is None or _PARTS.get(member.component, image.part) == image.part)
+        for member in acquisition.members
+        if member.series.key == series
+    )
