@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,30 @@ def copy_image(source: Path, target: Path) -> None:
             compressed.write(block)
 
 
+def write_volume(source: Path, index: int, target: Path) -> None:
+    """Write one volume of a 4D image as a 3D ``.nii``: the voxels as they are stored, with their scaling.
+
+    Parameters
+    ----------
+    source
+        A NIfTI image (x, y, z, n).
+    index
+        Of the volume, from 0.
+    target
+        Ends in ``.nii``.
+    """
+    header = parse_header(source)
+    offset = int(header["vox_offset"])
+    header.set_data_shape(header.get_data_shape()[:3])
+    size = _length(header)
+    header["vox_offset"] = header.single_vox_offset
+    with atomic_file(target) as stream, _opened(source) as voxels:
+        header.write_to(stream)
+        _skip(voxels, offset + index * size)
+        for block in _blocks(voxels, size):
+            stream.write(block)
+
+
 def digest_of_copy(source: Path) -> bytes:
     """Digest of what `copy_image` would write, before compression."""
     return _digest(_public_blocks(source))
@@ -75,11 +100,14 @@ def _public_blocks(source: Path) -> Iterator[bytes]:
     with _opened(source) as stream:
         _skip(stream, offset)
         left = _length(header)
-        for block in _blocks(stream):
-            yield block[:left]
-            left -= min(left, len(block))
+        for block in _blocks(stream, left):
+            yield block
+            left -= len(block)
         if left:
-            raise UnusableData(f"{source}: truncated or damaged.", "Convert or copy it again.")
+            raise _damaged(source)
+        # only at its end does gzip tell by a checksum whether all was read as written
+        for _ in _blocks(stream):
+            pass
 
 
 def _length(header: nib.nifti1.Nifti1Header) -> int:
@@ -99,7 +127,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             with gzip.GzipFile(fileobj=raw) as stream:
                 yield cast("BinaryIO", stream)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UnusableData(f"{path}: truncated or damaged.", "Convert or copy it again.") from error
+        raise _damaged(path) from error
     except OSError as error:
         # only reading happens in this block: what is written has its own errors
         raise InputOutputFailed(f"{path}: reading failed ({error.strerror}).", "Check the disk.") from error
@@ -113,6 +141,11 @@ def _skip(stream: BinaryIO, length: int) -> None:
         length -= len(block)
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    while block := stream.read(_BLOCK):
+def _blocks(stream: BinaryIO, length: float = math.inf) -> Iterator[bytes]:
+    while length > 0 and (block := stream.read(int(min(_BLOCK, length)))):
         yield block
+        length -= len(block)
+
+
+def _damaged(path: Path) -> UnusableData:
+    return UnusableData(f"{path}: truncated or damaged.", "Convert or copy it again.")

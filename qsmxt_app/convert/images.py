@@ -23,7 +23,7 @@ Suffix = Literal[
     "fieldmap",
 ]
 Datatype = Literal["anat", "fmap"]
-Part = Literal["mag", "phase"]
+Part = Literal["mag", "phase", "real", "imag"]
 
 ANATOMICAL = frozenset({"MEGRE", "T2starw", "T1w", "UNIT1", "MP2RAGE"})
 
@@ -54,7 +54,7 @@ class ConvertedImage:
     echo
         Number of the echo, from 1, of a multi-echo acquisition.
     part
-        Magnitude or phase; None for an image that is neither.
+        Magnitude and phase, or real and imaginary part; None for an image that is none of them.
     inversion
         Number of the inversion, from 1, of an MP2RAGE image.
     acquired

@@ -128,7 +128,7 @@ def _within(image: ConvertedImage) -> dict[str, str]:
     if image.inversion is not None:
         entities["inv"] = str(image.inversion)
     # a T1w without part- is what every other tool looks for
-    if image.part is not None and (image.part == "phase" or image.suffix in {"MEGRE", "T2starw"}):
+    if image.part is not None and (image.part != "mag" or image.suffix in {"MEGRE", "T2starw"}):
         entities["part"] = image.part
     return entities
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -15,10 +16,11 @@ from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.bids.selection import Selection, read_bids_filter, select_labels
 from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.config import Settings
-from qsmxt_app.errors import NothingSelected, WrongUsage
+from qsmxt_app.convert.detect import Input, look_into
+from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
+from qsmxt_app.workflows.conversion import convert_input, show_conversion
 from qsmxt_app.workflows.other_plugins import read_plugin
-from qsmxt_app.workflows.outcome import ParticipantOutcome, exit_code, summary_lines
-from qsmxt_app.workflows.participant import need_of, step_names
+from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
 from qsmxt_app.workflows.resources import available_cpus, available_memory_gb, memory_gb
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
@@ -28,6 +30,7 @@ from qsmxt_app.workflows.run_folder import (
     log_to,
     stop_logging,
 )
+from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.study import Plan, Request, Study
 
 __all__ = ["Request", "run_participants"]
@@ -52,19 +55,48 @@ def run_participants(request: Request) -> int:
         What keeps a run from starting.
     """
     if request.settings.reports_only:
-        plan = _plan_reports(request)
-    else:
-        dataset = open_dataset(request.bids_dir)
-        subjects = select_labels("sub", request.settings.participant_label, dataset.subjects)
-        if not request.settings.skip_bids_validation:
-            validate_dataset(
-                request.bids_dir, subjects=subjects if request.settings.participant_label else None
-            )
-        plan = _plan(request, dataset)
+        return _show_or_run(request, _plan_reports(request))
+    found = look_into(request.bids_dir)
+    if found.kind != "bids":
+        return _convert_and_run(request, found)
+    if request.settings.convert_only:
+        raise WrongUsage(f"--convert-only: {request.bids_dir} is a BIDS dataset already.", "Leave it out.")
+    return _show_or_run(request, _plan_dataset(request))
+
+
+def _convert_and_run(request: Request, found: Input) -> int:
+    if request.settings.dry_run:
+        show_conversion(request, found)
+        return 0
+    folder, outcome = convert_input(request, found)
+    code = SOMETHING_FAILED if outcome.failures else 0
+    if request.settings.convert_only:
+        return code
+    converted = replace(request, bids_dir=outcome.raw)
+    try:
+        plan = _plan_dataset(converted)
+    except NoInput as error:
+        reasons = "; ".join(outcome.reasons) or error.message
+        raise UnusableData(
+            f"{request.bids_dir}: no susceptibility map can be made of it: {reasons}.",
+            f"What could be converted is in {outcome.raw}.",
+        ) from error
+    return _run(converted, plan, folder) or code
+
+
+def _show_or_run(request: Request, plan: Plan) -> int:
     if request.settings.dry_run:
         _show(plan, request)
         return 0
     return _run(request, plan)
+
+
+def _plan_dataset(request: Request) -> Plan:
+    dataset = open_dataset(request.bids_dir)
+    subjects = select_labels("sub", request.settings.participant_label, dataset.subjects)
+    if not request.settings.skip_bids_validation:
+        validate_dataset(request.bids_dir, subjects=subjects if request.settings.participant_label else None)
+    return _plan(request, dataset)
 
 
 def _plan(request: Request, dataset: Dataset) -> Plan:
@@ -117,11 +149,11 @@ def _machine_share(settings: Settings, scans: int) -> dict[str, Any]:
     }
 
 
-def _run(request: Request, plan: Plan) -> int:
+def _run(request: Request, plan: Plan, folder: RunFolder | None = None) -> int:
     output_dir = request.output_dir.absolute()
     _check_work_dir(request)
     initialise_derivative(output_dir, request.bids_dir, __version__)
-    folder = create_run_folder(output_dir, request.settings, request.command)
+    folder = folder or create_run_folder(output_dir, request.settings, request.command)
     create_folder(request.work_dir, PRIVATE)
     handler = log_to(folder, request.verbosity)
     try:

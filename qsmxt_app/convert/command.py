@@ -1,0 +1,158 @@
+"""The conversion of a folder as a whole: what is in it, one run at a time, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from qsmxt_app.bids.atomic import make_folder
+from qsmxt_app.bids.lock import named_lock
+from qsmxt_app.config import Settings
+from qsmxt_app.convert.dataset import Written, prepare_dataset, write_dataset
+from qsmxt_app.convert.detect import Input
+from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.nifti.run import convert_nifti
+from qsmxt_app.errors import CannotCreateOutput, UnusableData
+
+SOURCEDATA = "sourcedata"
+DICOM_TABLE, NIFTI_TABLE = "conversion", "nifti_conversion"
+MOST_LINES = 3
+"""Lines that a message repeats; the table has all."""
+_LOCK = "conversion"
+
+
+class Conversion(Protocol):
+    """What the conversion of DICOM and of NIfTI files has in common."""
+
+    @property
+    def images(self) -> Sequence[ConvertedImage]:
+        """Ready to be named."""
+
+    @property
+    def failures(self) -> Sequence[str]:
+        """One line for each thing that was to be converted and could not be."""
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Why no susceptibility map can be made, if none can."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """For people."""
+
+    def record(self, written: Written) -> None:
+        """Write into the review table what everything became."""
+
+
+@dataclass(frozen=True)
+class ConversionOutcome:
+    """How a conversion ended.
+
+    Attributes
+    ----------
+    raw
+        The BIDS dataset.
+    n_images, n_new
+        Images of this conversion in the dataset, and how many of them are new.
+    failures
+        One line for each thing that is missing in the dataset.
+    reasons
+        Why no susceptibility map can be made, if none can.
+    notes
+        For people.
+    """
+
+    raw: Path
+    n_images: int
+    n_new: int
+    failures: tuple[str, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def raw_folder(output: Path, settings: Settings) -> Path:
+    """Where the BIDS dataset goes."""
+    return (settings.raw_dir or output / SOURCEDATA / "raw").absolute()
+
+
+def convert_folder(
+    source: Path, found: Input, output: Path, settings: Settings, work_dir: Path, n_procs: int
+) -> ConversionOutcome:
+    """Convert a folder of DICOM or NIfTI files to a raw BIDS dataset, or complete one.
+
+    Parameters
+    ----------
+    source
+        The folder; it is only read.
+    found
+        What it holds, from `look_into`.
+    output
+        The output folder, where the review table goes.
+    settings
+        Those of conversion are read.
+    work_dir
+        For intermediate files, which hold what the sidecars of the dataset leave out.
+    n_procs
+        Processes to use.
+
+    Raises
+    ------
+    UnusableData
+        If a table has to be filled in, or nothing could be converted.
+    CannotCreateOutput, InputOutputFailed
+        If a folder cannot be written, or another run is converting.
+    """
+    raw = raw_folder(output, settings)
+    make_folder(output / SOURCEDATA)
+    make_folder(work_dir)
+    with named_lock(output, _LOCK), named_lock(raw, _LOCK):
+        prepare_dataset(raw)
+        conversion = _convert(source, found, output, settings, work_dir, n_procs)
+        written = write_dataset(conversion.images, raw)
+        conversion.record(written)
+    failures = (*conversion.failures, *written.refused)
+    if not written.files and not written.unchanged:
+        told = _in_short(failures or conversion.reasons) or "no image in it is of a kind that is converted."
+        raise UnusableData(f"{source}: nothing could be converted: {told}", " ".join(conversion.notes))
+    return ConversionOutcome(
+        raw,
+        len(written.files) + len(written.unchanged),
+        len(written.files),
+        failures,
+        tuple(conversion.reasons),
+        tuple(conversion.notes),
+    )
+
+
+def _convert(
+    source: Path, found: Input, output: Path, settings: Settings, work_dir: Path, n_procs: int
+) -> Conversion:
+    tables = output / SOURCEDATA
+    if found.kind == "nifti":
+        return convert_nifti(source, found.nifti, tables / NIFTI_TABLE, work_dir, settings)
+    from qsmxt_app.convert.dicom import convert_dicom
+
+    return convert_dicom(source, tables / DICOM_TABLE, work_dir, settings, n_procs)
+
+
+def _in_short(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+    return "; ".join([*lines[:MOST_LINES], *more])
+
+
+def keep_source_clean(source: Path, folders: Sequence[Path]) -> None:
+    """Refuse to write into the source, which is only read.
+
+    Raises
+    ------
+    CannotCreateOutput
+        If one of the folders is the source, or lies inside.
+    """
+    for folder in folders:
+        if folder.resolve().is_relative_to(source.resolve()):
+            raise CannotCreateOutput(
+                f"{folder}: lies inside {source}, which is only read.",
+                "Choose a folder outside it.",
+            )

@@ -1,0 +1,237 @@
+"""From rows that are filled in to images that can be named; what contradicts itself is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qsmxt_app.bids.headers import same_grid
+from qsmxt_app.bids.images import read_image
+from qsmxt_app.convert.copying import write_volume
+from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.nifti.cells import Described, understand
+from qsmxt_app.convert.nifti.sheet import GRADIENT_ECHOES, Row
+from qsmxt_app.errors import QsmxtError, UnusableData
+from qsmxt_app.qsm.phase import scale_phase
+
+_SAMPLES = 200_000
+
+
+@dataclass
+class Outcome:
+    """Images that were described, a line for each file that could not be, and notes by file."""
+
+    images: list[ConvertedImage] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, names: Sequence[str], line: str) -> None:
+        """Leave files out."""
+        self.failures.append(line)
+        self.notes |= dict.fromkeys(names, f"left out: {line}")
+
+
+def describe(rows: Sequence[Row], work_dir: Path) -> Outcome:
+    """Turn complete rows into images, volumes of 4D files split, and the range of phase checked.
+
+    Parameters
+    ----------
+    rows
+        Without missing cells.
+    work_dir
+        Where volumes of 4D files are written.
+    """
+    outcome = Outcome()
+    acquisitions: dict[str, list[Described]] = {}
+    for row in rows:
+        try:
+            if row.file.problem:
+                raise UnusableData(row.file.problem)
+            one = understand(row)
+        except UnusableData as error:
+            outcome.refuse([row.file.name], str(error))
+            continue
+        acquisitions.setdefault(one.group, []).append(one)
+    for files in acquisitions.values():
+        try:
+            _describe_acquisition(files, work_dir, outcome)
+        except QsmxtError as error:
+            outcome.refuse([one.name for one in files], str(error))
+    return outcome
+
+
+def _describe_acquisition(files: Sequence[Described], work_dir: Path, outcome: Outcome) -> None:
+    if files[0].suffix in GRADIENT_ECHOES:
+        _check_grids(files)
+    volumes = [volume for one in files for volume in _volumes(one)]
+    volumes = _number_echoes(volumes)
+    _check_duplicates(volumes)
+    sidecars = _phase_metadata(files, outcome)
+    for volume in volumes:
+        one = volume.file
+        path = one.row.file.path
+        if volume.index is not None:
+            path = work_dir / f"{len(outcome.images):06d}.nii"
+            write_volume(one.row.file.path, volume.index, path)
+        outcome.images.append(
+            ConvertedImage(
+                path=path,
+                sidecar=_sidecar(volume) | sidecars.get(one.name, {}),
+                subject=one.subject,
+                session=one.session,
+                suffix=one.suffix,
+                group=one.group,
+                origin=one.name if volume.index is None else f"{one.name} volume {volume.index + 1}",
+                acquisition=one.acquisition,
+                reconstruction=one.reconstruction,
+                echo=volume.echo,
+                part=one.part,
+                acquired=_acquired(one.row.file.metadata),
+                run=one.run,
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Volume:
+    file: Described
+    index: int | None
+    echo: int | None
+    echo_time: float | None
+
+
+def _volumes(one: Described) -> list[_Volume]:
+    """Volumes of a file: one each echo of a 4D file."""
+    count = one.row.file.volumes
+    if count == 1:
+        time = one.echo_times[0] if len(one.echo_times) == 1 else None
+        if one.suffix in GRADIENT_ECHOES and time is None:
+            raise UnusableData(
+                f"{one.name}: {len(one.echo_times)} echo times for one volume.", "Give one in 'echo_time'."
+            )
+        return [_Volume(one, None, one.echo, time)]
+    if one.suffix != "MEGRE":
+        raise UnusableData(
+            f"{one.name}: {count} volumes in one file, which {one.suffix} cannot have.",
+            "Say suffix MEGRE if they are echoes, or ignore.",
+        )
+    if len(one.echo_times) != count:
+        raise UnusableData(
+            f"{one.name}: {count} volumes, but {len(one.echo_times)} echo times.",
+            "Give one for each volume in 'echo_time', with blanks between; coil channels and repetitions in "
+            "one file are not supported.",
+        )
+    return [_Volume(one, index, index + 1, time) for index, time in enumerate(one.echo_times)]
+
+
+def _number_echoes(volumes: Sequence[_Volume]) -> list[_Volume]:
+    """Number the echoes of a multi-echo scan by their times, where no number is given."""
+    if volumes[0].file.suffix != "MEGRE":
+        return [replace(volume, echo=None) for volume in volumes]
+    if all(volume.echo is not None for volume in volumes):
+        return list(volumes)
+    times = sorted({round(volume.echo_time or 0, 6) for volume in volumes})
+    return [replace(volume, echo=times.index(round(volume.echo_time or 0, 6)) + 1) for volume in volumes]
+
+
+def _check_duplicates(volumes: Sequence[_Volume]) -> None:
+    seen: dict[object, _Volume] = {}
+    for volume in volumes:
+        key = volume.file.suffix, volume.echo, volume.file.part
+        if key in seen:
+            what = " ".join(
+                filter(None, [f"echo {volume.echo}" if volume.echo else "", volume.file.part or ""])
+            )
+            raise UnusableData(
+                f"{seen[key].file.name} and {volume.file.name} would get the same name "
+                f"(sub-{volume.file.subject} {volume.file.suffix}{' ' if what else ''}{what}).",
+                "Tell them apart by session, acquisition, run, echo or part in the table, or ignore one.",
+            )
+        seen[key] = volume
+
+
+def _check_grids(files: Sequence[Described]) -> None:
+    first = files[0].row.file.header
+    for one in files[1:]:
+        header = one.row.file.header
+        if first is None or header is None or (header.shape == first.shape and same_grid(first, header)):
+            continue
+        if header.shape != first.shape:
+            shapes = ["x".join(map(str, shape)) for shape in (header.shape, first.shape)]
+            raise UnusableData(
+                f"{one.name}: shape {shapes[0]}, but {shapes[1]} for {files[0].name} of the same scan.",
+                "Magnitude and phase of all echoes must come from one scan, not resampled.",
+            )
+        raise UnusableData(
+            f"{one.name}: another position or orientation than {files[0].name} of the same scan.",
+            "Magnitude and phase of all echoes must come from one scan, not moved or resampled.",
+        )
+
+
+def _phase_metadata(files: Sequence[Described], outcome: Outcome) -> dict[str, dict[str, Any]]:
+    """Read the voxels of all files to their end, and tell the range and unit of phase images, by file."""
+    phase: dict[str, np.ndarray] = {}
+    for one in files:
+        voxels = read_image(one.row.file.path).reshape(-1)
+        if voxels.min() == voxels.max():
+            raise UnusableData(f"{one.name}: every voxel is {voxels[0]:g}.", "Export it again, or ignore it.")
+        if one.part == "phase" and one.suffix in GRADIENT_ECHOES:
+            sample = voxels[:: max(1, voxels.size // _SAMPLES)]
+            phase[one.name] = np.concatenate([sample, [voxels.min(), voxels.max()]])
+    if not phase:
+        return {}
+    values = np.concatenate(list(phase.values()))
+    units = _units(files)
+    try:
+        scaled = scale_phase(values, units)
+    except ValueError as error:
+        raise UnusableData(
+            f"{next(iter(phase))}: {error}.", "Correct Units, or export the phase again."
+        ) from error
+    low, high = float(values.min()), float(values.max())
+    radians = scaled.rule.removeprefix("Units: ").startswith("radians")
+    text = "; ".join([f"phase from {low:.6g} to {high:.6g}: {scaled.rule}", *scaled.warnings])
+    outcome.notes |= dict.fromkeys(phase, text)
+    return {
+        name: {"Units": "rad" if radians else "arbitrary", "PhaseRange": [_short(low), _short(high)]}
+        for name in phase
+    }
+
+
+def _units(files: Sequence[Described]) -> str | None:
+    given = [one.row.file.metadata.get("Units") for one in files if one.part == "phase"]
+    return next((unit for unit in given if isinstance(unit, str)), None)
+
+
+def _sidecar(volume: _Volume) -> dict[str, Any]:
+    one = volume.file
+    sidecar = dict(one.row.file.metadata)
+    if one.suffix == "phasediff":
+        if len(one.echo_times) != 2:
+            raise UnusableData(
+                f"{one.name}: a phase difference has two echo times.", "Give both in 'echo_time'."
+            )
+        sidecar |= dict(zip(("EchoTime1", "EchoTime2"), sorted(one.echo_times), strict=True))
+    elif volume.echo_time is not None:
+        sidecar["EchoTime"] = volume.echo_time
+    if one.field_strength is not None:
+        sidecar["MagneticFieldStrength"] = one.field_strength
+    if volume.echo is not None:
+        sidecar["EchoNumber"] = volume.echo
+    return sidecar
+
+
+def _acquired(metadata: Mapping[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(metadata["AcquisitionDateTime"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
