@@ -8,7 +8,6 @@ import json
 import resource
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,10 +28,12 @@ from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import QsmxtError, UnusableData
+from qsmxt_app.workflows.fingerprint import sources_of
 from qsmxt_app.workflows.resources import limited_threads
 
 FACTS_FILE = "facts.json"
 FAILURE_FILE = "failure.json"
+SKIPPED: dict[str, Any] = {"skipped": "the masks of both passes are equal"}
 BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 
@@ -52,8 +53,9 @@ class StepOutputSpec(TraitedSpec):
 class Step(SimpleInterface):
     """A node: load, one call, save. Subclasses give `compute` and the modules that do the work.
 
-    nipype's cache hashes inputs, not code. So the version of the package and the text of `code` go into
-    `algorithm_version`, and a changed algorithm is never answered from the cache.
+    nipype's cache hashes inputs, not code. So the version of the package, the text of `code` and that of all
+    physics that it imports go into `algorithm_version`, and a changed algorithm is never answered from the
+    cache.
     """
 
     input_spec = StepInputSpec
@@ -78,7 +80,7 @@ class Step(SimpleInterface):
             write_json(folder / FAILURE_FILE, _described(error))
             raise
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_MAXRSS / 1e6
-        facts |= {"seconds": round(time.perf_counter() - started, 3), "peak_mb": round(peak, 1)}
+        facts = facts | {"seconds": round(time.perf_counter() - started, 3), "peak_mb": round(peak, 1)}
         write_json(folder / FACTS_FILE, facts)
         self._results["facts"] = str(folder / FACTS_FILE)
         return runtime
@@ -86,13 +88,7 @@ class Step(SimpleInterface):
 
 def algorithm_version(step: type[Step]) -> str:
     """Return the version of the package with a fingerprint of the step's own code and of its modules."""
-    sources = [inspect.getsource(step.compute)]
-    for name in step.code:
-        module = import_module(name)
-        files = [Path(str(module.__file__))]
-        if files[0].name == "__init__.py":
-            files = sorted(files[0].parent.glob("*.py"))
-        sources += [file.read_text(encoding="utf-8") for file in files]
+    sources = [inspect.getsource(step.compute), *sources_of(step.code)]
     return f"{__version__}-{hashlib.sha256(''.join(sources).encode()).hexdigest()[:12]}"
 
 
@@ -122,6 +118,24 @@ def load_on_grid(path: str | Path, like: str | Path) -> NDArray[np.float32]:
     if not same_grid(read_header(Path(path)), read_header(Path(like))):
         raise UnusableData(f"{path}: not on the grid of the images.", "Resample it to their magnitude.")
     return read_image(Path(path))
+
+
+def second_pass(mask: str, whole: Any) -> NDArray[np.bool_] | None:
+    """Return where a pass inverts; None for a second pass that would repeat the first.
+
+    Parameters
+    ----------
+    mask
+        File of the mask.
+    whole
+        File of the first pass's mask, of which a second pass takes the part; undefined for a first pass.
+    """
+    inside = load_mask(mask)
+    if not isdefined(whole):
+        return inside
+    first = load_mask(whole)
+    inside &= first
+    return None if np.array_equal(inside, first) else inside
 
 
 def save(array: NDArray, affine: NDArray[np.float64], path: Path) -> str:

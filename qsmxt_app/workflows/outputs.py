@@ -54,23 +54,33 @@ class Output:
 
 
 TGV = "TGV-QSM (Langkammer 2015)"
+TWO_STEP = "background field removal, then dipole inversion"
 FIELD = "magnitude-weighted complex fit over echoes, after removal of phase offsets (MCPC-3D-S)"
+FIELD_NOISE = "standard error of the fit"
+TRUST = "coherence that the standard error leaves to the phase: 0 random, 1 certain"
 RELAXATION = "fit of the decay of the magnitude over echoes"
+CHI_NOISE = "standard error of the field through a Tikhonov-regularised inversion, an estimate"
+SWI = "combined magnitude without coil profile, times a sigmoid of the filtered field (as CLEAR-SWI)"
+MIP = "minimum over a sliding slab of the susceptibility-weighted image"
+SOLVED = ("background", "tgv", "inversion", "combine")
 
 OUTPUTS = {
     "mask": Output("filled", "mask", "qsm", steps=("masks",)),
     "mask_reliable": Output("reliable", "mask", "reliable", steps=("masks",)),
-    "chi": Output("chi", "Chimap", None, "anat", "ppm", TGV, ("tgv", "combine")),
-    "chi_singlepass": Output(
-        "chi_singlepass", "Chimap", "singlepass", "anat", "ppm", TGV, ("tgv", "combine")
-    ),
+    "chi": Output("chi", "Chimap", None, "anat", "ppm", steps=SOLVED),
+    "chi_singlepass": Output("chi_singlepass", "Chimap", "singlepass", "anat", "ppm", steps=SOLVED),
+    "chi_noise": Output("chi_noise", "Chimap", "noise", "anat", "ppm", CHI_NOISE, ("field", "chi_noise")),
     "r2star": Output("r2star", "R2starmap", None, "anat", "1/s", RELAXATION, ("relaxation",)),
     "t2star": Output("t2star", "T2starmap", None, "anat", "s", RELAXATION, ("relaxation",)),
     "s0": Output("s0", "S0map", None, "anat", "arbitrary", RELAXATION, ("relaxation",)),
+    "swi": Output("swi", "swi", None, "anat", "arbitrary", SWI, ("swi",)),
+    "mip": Output("mip", "minIP", None, "anat", "arbitrary", MIP, ("swi",)),
     "total_field": Output("total_field", "fieldmap", "total", "fmap", "Hz", FIELD, ("field",)),
-    "field_noise": Output(
-        "field_noise", "fieldmap", "noise", "fmap", "Hz", "standard error of the fit", ("field",)
+    "local_field": Output(
+        "local_field", "fieldmap", "local", "fmap", "Hz", "background field removal", ("field", "background")
     ),
+    "field_noise": Output("field_noise", "fieldmap", "noise", "fmap", "Hz", FIELD_NOISE, ("field",)),
+    "field_trust": Output("field_trust", "fieldmap", "trust", "fmap", "arbitrary", TRUST, ("field",)),
     "magnitude": Output(
         "magnitude", "magnitude", None, "fmap", "arbitrary", "root sum of squares over echoes"
     ),
@@ -87,9 +97,13 @@ PARAMETERS = {
         "mask_erosion",
     ),
     "field": ("unwrapping", "bipolar"),
+    "background": ("background",),
     "tgv": ("tgv_alpha", "tgv_iterations", "tgv_tolerance", "two_pass"),
+    "inversion": ("inversion", "two_pass"),
     "combine": ("reference",),
     "relaxation": (),
+    "swi": (),
+    "chi_noise": (),
 }
 NOT_IN_SIDECARS = {"seconds", "peak_mb", "warnings", "history"}
 
@@ -109,13 +123,22 @@ class DerivativesInputSpec(StepInputSpec):
     chi_singlepass = File(exists=True)
     total_field = File(exists=True)
     field_noise = File(exists=True)
+    field_trust = File(exists=True)
+    local_field = File(exists=True)
+    chi_noise = File(exists=True)
+    swi = File(exists=True)
+    mip = File(exists=True)
     r2star = File(exists=True)
     t2star = File(exists=True)
     s0 = File(exists=True)
     masks_facts = File(exists=True)
     field_facts = File(exists=True)
     relaxation_facts = File(exists=True)
+    background_facts = File(exists=True)
     tgv_facts = File(exists=True)
+    inversion_facts = File(exists=True)
+    swi_facts = File(exists=True)
+    chi_noise_facts = File(exists=True)
     combine_facts = File(exists=True)
 
 
@@ -143,7 +166,10 @@ class WriteDerivatives(Step):
         settings = json.loads(given.parameters)
         parameters: dict[str, Any] = {}
         for step in output.steps:
-            noted = read_json(Path(defined(getattr(given, f"{step}_facts")) or ""))
+            facts = defined(getattr(given, f"{step}_facts"))
+            if facts is None:
+                continue
+            noted = read_json(Path(facts))
             chosen = {key: settings[key] for key in PARAMETERS[step] if key in settings}
             results = {key: value for key, value in noted.items() if key not in NOT_IN_SIDECARS}
             parameters |= camel_case(chosen) | camel_case(results)
@@ -151,9 +177,15 @@ class WriteDerivatives(Step):
             [bids_uri(file, Path(given.bids_dir)) for file in given.acquisition.files],
             units=output.units,
             skull_stripped=False if output.units else None,
-            algorithm=output.algorithm or None,
+            algorithm=output.algorithm or self._inversion(output),
             parameters=parameters,
         )
+
+    def _inversion(self, output: Output) -> str | None:
+        """Name the inversion that ran; a mask has none."""
+        if output.steps != SOLVED:
+            return None
+        return TWO_STEP if defined(self.inputs.inversion_facts) else TGV
 
 
 def _voxels(name: str, file: str) -> NDArray:

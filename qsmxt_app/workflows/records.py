@@ -15,15 +15,18 @@ from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.config import Settings
-from qsmxt_app.workflows.participant import Scan, is_bipolar
+from qsmxt_app.workflows.participant import Scan
+from qsmxt_app.workflows.scan_steps import is_bipolar
 
 SCHEMA = 1
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "nipype", "antspyx", "warpkit")
 SECTIONS = {
     "mask": ("masks",),
     "field": ("field",),
-    "tgv": ("tgv", "combine"),
-    "tgv_reliable": ("tgv_reliable",),
+    "background": ("background",),
+    # the inversion, whichever it was
+    "tgv": ("tgv", "inversion", "combine", "chi_noise"),
+    "tgv_reliable": ("tgv_reliable", "inversion_reliable"),
 }
 NOT_FACTS = {"seconds", "peak_mb", "warnings"}
 

@@ -21,12 +21,13 @@ from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.index import build_index
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
-from qsmxt_app.workflows.participant import Scan, build_participant, build_report, need_of, step_names
+from qsmxt_app.workflows.participant import Scan, build_participant, build_report
 from qsmxt_app.workflows.processes import GraphScheduler, Machine
 from qsmxt_app.workflows.progress import ProgressDisplay
 from qsmxt_app.workflows.records import problem_record, scan_record, write_record
 from qsmxt_app.workflows.resources import step_cost
 from qsmxt_app.workflows.run_folder import RunFolder
+from qsmxt_app.workflows.scan_steps import need_of, step_names
 
 POLL_SECONDS = 0.5
 REPORT_COST = 2.0

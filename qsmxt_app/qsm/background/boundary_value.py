@@ -22,6 +22,7 @@ def lbv(
     weights: NDArray | None = None,
     peel: int = 0,
     tolerance: float = 1e-5,
+    threads: int | None = None,
 ) -> BackgroundRemoval:
     """Laplacian boundary value method: the background is harmonic and equals the total field at the border.
 
@@ -43,6 +44,8 @@ def lbv(
         Layers of voxels taken off the mask first, where the field at its border is not to be trusted.
     tolerance
         Relative residual at which the multigrid-preconditioned conjugate gradients stop.
+    threads
+        Not used: there is no FFT.
 
     Returns
     -------

@@ -9,6 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.qsm.conjugate_gradients import inner_product
+
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
@@ -251,17 +253,17 @@ class DirichletLaplacian:
         """
         residual = np.where(self.levels[0].inside, rhs, np.float32(0.0))
         u = np.zeros_like(residual)
-        target = tolerance**2 * float(np.vdot(residual, residual))
+        target = tolerance**2 * inner_product(residual, residual)
         step = self.cycle(residual)
-        direction, inner = step, float(np.vdot(residual, step))
+        direction, inner = step, inner_product(residual, step)
         for _ in range(max_iterations):
-            if float(np.vdot(residual, residual)) <= target:
+            if inner_product(residual, residual) <= target:
                 break
             image = self.apply(direction)
-            length = np.float32(inner / float(np.vdot(direction, image)))
+            length = np.float32(inner / inner_product(direction, image))
             u += length * direction
             residual -= length * image
             step = self.cycle(residual)
-            inner, previous = float(np.vdot(residual, step)), inner
+            inner, previous = inner_product(residual, step), inner
             direction = step + np.float32(inner / previous) * direction
         return u

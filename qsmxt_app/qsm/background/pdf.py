@@ -25,6 +25,7 @@ def pdf(
     weights: NDArray | None = None,
     tolerance: float = 5e-3,
     max_iterations: int = 60,
+    threads: int | None = None,
 ) -> BackgroundRemoval:
     """Weighted projection onto the fields that sources outside the mask can make.
 
@@ -52,6 +53,8 @@ def pdf(
         field by less than 1 %.
     max_iterations
         Cap on the iterations.
+    threads
+        Not used: there is no FFT.
 
     Returns
     -------

@@ -1,0 +1,97 @@
+"""The total field from the phase of all echoes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, traits
+
+from qsmxt_app.qsm.field import fit_total_field
+from qsmxt_app.qsm.morphology import with_inner_voids
+from qsmxt_app.qsm.tgv import combine_echoes, laplacian_of_fit
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    load,
+    load_affine,
+    load_mask,
+    save,
+)
+from qsmxt_app.workflows.nodes.inputs import VoxelSize, echo_times, image
+
+
+class FieldInputSpec(StepInputSpec):
+    """Inputs of `FitField`."""
+
+    magnitude = image("all echoes")
+    phase = image("all echoes, rad")
+    filled = image("where the field is fitted")
+    reliable = image("without what the magnitude or phase quality does not show")
+    echo_times = echo_times()
+    voxel_size = VoxelSize
+    field_strength = traits.Float(mandatory=True, desc="T")
+    bipolar = traits.Bool(mandatory=True)
+    unwrapping = traits.Str(mandatory=True)
+
+
+class FieldOutputSpec(StepOutputSpec):
+    """Outputs of `FitField`."""
+
+    total_field = File(exists=True, desc="Hz")
+    field_noise = File(exists=True, desc="Hz")
+    field_trust = File(exists=True, desc="0 (random) to 1 (certain)")
+    laplacian = File(exists=True, desc="of the field, ppm/mm^2")
+    noise = File(exists=True, desc="of the field that the Laplacian is of, ppm")
+    filled = File(exists=True, desc="the filled mask where the field is known: where chi is reported")
+    reliable = File(exists=True, desc="the reliable mask where the field is known")
+
+
+class FitField(Step):
+    """Remove phase offsets, fit the field to all echoes, and find out where it is known."""
+
+    input_spec, output_spec = FieldInputSpec, FieldOutputSpec
+    code = ("qsmxt_app.qsm.field", "qsmxt_app.qsm.morphology", "qsmxt_app.qsm.tgv.fitted")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the field, its noise, its Laplacian, and the masks where it is known."""
+        given = self.inputs
+        magnitude, phase, affine = load(given.magnitude), load(given.phase), load_affine(given.magnitude)
+        filled, echo_times = load_mask(given.filled), np.asarray(given.echo_times)
+        size = given.voxel_size
+        fit = fit_total_field(
+            magnitude, phase, echo_times, mask=filled, voxel_size=size, bipolar=given.bipolar,
+            unwrapping=given.unwrapping,
+        )  # fmt: skip
+        certain = filled & fit.known
+        known = with_inner_voids(certain, filled, size)
+        if not certain.any():
+            raise ValueError("the phase is noise everywhere in the mask: no field can be read from it")
+        measured = (
+            laplacian_of_fit(fit, field_strength=given.field_strength, voxel_size=size, mask=known)
+            if len(echo_times) > 1
+            else combine_echoes(
+                magnitude, phase, echo_times, field_strength=given.field_strength, voxel_size=size, mask=known
+            )
+        )
+        maps = {
+            "total_field": fit.total_field,
+            "field_noise": fit.field_noise,
+            "field_trust": np.where(filled, fit.trust, np.float32(0)),
+            "laplacian": measured.laplacian,
+            "noise": measured.noise,
+            "filled": known,
+            "reliable": load_mask(given.reliable) & certain,
+        }
+        for name, array in maps.items():
+            self._results[name] = save(array, affine, folder / f"{name}.nii")
+        return {
+            "noise_median_hz": float(np.median(fit.field_noise[certain])),
+            "known_fraction": float(certain.sum() / filled.sum()),
+            "trusted_fraction": float(np.mean(fit.trust[certain] > 0.5)),
+            "residual_median_rad": float(np.median(fit.residual[certain])),
+            "offsets_removed": len(echo_times) > 1,
+            "warnings": getattr(fit, "warnings", ()),
+        }

@@ -1,0 +1,100 @@
+"""Where chi is reconstructed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, traits
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.brain_extraction import brain_extraction
+from qsmxt_app.qsm.magnitude import combine_magnitude
+from qsmxt_app.qsm.masking import MaskOptions, build_masks
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    defined,
+    load,
+    load_affine,
+    load_on_grid,
+    save,
+)
+from qsmxt_app.workflows.nodes.inputs import VoxelSize, echo_times, image
+
+
+def volume_ml(mask: NDArray[np.bool_], voxel_size: tuple[float, float, float]) -> float:
+    """Return the volume of a mask in millilitres."""
+    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000)
+
+
+class MaskInputSpec(StepInputSpec):
+    """Inputs of `BuildMasks`."""
+
+    magnitude = image("all echoes")
+    phase = image("all echoes, rad")
+    echo_times = echo_times()
+    voxel_size = VoxelSize
+    method = traits.Str(mandatory=True, desc="magnitude, phase-quality, combined or bet")
+    mask_file = File(exists=True, desc="a mask given by the user")
+    threshold = traits.Str(mandatory=True)
+    threshold_value = traits.Float()
+    closing_mm = traits.Float(mandatory=True)
+    erosion_voxels = traits.Int(mandatory=True)
+    components = traits.Int(mandatory=True)
+    separation_mm = traits.Float(mandatory=True)
+
+
+class MaskOutputSpec(StepOutputSpec):
+    """Outputs of `BuildMasks`."""
+
+    filled = File(exists=True, desc="where chi is reported")
+    reliable = File(exists=True, desc="without what the data do not show")
+
+
+class BuildMasks(Step):
+    """Make the masks of both passes."""
+
+    input_spec, output_spec = MaskInputSpec, MaskOutputSpec
+    code = ("qsmxt_app.qsm.masking", "qsmxt_app.qsm.brain_extraction")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the filled and the reliable mask."""
+        given = self.inputs
+        magnitude, affine = load(given.magnitude), load_affine(given.magnitude)
+        options = MaskOptions(
+            source="combined" if given.method == "bet" else given.method,
+            threshold=given.threshold,
+            value=defined(given.threshold_value),
+            closing_mm=given.closing_mm,
+            erosion_voxels=given.erosion_voxels,
+            components=given.components,
+            separation_mm=given.separation_mm,
+        )
+        masks = build_masks(
+            magnitude,
+            load(given.phase),
+            np.asarray(given.echo_times),
+            voxel_size=given.voxel_size,
+            options=options,
+            within=self._within(magnitude),
+        )
+        self._results["filled"] = save(masks.filled, affine, folder / "filled.nii")
+        self._results["reliable"] = save(masks.reliable, affine, folder / "reliable.nii")
+        return {
+            "method": "given mask" if defined(given.mask_file) else given.method,
+            "threshold": masks.threshold,
+            "volume_ml": volume_ml(masks.filled, given.voxel_size),
+            "hole_fraction": masks.hole_fraction,
+            "warnings": masks.warnings,
+        }
+
+    def _within(self, magnitude: Any) -> Any:
+        """Return the mask that the data may not exceed: the user's, the brain, or none."""
+        if defined(self.inputs.mask_file):
+            return load_on_grid(self.inputs.mask_file, self.inputs.magnitude)
+        if self.inputs.method != "bet":
+            return None
+        return brain_extraction(combine_magnitude(magnitude), voxel_size=self.inputs.voxel_size)

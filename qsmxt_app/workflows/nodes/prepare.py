@@ -1,0 +1,42 @@
+"""From the raw images to all echoes in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, traits
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.images import load_acquisition
+from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, save
+
+
+class PrepareInputSpec(StepInputSpec):
+    """Inputs of `Prepare`."""
+
+    acquisition = traits.Instance(Acquisition, mandatory=True, nohash=True, desc="what is read")
+    description = traits.Str(mandatory=True, desc="what of the acquisition the result depends on")
+    files = traits.List(File(exists=True), mandatory=True, desc="the raw images, for the cache")
+
+
+class PrepareOutputSpec(StepOutputSpec):
+    """Outputs of `Prepare`."""
+
+    magnitude = File(exists=True, desc="all echoes")
+    phase = File(exists=True, desc="all echoes, rad")
+
+
+class Prepare(Step):
+    """Read all echoes, check their voxels, scale the phase to radians."""
+
+    input_spec, output_spec = PrepareInputSpec, PrepareOutputSpec
+    code = ("qsmxt_app.qsm.phase", "qsmxt_app.bids.images")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save magnitude and phase of all echoes."""
+        acquisition = self.inputs.acquisition
+        images = load_acquisition(acquisition)
+        self._results["magnitude"] = save(images.magnitude, acquisition.affine, folder / "magnitude.nii")
+        self._results["phase"] = save(images.phase, acquisition.affine, folder / "phase.nii")
+        return {"phase_scaling": images.phase_scaling, "warnings": images.warnings}

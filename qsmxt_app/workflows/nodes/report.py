@@ -1,0 +1,39 @@
+"""The page of a participant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, traits
+
+from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec
+
+
+class ReportInputSpec(StepInputSpec):
+    """Inputs of `WriteReport`."""
+
+    subject = traits.Str(mandatory=True)
+    output_dir = traits.Str(mandatory=True)
+
+
+class ReportOutputSpec(StepOutputSpec):
+    """Outputs of `WriteReport`."""
+
+    page = File(exists=True)
+
+
+class WriteReport(Step):
+    """Write the page of a participant from what is on disk."""
+
+    input_spec, output_spec = ReportInputSpec, ReportOutputSpec
+    code = ("qsmxt_app.report",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Write `sub-XX.html`."""
+        from qsmxt_app.report.participant import build_participant_report
+
+        self._results["page"] = str(
+            build_participant_report(Path(self.inputs.output_dir), self.inputs.subject)
+        )
+        return {}

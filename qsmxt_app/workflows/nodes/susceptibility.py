@@ -1,0 +1,164 @@
+"""From the field to a referenced susceptibility map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, traits
+
+from qsmxt_app.qsm.chi_noise import chi_noise
+from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.reference import reference_chi
+from qsmxt_app.qsm.tgv import TGVOptions, solve_tgv
+from qsmxt_app.qsm.two_pass import combine_two_pass
+from qsmxt_app.workflows.node_base import (
+    SKIPPED,
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    defined,
+    load,
+    load_affine,
+    load_mask,
+    load_on_grid,
+    save,
+    second_pass,
+)
+from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, image
+
+
+class TGVInputSpec(StepInputSpec):
+    """Inputs of `InvertTGV`."""
+
+    laplacian = image("ppm/mm^2")
+    noise = image("ppm")
+    mask = image("where chi is reconstructed")
+    whole = File(exists=True, desc="mask of the first pass, which a second pass lies in")
+    voxel_size = VoxelSize
+    b0_direction = Direction
+    alpha = traits.Tuple(traits.Float, traits.Float, mandatory=True)
+    max_iterations = traits.Int(mandatory=True)
+    tolerance = traits.Float(mandatory=True)
+
+
+class TGVOutputSpec(StepOutputSpec):
+    """Outputs of `InvertTGV`."""
+
+    chi = File(exists=True, desc="ppm; none where a second pass would repeat the first")
+
+
+class InvertTGV(Step):
+    """Reconstruct chi by TGV-QSM."""
+
+    input_spec, output_spec = TGVInputSpec, TGVOutputSpec
+    code = ("qsmxt_app.qsm.tgv",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save chi."""
+        given = self.inputs
+        mask = second_pass(given.mask, given.whole)
+        if mask is None:
+            return SKIPPED
+        result = solve_tgv(
+            load(given.laplacian),
+            mask,
+            voxel_size=given.voxel_size,
+            b0_direction=given.b0_direction,
+            noise=load(given.noise),
+            options=TGVOptions(
+                alpha=given.alpha, max_iterations=given.max_iterations, tolerance=given.tolerance
+            ),
+            threads=given.num_threads,
+        )
+        self._results["chi"] = save(result.chi, load_affine(given.mask), folder / "chi.nii")
+        history = result.history
+        return {
+            "iterations": result.iterations,
+            "converged": result.converged,
+            "history": {
+                "iteration": history.iteration,
+                "chi_change": history.chi_change,
+                "equation_residual": history.equation_residual,
+            },
+        }
+
+
+class CombineInputSpec(StepInputSpec):
+    """Inputs of `CombineAndReference`."""
+
+    chi_filled = image("ppm")
+    chi_reliable = File(exists=True, desc="ppm; none with a single pass")
+    filled = image("where chi is reported")
+    reliable = image("without what the data do not show")
+    reference = traits.Str(mandatory=True, desc="mean, none or region")
+    reference_file = File(exists=True, desc="the region")
+
+
+class CombineOutputSpec(StepOutputSpec):
+    """Outputs of `CombineAndReference`."""
+
+    chi = File(exists=True, desc="ppm")
+    chi_singlepass = File(exists=True, desc="ppm")
+
+
+class CombineAndReference(Step):
+    """Combine both passes, and refer chi to its reference."""
+
+    input_spec, output_spec = CombineInputSpec, CombineOutputSpec
+    code = ("qsmxt_app.qsm.two_pass", "qsmxt_app.qsm.reference")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the final map and, with two passes, the map of the single one."""
+        given = self.inputs
+        affine, filled = load_affine(given.filled), load_mask(given.filled)
+        region = given.reference
+        if defined(given.reference_file):
+            region = load_on_grid(given.reference_file, given.filled)
+        chi = load(given.chi_filled)
+        if defined(given.chi_reliable):
+            single = reference_chi(chi, filled, region)
+            self._results["chi_singlepass"] = save(single.chi, affine, folder / "chi_singlepass.nii")
+            reliable = load_mask(given.reliable) & filled
+            chi = combine_two_pass(load(given.chi_reliable), chi, reliable, filled)
+        referenced = reference_chi(chi, filled, region)
+        self._results["chi"] = save(referenced.chi, affine, folder / "chi.nii")
+        return {"reference": given.reference, "reference_value_ppm": referenced.value}
+
+
+class ChiNoiseInputSpec(StepInputSpec):
+    """Inputs of `EstimateChiNoise`."""
+
+    field_noise = image("Hz")
+    mask = image("where chi is reported")
+    voxel_size = VoxelSize
+    b0_direction = Direction
+    field_strength = traits.Float(mandatory=True, desc="T")
+
+
+class ChiNoiseOutputSpec(StepOutputSpec):
+    """Outputs of `EstimateChiNoise`."""
+
+    chi_noise = File(exists=True, desc="ppm")
+
+
+class EstimateChiNoise(Step):
+    """Estimate the standard error of chi from that of the field."""
+
+    input_spec, output_spec = ChiNoiseInputSpec, ChiNoiseOutputSpec
+    code = ("qsmxt_app.qsm.chi_noise",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the standard error."""
+        given = self.inputs
+        mask = load_mask(given.mask)
+        noise = chi_noise(
+            load(given.field_noise) / np.float32(hz_per_ppm(given.field_strength)),
+            mask,
+            voxel_size=given.voxel_size,
+            b0_direction=given.b0_direction,
+            threads=given.num_threads,
+        )
+        self._results["chi_noise"] = save(noise, load_affine(given.mask), folder / "chi_noise.nii")
+        return {"chi_noise_median_ppm": float(np.median(noise[mask]))}

@@ -1,0 +1,131 @@
+"""Background removal and dipole inversion, one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, traits
+
+from qsmxt_app.qsm import background, inversion
+from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.grid import field_weights
+from qsmxt_app.workflows.node_base import (
+    SKIPPED,
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    load,
+    load_affine,
+    load_mask,
+    save,
+    second_pass,
+)
+from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, echo_times, image
+from qsmxt_app.workflows.nodes.masks import volume_ml
+
+
+class FieldStepInputSpec(StepInputSpec):
+    """Inputs of both steps."""
+
+    field_noise = image("Hz")
+    voxel_size = VoxelSize
+    b0_direction = Direction
+    field_strength = traits.Float(mandatory=True, desc="T")
+    method = traits.Str(mandatory=True)
+
+
+class BackgroundInputSpec(FieldStepInputSpec):
+    """Inputs of `RemoveBackground`."""
+
+    total_field = image("Hz")
+    mask = image("where it is known")
+
+
+class BackgroundOutputSpec(StepOutputSpec):
+    """Outputs of `RemoveBackground`."""
+
+    local_field = File(exists=True, desc="Hz")
+    mask = File(exists=True, desc="where there is a local field")
+    measured = File(exists=True, desc="where it tells something")
+
+
+class RemoveBackground(Step):
+    """Split off the field of sources outside the mask."""
+
+    input_spec, output_spec = BackgroundInputSpec, BackgroundOutputSpec
+    code = ("qsmxt_app.qsm.background",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the local field and where it is known."""
+        given = self.inputs
+        per_ppm = hz_per_ppm(given.field_strength)
+        removed = getattr(background, given.method)(
+            load(given.total_field) / np.float32(per_ppm),
+            load_mask(given.mask),
+            voxel_size=given.voxel_size,
+            b0_direction=given.b0_direction,
+            weights=field_weights(load(given.field_noise) / per_ppm),
+            threads=given.num_threads,
+        )
+        maps = {
+            "local_field": removed.local_field * np.float32(per_ppm),
+            "mask": removed.mask,
+            "measured": removed.measured,
+        }
+        affine = load_affine(given.mask)
+        for name, array in maps.items():
+            self._results[name] = save(array, affine, folder / f"{name}.nii")
+        return {
+            "background_iterations": removed.iterations,
+            "background_converged": removed.converged,
+            "local_field_volume_ml": volume_ml(removed.mask, given.voxel_size),
+        }
+
+
+class InversionInputSpec(FieldStepInputSpec):
+    """Inputs of `InvertField`."""
+
+    local_field = image("Hz")
+    mask = image("where chi is reconstructed")
+    measured = image("where the local field tells something")
+    whole = File(exists=True, desc="mask of the first pass, which a second pass lies in")
+    echo_times = echo_times()
+
+
+class InversionOutputSpec(StepOutputSpec):
+    """Outputs of `InvertField`."""
+
+    chi = File(exists=True, desc="ppm; none where a second pass would repeat the first")
+
+
+class InvertField(Step):
+    """Invert the local field."""
+
+    input_spec, output_spec = InversionInputSpec, InversionOutputSpec
+    code = ("qsmxt_app.qsm.inversion",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save chi."""
+        given = self.inputs
+        mask = second_pass(given.mask, given.whole)
+        if mask is None:
+            return SKIPPED
+        per_ppm = hz_per_ppm(given.field_strength)
+        weights = field_weights(load(given.field_noise) / per_ppm) * load_mask(given.measured)
+        options: dict[str, Any] = {}
+        if given.method == "nonlinear":
+            spacing = min(np.diff(given.echo_times), default=given.echo_times[0])
+            options = {"echo_time": float(spacing), "field_strength": given.field_strength}
+        result = getattr(inversion, given.method)(
+            load(given.local_field) / np.float32(per_ppm),
+            mask,
+            voxel_size=given.voxel_size,
+            b0_direction=given.b0_direction,
+            weights=weights,
+            threads=given.num_threads,
+            **options,
+        )
+        self._results["chi"] = save(result.chi, load_affine(given.mask), folder / "chi.nii")
+        return {"iterations": result.iterations, "converged": result.converged}

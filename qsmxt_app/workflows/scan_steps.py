@@ -1,0 +1,247 @@
+"""The steps of one scan: which there are, what each is given, and what goes from one to another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nipype import Node
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.config import MASK_METHODS, REFERENCES, Settings
+from qsmxt_app.workflows import nodes
+from qsmxt_app.workflows.node_base import Step
+from qsmxt_app.workflows.outputs import PARAMETERS, WriteDerivatives, method_parameters
+from qsmxt_app.workflows.resources import NEEDS, memory_gb
+
+STEPS = (
+    "prepare",
+    "masks",
+    "field",
+    "relaxation",
+    "swi",
+    "background",
+    "tgv",
+    "tgv_reliable",
+    "inversion",
+    "inversion_reliable",
+    "combine",
+    "chi_noise",
+    "derivatives",
+)
+MAPS = {
+    "field": ("total_field", "field_noise", "field_trust", "reliable"),
+    "relaxation": ("r2star", "t2star", "s0"),
+    "swi": ("swi", "mip"),
+    "background": ("local_field",),
+    "combine": ("chi", "chi_singlepass"),
+    "chi_noise": ("chi_noise",),
+    "prepare": ("magnitude",),
+}
+
+
+def step_names(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
+    """Return the steps of an acquisition in their order."""
+    two_step = settings.qsm_method == "two-step"
+    inversion, other = ("inversion", "tgv") if two_step else ("tgv", "inversion")
+    left_out = {other, f"{other}_reliable"}
+    if not settings.two_pass:
+        left_out.add(f"{inversion}_reliable")
+    if len(acquisition.echoes) < 2:
+        left_out.add("relaxation")
+    if not two_step and not settings.local_field:
+        left_out.add("background")
+    if not settings.swi:
+        left_out.add("swi")
+    if not settings.chi_noise:
+        left_out.add("chi_noise")
+    return tuple(name for name in STEPS if name not in left_out)
+
+
+def need_of(step: str) -> str:
+    """Return the row of `NEEDS` for a step: both inversions need the same."""
+    return step.removesuffix("_reliable")
+
+
+def scan_nodes(
+    acquisition: Acquisition, settings: Settings, bids_dir: Path, output_dir: Path, threads: int
+) -> dict[str, Any]:
+    """Make the nodes of one acquisition, with all inputs that do not come from other nodes."""
+    times, size = list(acquisition.echo_times), acquisition.voxel_size
+    geometry = {"voxel_size": size, "b0_direction": acquisition.b0_direction}
+    field_step = {**geometry, "field_strength": acquisition.field_strength}
+    makers: dict[str, Any] = {
+        "prepare": lambda: nodes.Prepare(
+            acquisition=acquisition,
+            description=_description(acquisition),
+            files=[str(file) for file in acquisition.files],
+        ),
+        "masks": lambda: nodes.BuildMasks(echo_times=times, voxel_size=size, **_mask_inputs(settings)),
+        "field": lambda: nodes.FitField(
+            echo_times=times,
+            voxel_size=size,
+            field_strength=acquisition.field_strength,
+            bipolar=is_bipolar(acquisition, settings),
+            unwrapping=settings.unwrapping,
+        ),
+        "relaxation": lambda: nodes.FitRelaxation(echo_times=times),
+        "swi": lambda: nodes.WeightBySusceptibility(echo_times=times, **geometry),
+        "background": lambda: nodes.RemoveBackground(method=settings.background, **field_step),
+        "tgv": lambda: nodes.InvertTGV(
+            alpha=settings.tgv_alpha,
+            max_iterations=settings.tgv_iterations,
+            tolerance=settings.tgv_tolerance,
+            **geometry,
+        ),
+        "inversion": lambda: nodes.InvertField(method=settings.inversion, echo_times=times, **field_step),
+        "combine": lambda: nodes.CombineAndReference(**_reference_inputs(settings)),
+        "chi_noise": lambda: nodes.EstimateChiNoise(**field_step),
+        "derivatives": lambda: WriteDerivatives(
+            acquisition=acquisition,
+            description=_description(acquisition),
+            bids_dir=str(bids_dir),
+            output_dir=str(output_dir),
+            parameters=json.dumps(method_parameters(settings.as_dict())),
+        ),
+    }
+    return {
+        name: _node(name, makers[need_of(name)](), acquisition, threads)
+        for name in step_names(acquisition, settings)
+    }
+
+
+def _node(name: str, step: Step, acquisition: Acquisition, threads: int) -> Any:
+    need = NEEDS[need_of(name)]
+    x, y, z = acquisition.shape
+    return Node(
+        step,
+        name,
+        n_procs=threads if need.threaded else 1,
+        mem_gb=memory_gb(need_of(name), x * y * z, len(acquisition.echoes)),
+    )
+
+
+def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
+    """Connect the nodes of one acquisition."""
+    prepare, masks, field, combine = (made[name] for name in ("prepare", "masks", "field", "combine"))
+    # where the map ends: some methods of background removal take a layer off
+    end, whole = (made["background"], "mask") if "inversion" in made else (field, "filled")
+    images = [("magnitude", "magnitude"), ("phase", "phase")]
+    workflow.connect(
+        [
+            (prepare, masks, images),
+            (prepare, field, images),
+            (masks, field, [("filled", "filled"), ("reliable", "reliable")]),
+            (field, combine, [("reliable", "reliable")]),
+            (end, combine, [(whole, "filled")]),
+        ]
+    )
+    _connect_inversions(workflow, made, end, whole)
+    if "relaxation" in made:
+        workflow.connect(
+            [
+                (prepare, made["relaxation"], images[:1]),
+                (masks, made["relaxation"], [("filled", "mask")]),
+            ]
+        )
+    if "swi" in made:
+        inputs = [("total_field", "total_field"), ("filled", "mask")]
+        workflow.connect([(prepare, made["swi"], images[:1]), (field, made["swi"], inputs)])
+    if "background" in made:
+        inputs = [("total_field", "total_field"), ("field_noise", "field_noise"), ("filled", "mask")]
+        workflow.connect([(field, made["background"], inputs)])
+    if "chi_noise" in made:
+        workflow.connect(
+            [
+                (field, made["chi_noise"], [("field_noise", "field_noise")]),
+                (end, made["chi_noise"], [(whole, "mask")]),
+            ]
+        )
+    _connect_outputs(workflow, made, end, whole)
+
+
+def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
+    """Connect the one or two passes of whichever inversion there is."""
+    field, combine = made["field"], made["combine"]
+    for name in ("tgv", "tgv_reliable", "inversion", "inversion_reliable"):
+        if name not in made:
+            continue
+        second = name.endswith("_reliable")
+        workflow.connect([(made[name], combine, [("chi", "chi_reliable" if second else "chi_filled")])])
+        if second:
+            workflow.connect(
+                [(field, made[name], [("reliable", "mask")]), (end, made[name], [(whole, "whole")])]
+            )
+        else:
+            workflow.connect([(end, made[name], [(whole, "mask")])])
+        if need_of(name) == "tgv":
+            workflow.connect([(field, made[name], [("laplacian", "laplacian"), ("noise", "noise")])])
+        else:
+            inputs = [("local_field", "local_field"), ("measured", "measured")]
+            workflow.connect(
+                [
+                    (made["background"], made[name], inputs),
+                    (field, made[name], [("field_noise", "field_noise")]),
+                ]
+            )
+
+
+def _connect_outputs(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
+    derivatives = made["derivatives"]
+    workflow.connect([(end, derivatives, [(whole, "filled")])])
+    passes = {need_of(name) for name in made if name.endswith("_reliable")}
+    for name, maps in MAPS.items():
+        if name in made:
+            given = [(trait, trait) for trait in maps if trait != "chi_singlepass" or passes]
+            workflow.connect([(made[name], derivatives, given)])
+    for name in PARAMETERS:
+        if name in made:
+            workflow.connect([(made[name], derivatives, [("facts", f"{name}_facts")])])
+
+
+def is_bipolar(acquisition: Acquisition, settings: Settings) -> bool:
+    """Return whether the readout alternates: as the user says, else as the sidecar says, else no."""
+    return bool(acquisition.bipolar) if settings.bipolar == "auto" else settings.bipolar == "yes"
+
+
+def _mask_inputs(settings: Settings) -> dict[str, Any]:
+    inputs: dict[str, Any] = {
+        "method": settings.mask,
+        "threshold": settings.mask_threshold,
+        "closing_mm": settings.mask_closing,
+        "erosion_voxels": settings.mask_erosion,
+        "components": settings.mask_components,
+        "separation_mm": settings.mask_separation,
+    }
+    if settings.mask_threshold_value is not None:
+        inputs["threshold_value"] = settings.mask_threshold_value
+    if settings.mask not in MASK_METHODS:
+        inputs |= {"method": "combined", "mask_file": str(Path(settings.mask).absolute())}
+    return inputs
+
+
+def _reference_inputs(settings: Settings) -> dict[str, Any]:
+    if settings.reference in REFERENCES:
+        return {"reference": settings.reference}
+    return {"reference": "region", "reference_file": str(Path(settings.reference).absolute())}
+
+
+def _description(acquisition: Acquisition) -> str:
+    """Return everything of an acquisition that a result depends on, beside the content of its files."""
+    return json.dumps(
+        {
+            "stem": acquisition.stem,
+            "suffix": acquisition.suffix,
+            "echoes": [
+                [echo.magnitude.name, echo.phase.name, echo.echo_time, echo.volume]
+                for echo in acquisition.echoes
+            ],
+            "affine": acquisition.affine.tolist(),
+            "shape": acquisition.shape,
+            "field_strength": acquisition.field_strength,
+            "phase_units": acquisition.phase_units,
+            "complex_parts": acquisition.complex_parts,
+            "bipolar": acquisition.bipolar,
+        }
+    )
