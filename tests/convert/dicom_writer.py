@@ -10,7 +10,7 @@ with the *stored* integers. `write_series` writes it: one file a slice (classic)
     image = on_written_grid(nib.load(converted), series)   # (x, y, z), axes as written
 
 `gradient_echo` encodes like the vendor: Siemens 0..4095 with slope 2, Philips millirad with slope 1.53, GE
-millirad or real and imaginary with the sign of every second slice changed.
+millirad or real and imaginary, of opposite sign, with the sign of every second slice changed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _COMPLEX_COMPONENT = {
     "real": "REAL",
     "imaginary": "IMAGINARY",
     "phasediff": "PHASE",
-    "b0map": "MIXED",
+    "b0map": "REAL",
 }
 _GE_RAW_DATA_TYPE = {"magnitude": 0, "phase": 1, "real": 2, "imaginary": 3, "phasediff": 1, "b0map": 0}
 _SEQUENCES = {  # scanning sequence, variant, name as Siemens writes it, TR, flip angle, TI
@@ -76,6 +76,7 @@ SequenceKind = Literal["gre", "mprage", "localiser", "field-map", "spin-echo"]
 SIEMENS_PHASE = (2.0, -4096.0)
 PHILIPS_PHASE = (1.53455433455433, -3142.0)
 PHILIPS_MAGNITUDE = (1.29157509157509, 0.0)
+PHILIPS_FIELD_MAP = (0.25, -512.0)
 PHILIPS_FLOAT_SLOPE = {"magnitude": 0.00023798899, "phase": 651.73950195, "real": 0.002, "imaginary": 0.002}
 
 
@@ -199,6 +200,8 @@ def encode(
         slope, intercept = PHILIPS_MAGNITUDE
         if component in ("real", "imaginary"):
             slope, intercept = 1.0, -2048.0
+        elif component == "b0map":
+            slope, intercept = PHILIPS_FIELD_MAP
         elif phase:
             (slope, intercept), values = PHILIPS_PHASE, values * 1000
         return np.clip(np.rint((values - intercept) / slope), 0, 4095).astype(int), slope, intercept
@@ -252,17 +255,23 @@ def gradient_echo(
     components
         For instance ``("magnitude", "real", "imaginary")`` for GE.
     alternating_sign
-        Change the sign of real and imaginary in every second slice; default: as GE does, others do not.
+        Change the sign of the signal in every second slice; default: as GE does, others do not. GE's phase
+        has the opposite sign, too: it falls where the field is higher.
     common
         Fields of `DicomSeries`, for all series.
     """
     family = vendor.split("-")[0]
     split = split or ("none" if family in ("philips", "ge") else "parts")
     alternate = family == "ge" if alternating_sign is None else alternating_sign
-    signal = magnitude * np.exp(1j * phase)
+    signal = magnitude * np.exp(-1j * phase if family == "ge" else 1j * phase)
     if alternate:
         signal[:, :, 1::2] *= -1
-    values = {"magnitude": magnitude, "phase": phase, "real": signal.real, "imaginary": signal.imag}
+    values = {
+        "magnitude": magnitude,
+        "phase": np.angle(signal),
+        "real": signal.real,
+        "imaginary": signal.imag,
+    }
     groups: dict[tuple, list[Volume]] = {}
     for index, echo_time in enumerate(echo_times):
         for component in components:
@@ -298,6 +307,16 @@ def phase_difference(
         DicomSeries(vendor, both, number=number, series=f"{number}", **common),
         DicomSeries(vendor, (one,), number=number + 1, series=f"{number + 1}", **common),
     ]
+
+
+def field_map_in_hz(vendor: Vendor, magnitude: NDArray, field: NDArray, **common: Any) -> DicomSeries:
+    """A map in Hz and its magnitude in one series (Philips)."""
+    volumes = (
+        volume(vendor, "magnitude", magnitude, echo_time=0.0023),
+        volume(vendor, "b0map", field, echo_time=0.0023),
+    )
+    settings = {"description": "B0_map", "number": 12, **common}
+    return DicomSeries(vendor, volumes, **settings)
 
 
 def t1w(vendor: Vendor, values: NDArray, **common: Any) -> DicomSeries:

@@ -64,24 +64,18 @@ def polar_from_parts(real: ArrayLike, imaginary: ArrayLike) -> Polar:
     return Polar(np.hypot(first, second), wrap_phase(np.arctan2(second, first)))
 
 
-def repair_slices(echoes: Sequence[Polar]) -> tuple[list[FloatArray], bool]:
-    """Phase of all echoes without a sign that alternates from slice to slice.
+def slices_alternate(echo: Polar) -> bool:
+    """Whether the sign of the signal (x, y, z) alternates from slice to slice, along z.
 
-    Parameters
-    ----------
-    echoes
-        (x, y, z) each, slices along z. What the first echo shows decides for all of them.
-
-    Returns
-    -------
-    phases, repaired
-        See `qsmxt_app.qsm.phase.repair_alternating_slices`.
+    See `qsmxt_app.qsm.phase.repair_alternating_slices`.
     """
-    repaired = repair_alternating_slices(echoes[0].magnitude[..., None], echoes[0].phase[..., None])[1]
-    if not repaired:
-        return [echo.phase for echo in echoes], False
-    half_turns = (np.arange(echoes[0].phase.shape[2]) % 2 * np.pi).astype(np.float32)
-    return [wrap_phase(echo.phase + half_turns) for echo in echoes], True
+    return repair_alternating_slices(echo.magnitude[..., None], echo.phase[..., None])[1]
+
+
+def turn_every_second_slice(phase: FloatArray) -> FloatArray:
+    """Phase (x, y, z) in rad with half a turn added in every second slice along z."""
+    half_turns = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
+    return wrap_phase(phase + half_turns)
 
 
 def combine_channels(

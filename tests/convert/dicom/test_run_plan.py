@@ -1,0 +1,389 @@
+"""From DICOM files to images: voxels, geometry, echoes and phase come back as they were written."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from dicom_writer import (
+    CLASSIC,
+    PHILIPS_FLOAT_SLOPE,
+    PHILIPS_MAGNITUDE,
+    VENDORS,
+    DicomSeries,
+    Vendor,
+    echoes,
+    field_map_in_hz,
+    gradient_echo,
+    on_written_grid,
+    phase_difference,
+    straight_affine,
+    t1w,
+    truncate,
+    write_all,
+    write_series,
+)
+from numpy.typing import NDArray
+
+from qsmxt_app.convert.dicom import run
+from qsmxt_app.convert.dicom.classify import classify
+from qsmxt_app.convert.dicom.converter import ConversionFailed
+from qsmxt_app.convert.dicom.find import find_dicom
+from qsmxt_app.convert.dicom.grouping import group_series
+from qsmxt_app.convert.dicom.join import Entry, PlannedAcquisition, join_series
+from qsmxt_app.convert.dicom.run import run_plan
+from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.qsm.phase import scale_phase, wrap_phase
+
+ECHO_TIMES = (0.00423, 0.00876, 0.01329)
+ONE_LEVEL = 2 * np.pi / 4096
+
+
+def plan_of(folder: Path) -> tuple[PlannedAcquisition, ...]:
+    series, _ = group_series(find_dicom(folder).headers)
+    verdicts = classify(series)
+    entries = [Entry(s, verdicts[s.key].role, verdicts[s.key].components, "01", None) for s in series]
+    return join_series(entries).plan
+
+
+def converted(tmp_path: Path, series: list[DicomSeries]) -> list[ConvertedImage]:
+    write_all(tmp_path / "dicom", series)
+    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
+    assert [failure.reason for failure in failures] == []
+    return images
+
+
+def voxels(image: ConvertedImage, series: DicomSeries) -> NDArray[np.float64]:
+    return on_written_grid(nib.nifti1.load(image.path), series)
+
+
+def phase_error(image: ConvertedImage, series: DicomSeries, phase: NDArray) -> NDArray:
+    assert image.sidecar["Units"] == "rad"
+    return np.abs(wrap_phase(voxels(image, series) - phase))
+
+
+def check_echoes(
+    images: list[ConvertedImage], series: DicomSeries, magnitude: NDArray, phase: NDArray, tolerance: float
+) -> None:
+    assert [(i.echo, i.part) for i in sorted(images, key=lambda i: (i.echo or 0, i.part or ""))] == [
+        (echo + 1, part) for echo in range(magnitude.shape[3]) for part in ("mag", "phase")
+    ]
+    scale = 1.0
+    if series.vendor.startswith("philips") and "magnitude" in {v.component for v in series.volumes}:
+        scale = 1 / (PHILIPS_MAGNITUDE[0] * PHILIPS_FLOAT_SLOPE["magnitude"])
+    for image in images:
+        echo = (image.echo or 1) - 1
+        assert image.suffix == "MEGRE"
+        assert image.sidecar["EchoTime"] == ECHO_TIMES[echo]
+        assert image.sidecar["MagneticFieldStrength"] == 3
+        assert image.sidecar["RepetitionTime"] == pytest.approx(0.035)
+        if image.part == "mag":
+            np.testing.assert_allclose(
+                voxels(image, series), magnitude[..., echo] * scale, atol=1.5 * scale, rtol=1e-5
+            )
+    # as the rest of the program reads them: all echoes together
+    phases = [image for image in sorted(images, key=lambda i: i.echo or 0) if image.part == "phase"]
+    (units,) = {image.sidecar["Units"] for image in phases}
+    found = scale_phase(np.stack([voxels(image, series) for image in phases], axis=-1), units).phase
+    assert np.abs(wrap_phase(found - phase)).max() < tolerance
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_every_vendor_comes_back(tmp_path: Path, vendor: Vendor) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES, seed=4)
+    series = gradient_echo(vendor, magnitude, phase, ECHO_TIMES)
+    images = converted(tmp_path, series)
+    check_echoes(images, series[0], magnitude, phase, ONE_LEVEL + 1e-3)
+    if vendor not in {"canon", "uih"}:  # they do not say how many levels are one turn
+        assert {image.sidecar.get("Units") for image in images} == {None, "rad"}
+
+
+@pytest.mark.parametrize("vendor", ["siemens", "ge", "philips", "philips-enhanced"])
+def test_phase_that_uses_little_of_its_range_is_not_stretched(tmp_path: Path, vendor: Vendor) -> None:
+    """A crop without noise: extremes do not tell the range, the header does."""
+    magnitude, phase = echoes(echo_times=ECHO_TIMES, seed=6)
+    phase = 0.9 + 0.1 * phase
+    series = gradient_echo(vendor, magnitude, phase, ECHO_TIMES)
+    check_echoes(converted(tmp_path, series), series[0], magnitude, phase, ONE_LEVEL + 1e-3)
+
+
+@pytest.mark.parametrize("vendor", ["siemens", "ge", "philips", "uih"])
+@pytest.mark.parametrize("split", ["none", "parts", "echoes", "both"])
+def test_split_series_are_joined_again(tmp_path: Path, vendor: Vendor, split: str) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES, seed=5)
+    series = gradient_echo(vendor, magnitude, phase, ECHO_TIMES, split=split)
+    images = converted(tmp_path, series)
+    check_echoes(images, series[0], magnitude, phase, ONE_LEVEL + 1e-3)
+    assert len({image.group for image in images}) == 1
+
+
+@pytest.mark.parametrize("vendor", ["ge", "philips", "philips-enhanced"])
+@pytest.mark.parametrize("with_magnitude", [True, False])
+def test_real_and_imaginary_become_magnitude_and_phase(
+    tmp_path: Path, vendor: Vendor, with_magnitude: bool
+) -> None:
+    """GE: with the sign of every second slice changed, and the opposite direction of rotation."""
+    magnitude, phase = echoes(shape=(12, 10, 7), echo_times=ECHO_TIMES, seed=7)
+    components = ("magnitude", "real", "imaginary") if with_magnitude else ("real", "imaginary")
+    scale = 1 / (PHILIPS_FLOAT_SLOPE["real"]) if vendor != "ge" and not with_magnitude else 1.0
+    series = gradient_echo(vendor, magnitude, phase, ECHO_TIMES, components=components)
+    images = converted(tmp_path, series)
+    assert {image.sidecar["Units"] for image in images if image.part == "phase"} == {"rad"}
+    for image in images:
+        if image.part == "mag" and scale != 1:
+            got = voxels(image, series[0]) / scale
+            np.testing.assert_allclose(got, magnitude[..., (image.echo or 1) - 1], atol=1.5)
+        if image.part == "phase":
+            assert phase_error(image, series[0], phase[..., (image.echo or 1) - 1]).max() < 0.005
+    if scale == 1:
+        check_echoes(images, series[0], magnitude, phase, 0.005)
+
+
+def test_ge_phase_images_are_repaired_and_turned(tmp_path: Path) -> None:
+    """Without the repair every second slice is half a turn off; without the turn the field is upside down."""
+    magnitude, phase = echoes(echo_times=ECHO_TIMES, seed=8)
+    series = gradient_echo("ge", magnitude, phase, ECHO_TIMES)
+    for image in converted(tmp_path, series):
+        if image.part == "phase":
+            assert phase_error(image, series[0], phase[..., (image.echo or 1) - 1]).max() < 0.002
+            assert "GE" in image.sidecar["PhaseScaling"]
+
+
+def test_ge_without_alternating_sign_is_left_alone(tmp_path: Path) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES, seed=8)
+    series = gradient_echo("ge", magnitude, phase, ECHO_TIMES, alternating_sign=False)
+    check_echoes(converted(tmp_path, series), series[0], magnitude, phase, 0.002)
+
+
+def test_uncombined_channels_become_one_image(tmp_path: Path) -> None:
+    shape, coils = (20, 18, 12), [f"H{n}" for n in range(1, 9)]
+    magnitude, phase = echoes(shape=shape, echo_times=ECHO_TIMES, seed=3)
+    x, y, z = (g / n - 0.5 for g, n in zip(np.indices(shape), shape, strict=True))
+    channel_magnitude, channel_phase = [], []
+    for n in range(len(coils)):
+        direction = np.array([np.cos(n), np.sin(n), 0.3 * np.cos(2 * n)])
+        weight = np.exp(-((x - 0.6 * direction[0]) ** 2 + (y - 0.6 * direction[1]) ** 2 + z**2))
+        own = 2.5 * (direction[0] * x + direction[1] * y + direction[2] * z) + 1.7 * n
+        channel_magnitude.append(magnitude * weight[..., None])
+        channel_phase.append(wrap_phase(phase + own[..., None]))
+    series = gradient_echo(
+        "siemens", np.stack(channel_magnitude, -1), np.stack(channel_phase, -1), ECHO_TIMES, coils=coils,
+        affine=straight_affine((3, 3, 3)),
+    )  # fmt: skip
+    images = converted(tmp_path, series)
+    assert len(images) == 2 * len(ECHO_TIMES)
+    found = {(i.echo, i.part): voxels(i, series[0]) for i in images}
+    power = np.sqrt(np.sum(np.square(channel_magnitude), axis=0))
+    for echo in range(len(ECHO_TIMES)):
+        np.testing.assert_allclose(found[echo + 1, "mag"], power[..., echo], rtol=0.01)
+        error = wrap_phase(found[echo + 1, "phase"] - phase[..., echo])
+        centred = np.angle(np.exp(1j * error) / np.mean(np.exp(1j * error)))
+        assert np.abs(centred).max() < 0.2  # noise in the phase of `echoes` is 0.05 rad in each echo
+
+
+def test_phase_difference_stays_a_field_map(tmp_path: Path) -> None:
+    magnitude, phase = echoes(echo_times=(0.00492, 0.00738), seed=9)
+    series = phase_difference("siemens", magnitude, phase, (0.00492, 0.00738))
+    images = {image.suffix: image for image in converted(tmp_path, series)}
+    assert images.keys() == {"phasediff", "magnitude1", "magnitude2"}
+    difference = images["phasediff"]
+    assert (difference.sidecar["EchoTime1"], difference.sidecar["EchoTime2"]) == (0.00492, 0.00738)
+    assert difference.part is None
+    assert phase_error(difference, series[1], phase[..., 1] - phase[..., 0]).max() < ONE_LEVEL
+    np.testing.assert_allclose(voxels(images["magnitude2"], series[0]), magnitude[..., 1], atol=0.5)
+
+
+@pytest.mark.parametrize("vendor", ["philips", "philips-enhanced"])
+def test_field_map_is_in_hz(tmp_path: Path, vendor: Vendor) -> None:
+    magnitude, phase = echoes(seed=2)
+    field = 150 * phase[..., 0]
+    series = field_map_in_hz(vendor, magnitude[..., 0], field)
+    images = {image.suffix: image for image in converted(tmp_path, [series])}
+    assert images.keys() == {"fieldmap", "magnitude"}
+    assert images["fieldmap"].sidecar["Units"] == "Hz"
+    np.testing.assert_allclose(voxels(images["fieldmap"], series), field, atol=0.13)
+
+
+@pytest.mark.parametrize("vendor", CLASSIC)
+def test_sagittal_structural_image_keeps_its_geometry(tmp_path: Path, vendor: Vendor) -> None:
+    magnitude, _ = echoes(shape=(14, 12, 9), seed=1)
+    affine = np.array([[0.1, 0, 1.5, -20], [-1.2, 0.05, 0.1, 30], [0, -1.3, 0.1, 12], [0, 0, 0, 1.0]])
+    affine[:3, :3] = np.linalg.qr(affine[:3, :3])[0] @ np.diag([1.2, 1.3, 1.5])
+    series = t1w(vendor, magnitude[..., 0], affine=affine)
+    (image,) = converted(tmp_path, [series])
+    assert (image.suffix, image.part, image.echo) == ("T1w", None, None)
+    got = voxels(image, series)
+    np.testing.assert_allclose(got / got.mean(), magnitude[..., 0] / magnitude[..., 0].mean(), rtol=4e-3)
+
+
+def test_strange_names_and_gzip_make_no_difference(tmp_path: Path) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    series = gradient_echo("siemens", magnitude, phase, ECHO_TIMES, patient_name="Ünal^Åsa", patient_id="ä 1")
+    names = ["Größe 1;&", "$(x) y", "IM.0001", "- b", "ж"]
+
+    def name(index: int) -> str:
+        return f"{names[index % 5]}{index}"
+
+    write_all(tmp_path / "dicom é", series[:1], name=name)
+    write_all(tmp_path / "dicom é" / "sub 'folder'", series[1:], name=name, compress=True)
+    images, failures = run_plan(plan_of(tmp_path / "dicom é"), tmp_path / "wörk", 2)
+    assert not failures
+    check_echoes(images, series[0], magnitude, phase, ONE_LEVEL + 1e-3)
+
+
+def test_a_damaged_file_fails_its_acquisition_alone(tmp_path: Path) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    good = t1w("siemens", magnitude[..., 0])
+    write_series(tmp_path / "dicom", good)
+    files = write_all(tmp_path / "dicom", gradient_echo("siemens", magnitude, phase, ECHO_TIMES))
+    plan = plan_of(tmp_path / "dicom")
+    truncate(files[7])  # after the headers were read
+    images, failures = run_plan(plan, tmp_path / "work", 2)
+    assert [image.suffix for image in images] == ["T1w"]
+    assert len(failures) == 1
+    assert str(files[7]) in failures[0].reason
+    assert "not large enough" in failures[0].reason
+    assert "\n" not in failures[0].reason
+    left = [path.name for path in (tmp_path / "work" / "dicom").iterdir()]
+    assert len(left) == 1
+    assert not left[0].startswith(".")
+
+
+def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:
+    magnitude, _ = echoes()
+    files = write_series(tmp_path / "dicom", t1w("siemens", magnitude[..., 0]))
+    plan = plan_of(tmp_path / "dicom")
+    files[2].unlink()
+    images, failures = run_plan(plan, tmp_path / "work", 1)
+    assert not images
+    assert str(files[2]) in failures[0].reason
+
+
+def test_compressed_file_cut_short_is_named(tmp_path: Path) -> None:
+    magnitude, _ = echoes()
+    files = write_series(tmp_path / "dicom", t1w("siemens", magnitude[..., 0]), compress=True)
+    plan = plan_of(tmp_path / "dicom")
+    files[3].write_bytes(files[3].read_bytes()[:-40])
+    _, failures = run_plan(plan, tmp_path / "work", 1)
+    assert str(files[3]) in failures[0].reason
+
+
+def test_other_slices_than_planned_fail(tmp_path: Path) -> None:
+    magnitude, _ = echoes()
+    write_series(tmp_path / "dicom", t1w("siemens", magnitude[..., 0]))
+    (acquisition,) = plan_of(tmp_path / "dicom")
+    member = acquisition.members[0]
+    fewer = replace(member, stack=replace(member.stack, n_slices=5))
+    images, failures = run_plan([replace(acquisition, members=(fewer,))], tmp_path / "work", 1)
+    assert not images
+    assert "became 12 x 10 x 6 voxels where the headers say 12 x 10 x 5" in failures[0].reason
+
+
+def test_volumes_that_the_headers_do_not_describe_fail(tmp_path: Path) -> None:
+    """An enhanced file: an image of dcm2niix that nothing accounts for is not dropped in silence."""
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    write_all(tmp_path / "dicom", gradient_echo("philips-enhanced", magnitude, phase, ECHO_TIMES))
+    (acquisition,) = plan_of(tmp_path / "dicom")
+    series = acquisition.members[0].series
+    fewer = replace(series, stacks=series.stacks[:-1])
+    members = tuple(replace(m, series=fewer) for m in acquisition.members if m.stack in fewer.stacks)
+    images, failures = run_plan([replace(acquisition, members=members)], tmp_path / "work", 1)
+    assert not images
+    assert "the headers describe 0" in failures[0].reason
+
+
+def test_two_images_of_one_echo_and_channel_fail(tmp_path: Path) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    series = gradient_echo("ge", magnitude, phase, ECHO_TIMES, components=("real", "imaginary"))
+    write_all(tmp_path / "dicom", series)
+    (acquisition,) = plan_of(tmp_path / "dicom")
+    doubled = replace(acquisition, members=(*acquisition.members, acquisition.members[0]))
+    halved = replace(acquisition, members=acquisition.members[:-1])
+    _, failures = run_plan([doubled, halved], tmp_path / "work", 1)
+    assert "there are two" in failures[0].reason
+    assert "part is missing" in failures[1].reason
+
+
+def test_nothing_is_converted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    files = write_all(tmp_path / "dicom", gradient_echo("siemens", magnitude, phase, ECHO_TIMES))
+    plan = plan_of(tmp_path / "dicom")
+    first, _ = run_plan(plan, tmp_path / "work", 2)
+
+    def refuse(*_: object) -> None:
+        raise ConversionFailed("converted again")
+
+    monkeypatch.setattr(run, "convert_stack", refuse)
+    again, failures = run_plan(plan, tmp_path / "work", 2)
+    assert again == first
+    assert not failures
+    status = files[0].stat()
+    os.utime(files[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
+    assert run_plan(plan, tmp_path / "work", 2)[1][0].reason == "converted again"
+
+
+def test_a_run_that_was_killed_leaves_nothing_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    write_all(tmp_path / "dicom", gradient_echo("siemens", magnitude, phase, ECHO_TIMES))
+    plan = plan_of(tmp_path / "dicom")
+    store = tmp_path / "work" / "dicom"
+    monkeypatch.setattr(run.shutil, "rmtree", lambda *_, **__: None)  # as if the process were gone
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "finish", killed)
+        run_plan(plan, tmp_path / "work", 1)
+    (left,) = store.iterdir()
+    assert left.name.startswith(".")  # never under the name of a whole one
+    monkeypatch.undo()
+    images, failures = run_plan(plan, tmp_path / "work", 1)
+    assert len(images) == 2 * len(ECHO_TIMES)
+    assert not failures
+    assert not left.exists()
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    series = gradient_echo("ge", magnitude, phase, ECHO_TIMES, components=("magnitude", "real", "imaginary"))
+    write_all(tmp_path / "dicom", [*series, t1w("ge", magnitude[..., 0])])
+    plan = plan_of(tmp_path / "dicom")
+    one, _ = run_plan(plan, tmp_path / "one", 1)
+    two, _ = run_plan(plan, tmp_path / "two", 2)
+    assert [image.path.read_bytes() for image in one] == [image.path.read_bytes() for image in two]
+    assert [json.dumps(image.sidecar) for image in one] == [json.dumps(image.sidecar) for image in two]
+
+
+def test_real_philips_classic_and_enhanced_give_the_same_voxels(test_data: Path, tmp_path: Path) -> None:
+    folder = test_data / "philips-3t"
+    classic, failed = run_plan(plan_of(folder / "classic_2001_GRE"), tmp_path / "classic", 2)
+    enhanced, failed_too = run_plan(plan_of(folder / "enhanced_2001_GRE"), tmp_path / "enhanced", 2)
+    assert not failed + failed_too
+    assert len(classic) == len(enhanced) == 4
+    for one, two in zip(classic, enhanced, strict=True):
+        first, second = nib.nifti1.load(one.path), nib.nifti1.load(two.path)
+        assert np.array_equal(first.dataobj, second.dataobj)
+        np.testing.assert_allclose(first.affine, second.affine, atol=1e-5)
+        assert (one.echo, one.part, one.suffix) == (two.echo, two.part, two.suffix)
+        name = f"2001_fcMRI_Field_Mapping_e{one.echo}{'_ph' if one.part == 'phase' else ''}.nii.gz"
+        expected = nib.as_closest_canonical(nib.nifti1.load(folder / "nifti_GRE" / name))
+        np.testing.assert_allclose(
+            nib.as_closest_canonical(first).get_fdata(), expected.get_fdata(), rtol=1e-6, atol=1e-6
+        )
+
+
+def test_real_siemens_xa_gives_t1w_and_a_field_map(test_data: Path, tmp_path: Path) -> None:
+    images, failures = run_plan(plan_of(test_data / "siemens-xa30"), tmp_path, 2)
+    assert not failures
+    assert sorted(image.suffix for image in images) == ["T1w", "T1w", "magnitude1", "magnitude2", "phasediff"]
+    difference = next(image for image in images if image.suffix == "phasediff")
+    assert (difference.sidecar["EchoTime1"], difference.sidecar["EchoTime2"]) == (0.01, 0.01246)
+    values = np.asarray(nib.nifti1.load(difference.path).dataobj)
+    assert -np.pi - 1e-3 <= values.min() < -3
+    assert 3 < values.max() <= np.pi
