@@ -21,6 +21,7 @@ from qsmxt_app.qsm.offsets import (
     signal_support,
     without_offset,
 )
+from qsmxt_app.qsm.partial_volume import centroid_error
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.posterior_fit import fit_with_offset
 from qsmxt_app.qsm.unwrap import phase_residues, unwrap_laplacian, unwrap_romeo
@@ -50,8 +51,9 @@ class FieldFit:
     period : float
         Hz; 1/dTE of the closest echoes (1/TE of a single echo). The field is known modulo this.
     field_noise : ndarray (x, y, z)
-        Standard error in Hz; at most period/sqrt(12), that of a uniformly random field, which voxels
-        without signal and those at the ends of open fringes have.
+        Standard error in Hz, of thermal noise and of signal that is not centred in its voxel
+        (:func:`~qsmxt_app.qsm.partial_volume.centroid_error`); at most period/sqrt(12), that of a uniformly
+        random field, which voxels without signal and those at the ends of open fringes have.
     offset : ndarray (x, y, z)
         Phase at TE = 0 in rad; 0 for a single echo.
     readout_difference : ndarray (x, y, z) or None
@@ -160,7 +162,8 @@ def fit_total_field(
     period = 1 / smallest_spacing(times)
     wrapped = wrap_phase(fit.frequency * np.float32(2 * np.pi / period))
     largest = np.float32(period / np.sqrt(12))
-    noise = np.where(support, np.minimum(fit.standard_error, largest), largest)
+    error = np.hypot(fit.standard_error, _off_centre(wrapped, period, magnitude[..., 0]))
+    noise = np.where(support, np.minimum(error, largest), largest)
     # a residue beside a voxel that is uncertain anyway is that voxel's fault, not its neighbours'
     noise[phase_residues(wrapped, mask=noise < UNCERTAIN * largest)] = largest
     return FieldFit(
@@ -175,6 +178,10 @@ def fit_total_field(
         trust=np.exp(-0.5 * (2 * np.pi * np.float32(times.mean()) * noise) ** 2),
         noise_level=smooth.noise_level,
     )
+
+
+def _off_centre(wrapped: FloatArray, period: float, magnitude: FloatArray) -> FloatArray:
+    return centroid_error(wrapped * np.float32(period / (2 * np.pi)), period, magnitude)
 
 
 def _unwrapped(
