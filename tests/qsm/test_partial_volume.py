@@ -37,7 +37,7 @@ def test_edge_through_a_voxel(filled):
     field, magnitude = scanned(np.where(edge, 1.0, 1e-3))
     actual = abs(field[3] - 3 * SLOPE)
     steps = np.abs(np.diff(field[2:5]))
-    assert actual / 3 < claimed(field, magnitude) <= steps.max() / 2
+    assert actual / 3 < claimed(field, magnitude) <= 1.001 * steps.max() / 2
 
 
 def test_no_error_where_field_or_magnitude_is_even():
