@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from qsmxt_app.bids.atomic import make_folder
+from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.bids.lock import named_lock
 from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import Written, prepare_dataset, write_dataset
 from qsmxt_app.convert.detect import Input
 from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.memory import fingerprint, recall, remember
 from qsmxt_app.convert.nifti.run import convert_nifti
 from qsmxt_app.errors import CannotCreateOutput, UnusableData
 
@@ -21,6 +23,7 @@ DICOM_TABLE, NIFTI_TABLE = "conversion", "nifti_conversion"
 MOST_LINES = 3
 """Lines that a message repeats; the table has all."""
 _LOCK = "conversion"
+_MEMORY = ".finished.json"
 
 
 class Conversion(Protocol):
@@ -105,13 +108,48 @@ def convert_folder(
         If a folder cannot be written, or another run is converting.
     """
     raw = raw_folder(output, settings)
+    memory = output / SOURCEDATA / _MEMORY
+    key = fingerprint(source, _settings_that_matter(settings, source, raw))
     make_folder(output / SOURCEDATA)
     make_folder(work_dir)
     with named_lock(output, _LOCK), named_lock(raw, _LOCK):
+        if (known := recall(memory, key, _tables(output))) is not None:
+            return ConversionOutcome(
+                raw, known["n_images"], 0, (), tuple(known["reasons"]), tuple(known["notes"])
+            )
         prepare_dataset(raw)
         conversion = _convert(source, found, output, settings, work_dir, n_procs)
         written = write_dataset(conversion.images, raw)
         conversion.record(written)
+        outcome = _outcome(source, raw, conversion, written)
+        if not outcome.failures:
+            _remember(memory, key, output, written, outcome)
+    return outcome
+
+
+def _remember(memory: Path, key: str, output: Path, written: Written, outcome: ConversionOutcome) -> None:
+    images = [*written.files, *written.unchanged]
+    sidecars = [sidecar_path(image) for image in images]
+    plain = {"n_images": outcome.n_images, "reasons": outcome.reasons, "notes": outcome.notes}
+    remember(memory, key, [*images, *sidecars, *_tables(output)], plain)
+
+
+def _tables(output: Path) -> list[Path]:
+    """Everything that a person may edit, and what lies beside it."""
+    return sorted((output / SOURCEDATA).glob("*conversion.*"))
+
+
+def _settings_that_matter(settings: Settings, source: Path, raw: Path) -> dict[str, Any]:
+    names = ("keep_incomplete", "subject_from", "nifti_pattern")
+    table = settings.subject_map.read_bytes().hex() if settings.subject_map else ""
+    return {name: getattr(settings, name) for name in names} | {
+        "subject_map": table,
+        "source": str(source.absolute()),
+        "raw": str(raw),
+    }
+
+
+def _outcome(source: Path, raw: Path, conversion: Conversion, written: Written) -> ConversionOutcome:
     failures = (*conversion.failures, *written.refused)
     if not written.files and not written.unchanged:
         told = _in_short(failures or conversion.reasons) or "no image in it is of a kind that is converted."

@@ -75,8 +75,9 @@ def _tell(outcome: ConversionOutcome, request: Request) -> None:
     lines = [
         f"{outcome.n_images} images in {_shown(outcome.raw)}, {outcome.n_new} of them new.",
         *outcome.notes,
-        *(f"no susceptibility map: {reason}" for reason in outcome.reasons),
     ]
+    if request.settings.convert_only:
+        lines += [f"no susceptibility map: {reason}" for reason in outcome.reasons]
     for line in lines:
         log.info("%s", line)
         if request.verbosity >= 0:
