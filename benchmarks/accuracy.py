@@ -1,100 +1,115 @@
 """How close the command comes to the truth: simulate people, run ``qsmxt`` on them, score what it wrote.
 
     python benchmarks/accuracy.py        # 1 mm, 3 T, 5 echoes, SNR 80; three people, straight and tilted
-    python benchmarks/accuracy.py --voxel-size 2 --seeds 101 --directions straight --presets gre fast bet
+    python benchmarks/accuracy.py --voxel-size 2 --seeds 1 --directions straight --presets gre fast consensus
+    python benchmarks/accuracy.py --presets consensus --variant pdf="--background pdf" --snr 20 80 \\
+        --echoes 1 3 5 9bipolar --voxel-size 0.7x0.7x1.4 2 --masks own oracle --coverage 0 30 --table all.tsv
 
-Every line is one run of the real command, from raw phase with its own mask. Scores are over the whole true
-brain.
+Every row is one run of the real command, from raw phase. Scores are over the whole true brain (of the slab).
+With ``--table`` the rows are also kept in a file, and those that it holds are not run again, so that a long
+table can be built piece by piece.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-
-import nibabel as nib
-import numpy as np
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.scans import DIRECTIONS, LABEL, Scan, volume
 from benchmarks.scoring import Score, score
-from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
-from qsmxt_app.simulate.dataset import write_dataset
+from benchmarks.table import Table
+from qsmxt_app.simulate import DEEP_GREY_NUCLEI
 
-DIRECTIONS = {"straight": (0.0, 0.0, 1.0), "tilted": (0.0, 0.5, 0.8660254)}
-MASKS = ("own", "true")
-COLUMNS = (
-    f"{'seed':>4} {'B0':8} {'voxel mm':12} {'SNR':>4} {'echoes':8} {'preset':9} {'mask':5}"
-    f" {'NRMSE':>6} {'XSIM':>6} {'HFEN':>6} {'rim':>6} {'covers':>6} {'slope':>6} {'bias':>7}"
-    f" {'s':>6} {'MB':>6} {'iter':>5}"
-)
+MASKS = ("own", "oracle")
+PRESETS = ("gre", "consensus", "fast", "bet", "epi", "body")
+TO_CHI = {"prepare", "masks", "field", "background", "tgv", "tgv_reliable", "inversion", "inversion_reliable",
+          "combine"}  # fmt: skip
+ABOUT = ("seed", "B0", "voxel", "SNR", "echoes", "slices", "preset", "variant", "mask")
+SCORES = ("NRMSE", "XSIM", "HFEN", "rim", "covers", "slope", "bias")
+COSTS = ("chi s", "all s", "MB", "iter", "code")
+LEGEND = """NRMSE, HFEN and rim (outermost two voxels) in %; slope and bias (the largest, then each) of deep
+grey nuclei, in ppm; chi s: seconds of all steps to chi, all s: of all steps; MB: peak of the largest step;
+iter: of the whole mask's inversion; code: fingerprint of the package"""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One simulated scan and how it is processed."""
+    """A simulated scan and how it is processed."""
 
-    seed: int
-    direction: str
-    voxel_size: tuple[float, float, float]
-    snr: float
-    echoes: int
-    preset: str
-    mask: str
-    bipolar: bool = False
+    scan: Scan
+    preset: str = "gre"
+    mask: str = "own"
+    variant: str = ""
+    options: tuple[str, ...] = ()
 
     @property
-    def protocol(self) -> Protocol:
-        times = (0.015,) if self.echoes == 1 else tuple(0.005 * (1 + i) for i in range(self.echoes))
-        if self.echoes > 5:
-            times = tuple(round(0.004 + 0.0035 * i, 6) for i in range(self.echoes))
-        return Protocol(
-            voxel_size=self.voxel_size, echo_times=times, b0_direction=DIRECTIONS[self.direction],
-            snr=self.snr, bipolar=self.bipolar,
-        )  # fmt: skip
+    def columns(self) -> dict[str, str]:
+        return {**self.scan.columns, "preset": self.preset, "variant": self.variant or "-", "mask": self.mask}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave."""
+    """What a run gave: its score, and its record."""
 
     score: Score
-    seconds: float
-    megabytes: float
-    iterations: int
+    record: Mapping[str, Any]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        s, record = self.score, self.record
+        values = {
+            "NRMSE": f"{s.nrmse:.1f}",
+            "XSIM": f"{s.xsim:.3f}",
+            "HFEN": f"{s.hfen:.1f}",
+            "rim": f"{s.rim_nrmse:.1f}",
+            "covers": f"{s.coverage:.3f}",
+            "slope": f"{s.deep_grey_slope:.3f}",
+            "bias": f"{s.worst_bias:.4f}",
+            "chi s": f"{sum(t for step, t in record['timings'].items() if step in TO_CHI):.1f}",
+            "all s": f"{sum(record['timings'].values()):.1f}",
+            "MB": f"{max(record['memory_mb'].values()):.0f}",
+            "iter": f"{record['tgv']['iterations']}",
+        }
+        biases = {name: s.deep_grey_bias.get(name) for name in DEEP_GREY_NUCLEI}
+        return values | {name: "-" if bias is None else f"{bias:+.4f}" for name, bias in biases.items()}
 
 
 def run_case(case: Case, folder: Path) -> Outcome:
     """Simulate, run the command, and score its map."""
-    raw, truth, out = folder / "raw", folder / "truth", folder / "out"
-    write_dataset(raw, seed=case.seed, protocol=case.protocol, truth=truth)
-    command = [sys.executable, "-m", "qsmxt_app", str(raw), str(out), "participant"]
-    command += ["--preset", case.preset, "--skip-bids-validation", "--quiet"]
-    if case.mask == "true":
-        command += ["--mask", str(truth / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz")]
-    subprocess.run(command, check=True)
-    record = json.loads((out / "sub-01" / "figures" / "sub-01_desc-qsm_record.json").read_text())
-    return Outcome(
-        score=score_outputs(out, truth),
-        seconds=sum(record["timings"].values()),
-        megabytes=max(record["memory_mb"].values()),
-        iterations=record["tgv"]["iterations"],
-    )
+    case.scan.write(folder / "raw", folder / "truth")
+    return run_simulated(case, folder)
 
 
-def score_outputs(out: Path, truth: Path, label: str = "sub-01") -> Score:
-    """Score the map that a run wrote for one participant."""
+def run_simulated(case: Case, folder: Path) -> Outcome:
+    """Run the command on a scan that was simulated into a folder before, and score its map."""
+    raw, truth = folder / "raw", folder / "truth"
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        out = Path(place)
+        command = [sys.executable, "-m", "qsmxt_app", str(raw), str(out), "participant"]
+        command += ["--preset", case.preset, "--skip-bids-validation", "--quiet", *case.options]
+        # what cases have in common is computed, and timed, once
+        command += ["--work-dir", str(folder / "work")]
+        if case.mask == "oracle":
+            command += ["--mask", str(truth / LABEL / "anat" / f"{LABEL}_desc-brain_mask.nii.gz")]
+        subprocess.run(command, check=True)
+        record = json.loads((out / LABEL / "figures" / f"{LABEL}_desc-qsm_record.json").read_text())
+        return Outcome(score_outputs(out, truth), record)
 
-    def volume(folder: Path, name: str) -> np.ndarray:
-        return np.asarray(nib.load(folder / label / "anat" / f"{label}_{name}.nii.gz").dataobj)
 
+def score_outputs(out: Path, truth: Path) -> Score:
+    """Score the map that a run wrote."""
     return score(
         volume(out, "Chimap"),
         volume(truth, "Chimap"),
@@ -105,55 +120,85 @@ def score_outputs(out: Path, truth: Path, label: str = "sub-01") -> Score:
     )
 
 
-def _row(case: Case, outcome: Outcome) -> str:
-    s = outcome.score
-    size = "x".join(f"{v:g}" for v in case.voxel_size)
-    echoes = f"{case.echoes}{' bip.' if case.bipolar else ''}"
-    return (
-        f"{case.seed:4d} {case.direction:8} {size:12} {case.snr:4g} {echoes:8} {case.preset:9} {case.mask:5}"
-        f" {s.nrmse:6.1f} {s.xsim:6.3f} {s.hfen:6.1f} {s.rim_nrmse:6.1f} {s.coverage:6.3f}"
-        f" {s.deep_grey_slope:6.3f} {s.worst_bias:7.4f}"
-        f" {outcome.seconds:6.1f} {outcome.megabytes:6.0f} {outcome.iterations:5d}"
-    )
+def fingerprint() -> str:
+    """Short hash of the package's code and presets."""
+    package = Path(__file__).parents[1] / "qsmxt_app"
+    files = sorted([*package.rglob("*.py"), *package.rglob("*.toml")])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:7]
 
 
-def _cases(args: argparse.Namespace) -> Iterator[Case]:
-    sizes = [
-        tuple(s * (3 // len(s))) for s in ([float(v) for v in text.split("x")] for text in args.voxel_size)
-    ]
-    for seed, direction, size, snr, echoes, preset, mask in product(
-        args.seeds, args.directions, sizes, args.snr, args.echoes, args.presets, args.masks
+def scans(args: argparse.Namespace) -> Iterator[Scan]:
+    """All simulated scans that the arguments ask for."""
+    for size, echoes, snr, slices, seed, direction in product(
+        args.voxel_size, args.echoes, args.snr, args.coverage, args.seeds, args.directions
     ):
-        yield Case(seed, direction, size, snr, abs(echoes), preset, mask, bipolar=echoes < 0)
+        yield Scan(seed, direction, size, snr, *echoes, slices)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one line for every combination."""
+def cases(scan: Scan, args: argparse.Namespace) -> Iterator[Case]:
+    """All ways in which a scan is processed."""
+    for preset, mask, (variant, options) in product(args.presets, args.masks, args.variant):
+        yield Case(scan, preset, mask, variant, options)
+
+
+def _size(text: str) -> tuple[float, float, float]:
+    edges = [float(edge) for edge in text.split("x")]
+    x, y, z = edges * 3 if len(edges) == 1 else edges
+    return x, y, z
+
+
+def _echoes(text: str) -> tuple[int, bool]:
+    return int(text.removesuffix("bipolar")), text.endswith("bipolar")
+
+
+def _variant(text: str) -> tuple[str, tuple[str, ...]]:
+    name, _, options = text.partition("=")
+    return name, tuple(shlex.split(options))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
-    parser.add_argument("--directions", nargs="+", choices=DIRECTIONS, default=list(DIRECTIONS))
-    parser.add_argument("--voxel-size", nargs="+", default=["1"], metavar="MM", help="2 or 0.7x0.7x1.4")
-    parser.add_argument("--snr", type=float, nargs="+", default=[80.0])
-    parser.add_argument("--echoes", type=int, nargs="+", default=[5], help="negative: bipolar readout")
-    parser.add_argument("--presets", nargs="+", default=["gre"])
-    parser.add_argument("--masks", nargs="+", choices=MASKS, default=["own"])
-    parser.add_argument("--regions", action="store_true", help="also print the bias of every nucleus in ppm")
-    args = parser.parse_args(arguments)
-    print("NRMSE, HFEN and rim (outermost two voxels) in %; bias: largest of the deep grey nuclei in ppm;")
-    print("s: all steps added up; MB: peak of the largest step; iter: of the whole mask's inversion")
-    print(COLUMNS, flush=True)
-    for case in _cases(args):
+    add = parser.add_argument
+    add("--seeds", type=int, nargs="+", default=[101, 102, 103])
+    add("--directions", nargs="+", choices=DIRECTIONS, default=list(DIRECTIONS))
+    add(
+        "--voxel-size",
+        type=_size,
+        nargs="+",
+        default=[(1.0, 1.0, 1.0)],
+        metavar="MM",
+        help="2 or 0.7x0.7x1.4",
+    )
+    add("--snr", type=float, nargs="+", default=[80.0])
+    add("--echoes", type=_echoes, nargs="+", default=[(5, False)], metavar="N", help="5 or 9bipolar")
+    add("--coverage", type=int, nargs="+", default=[0], metavar="SLICES", help="of a slab; 0: the whole head")
+    add("--presets", nargs="+", default=["gre"], help=f"auto, {', '.join(PRESETS)}")
+    add("--variant", type=_variant, nargs="+", default=[("", ())], metavar="NAME=OPTIONS",
+        help="further options, under a name")  # fmt: skip
+    add("--masks", nargs="+", choices=MASKS, default=["own"])
+    add("--table", type=Path, metavar="TSV", help="keep the rows here; those in it are not run again")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print one row for every combination."""
+    args = _parser().parse_args(arguments)
+    table = Table(args.table, ABOUT, (*ABOUT, *SCORES, *COSTS, *DEEP_GREY_NUCLEI))
+    print(LEGEND)
+    table.show()
+    for row in table.rows:
+        table.show(row)
+    for scan in scans(args):
+        missing = [case for case in cases(scan, args) if not table.has(case.columns)]
+        if not missing:
+            continue
         with tempfile.TemporaryDirectory() as folder:
-            outcome = run_case(case, Path(folder))
-        print(_row(case, outcome), flush=True)
-        if args.regions:
-            print(
-                "".join(
-                    f"     {name:28} {bias:+.4f}\n" for name, bias in outcome.score.deep_grey_bias.items()
-                )
-            )
+            scan.write(Path(folder) / "raw", Path(folder) / "truth")
+            for case in missing:
+                outcome = run_simulated(case, Path(folder))
+                table.add({**case.columns, **outcome.columns, "code": fingerprint()})
 
 
 if __name__ == "__main__":

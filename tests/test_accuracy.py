@@ -6,6 +6,7 @@ The bounds are the accuracy that was asked for before anything was measured; the
 import pytest
 
 from benchmarks.accuracy import Case, run_case
+from benchmarks.scans import Scan
 
 SEED = 20_261
 pytestmark = pytest.mark.slow
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 def outcomes(tmp_path_factory):
     return {
         direction: run_case(
-            Case(SEED, direction, (2.0, 2.0, 2.0), 80.0, 5, "gre", "own"), tmp_path_factory.mktemp(direction)
+            Case(Scan(SEED, direction, voxel_size=(2.0, 2.0, 2.0))), tmp_path_factory.mktemp(direction)
         )
         for direction in ("straight", "tilted")
     }
