@@ -81,9 +81,9 @@ def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.getLogger("qsmxt").setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
-    nipype = logging.getLogger("nipype")
-    for other in list(nipype.handlers):
-        nipype.removeHandler(other)
+    for talkative in (logging.getLogger("nipype"), logging.getLogger("nibabel.global")):
+        for other in list(talkative.handlers):
+            talkative.removeHandler(other)
     return handler
 
 

@@ -1,0 +1,41 @@
+"""From a folder of NIfTI files, whatever their names, to the maps of the dataset they came from."""
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+from mini_dataset import write_mini_dataset
+
+from qsmxt_app.cli import main
+
+
+def scattered(raw, folder):
+    """Copy the images of a dataset under other names; what is needed stays in the JSON files."""
+    for person in raw.glob("sub-*"):
+        target = folder / person.name.replace("sub-", "Subject_")
+        target.mkdir(parents=True)
+        for image in (person / "anat").glob("*.nii.gz"):
+            sidecar = json.loads(image.with_name(image.name.replace(".nii.gz", ".json")).read_text())
+            part = "ph" if "part-phase" in image.name else "mag"
+            name = f"GRE_{sidecar['EchoNumber']:02d}_{part}"
+            shutil.copyfile(image, target / f"{name}.nii.gz")
+            (target / f"{name}.json").write_text(json.dumps(sidecar))
+    return folder
+
+
+def test_nifti_files_give_the_maps_of_the_dataset_that_they_came_from(tmp_path, capsys):
+    raw = write_mini_dataset(tmp_path / "raw", ("01", "02"))
+    given = scattered(raw, tmp_path / "from a colleague")
+    options = ("participant", "--no-two-pass", "--tgv-iterations", "20", "--participant-label", "02")
+    assert main([str(raw), str(tmp_path / "expected"), *options]) == 0
+    assert main([str(given), str(tmp_path / "out"), *options]) == 0
+    maps = [
+        nib.load(tmp_path / out / "sub-02" / "anat" / "sub-02_Chimap.nii.gz") for out in ("expected", "out")
+    ]
+    np.testing.assert_array_equal(*(image.get_fdata() for image in maps))
+    converted = tmp_path / "out" / "sourcedata" / "raw"
+    assert sorted(path.name for path in converted.glob("sub-*")) == ["sub-01", "sub-02"]
+    assert not (tmp_path / "out" / "sub-01").exists()
+    description = json.loads((tmp_path / "out" / "dataset_description.json").read_text())
+    assert description["DatasetLinks"]["raw"] == "sourcedata/raw"
