@@ -160,7 +160,7 @@ def _outcome(source: Path, raw: Path, conversion: Conversion, written: Written) 
         len(written.files),
         failures,
         tuple(conversion.reasons),
-        tuple(conversion.notes),
+        (*conversion.notes, *written.notes),
     )
 
 

@@ -16,7 +16,7 @@ import nibabel as nib
 
 from qsmxt_app.bids.atomic import atomic_file
 from qsmxt_app.bids.headers import parse_header
-from qsmxt_app.errors import InputOutputFailed, UnusableData
+from qsmxt_app.errors import NoInput, UnusableData
 
 # Converters and viewers put a person's name, a comment or a path into these.
 _TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
@@ -130,7 +130,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise _damaged(path) from error
     except OSError as error:
         # only reading happens in this block: what is written has its own errors
-        raise InputOutputFailed(f"{path}: reading failed ({error.strerror}).", "Check the disk.") from error
+        raise NoInput(
+            f"{path}: cannot be read ({error.strerror}).", "Check the file and the disk."
+        ) from error
 
 
 def _skip(stream: BinaryIO, length: int) -> None:

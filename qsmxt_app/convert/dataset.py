@@ -19,6 +19,7 @@ from qsmxt_app.convert.inventory import (
     UNKNOWN,
     drop_missing_scans,
     held_acquisitions,
+    images_by_source,
     merge_rows,
     protocol_text,
     scans_file,
@@ -59,12 +60,15 @@ class Written:
         Images that were there already.
     refused
         One line for each image that was not written, or whose sidecar was not, with the reason.
+    notes
+        What a person should know of images that have another name than they would get now.
     """
 
     targets: tuple[Path | None, ...]
     files: tuple[Path, ...]
     unchanged: tuple[Path, ...]
     refused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def write_dataset(images: Sequence[ConvertedImage], raw: Path) -> Written:
@@ -110,6 +114,7 @@ def write_dataset(images: Sequence[ConvertedImage], raw: Path) -> Written:
         tuple(target for target, is_new in new.items() if is_new),
         tuple(target for target, is_new in new.items() if not is_new),
         tuple(refused.values()),
+        (*_called_otherwise(images, entities, targets), *_left_behind(raw, images, targets)),
     )
 
 
@@ -181,6 +186,37 @@ def _by_acquisition(
         yield acquisitions[key]
 
 
+def _called_otherwise(
+    images: Sequence[ConvertedImage], entities: Sequence[Mapping[str, str]], targets: Sequence[Path]
+) -> list[str]:
+    """Say where a scan keeps its name although a person gave it another run by now."""
+    first = {
+        image.group: f"{target}: keeps its name, although it is to be run {image.run}. "
+        "Remove all images of the scan to have them written anew."
+        for image, named, target in zip(images, entities, targets, strict=True)
+        if image.run is not None and named.get("run") != str(image.run)
+    }
+    return list(first.values())
+
+
+def _left_behind(raw: Path, images: Sequence[ConvertedImage], targets: Sequence[Path]) -> list[str]:
+    """Name what an earlier conversion made of the same scans, for another person or as another kind."""
+    known = images_by_source(raw)
+    names: dict[str, set[Path]] = {}
+    for image, target in zip(images, targets, strict=True):
+        names.setdefault(group_key(image.group), set()).add(target)
+    lines = []
+    for key, wanted in names.items():
+        others = [path for path in known.get(key, []) if path not in wanted]
+        if others:
+            more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+            lines.append(
+                f"{others[0]}{more}: made earlier of the scan that is {min(wanted).name} now. "
+                "Remove it if it is not wanted any more."
+            )
+    return lines
+
+
 def _write_image(image: ConvertedImage, target: Path) -> bool:
     """Write an image and its sidecar where they are not there; return whether the image is new.
 
@@ -241,5 +277,5 @@ def _record(raw: Path, written: Sequence[tuple[ConvertedImage, Path]]) -> None:
         }
         for image, target in written
     ]
-    merge_rows(scans_file(folder), rows)
+    merge_rows(scans_file(folder), rows, replaced=("source",))
     merge_rows(raw / "participants.tsv", [{"participant_id": f"sub-{first.subject}"}])

@@ -93,6 +93,7 @@ def merge_rows(
     rows: Iterable[Mapping[str, str]],
     *,
     keep: Callable[[Mapping[str, str]], bool] = lambda row: True,
+    replaced: Sequence[str] = (),
 ) -> None:
     """Complete a table of the dataset: new rows and columns are added, no cell that says something changes.
 
@@ -104,6 +105,8 @@ def merge_rows(
         To be there, told apart by their first column.
     keep
         Which of the rows that are there stay.
+    replaced
+        Columns whose cells do change.
     """
     before = read_rows(path)
     after = [dict(row) for row in before if keep(row)]
@@ -113,7 +116,11 @@ def merge_rows(
         if same is None:
             after.append(dict(row))
         else:
-            same |= {name: text for name, text in row.items() if same.get(name, UNKNOWN) == UNKNOWN}
+            same |= {
+                name: text
+                for name, text in row.items()
+                if name in replaced or same.get(name, UNKNOWN) == UNKNOWN
+            }
     if after == before:
         return
     columns = list(dict.fromkeys(name for row in [*before, *after] for name in row))
@@ -121,9 +128,23 @@ def merge_rows(
     write_text(path, "\n".join(["\t".join(columns), *lines]) + "\n")
 
 
+def images_by_source(raw: Path) -> dict[str, list[Path]]:
+    """Find what all ``scans.tsv`` say: the images that were made of each group, by `group_key`."""
+    found: dict[str, list[Path]] = {}
+    for path in _scans_files(raw):
+        for row in read_rows(path):
+            if row.get("source", UNKNOWN) != UNKNOWN and "filename" in row:
+                found.setdefault(row["source"], []).append(path.parent / row["filename"])
+    return found
+
+
+def _scans_files(raw: Path) -> list[Path]:
+    return sorted([*raw.glob("sub-*/*_scans.tsv"), *raw.glob("sub-*/ses-*/*_scans.tsv")])
+
+
 def drop_missing_scans(raw: Path) -> None:
     """Take out of all ``scans.tsv`` the rows that a conversion wrote and whose image a person removed."""
-    for path in [*raw.glob("sub-*/*_scans.tsv"), *raw.glob("sub-*/ses-*/*_scans.tsv")]:
+    for path in _scans_files(raw):
         folder = path.parent
         merge_rows(
             path,

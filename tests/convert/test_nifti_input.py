@@ -388,6 +388,18 @@ def test_what_a_folder_holds(tmp_path, colleague):
     assert look_into(colleague.raw).kind == "bids"
 
 
+def test_another_day_in_the_same_output(colleague, tmp_path):
+    colleague.scan("sub-7/gre")
+    colleague.convert()
+    shutil.move(colleague.source, tmp_path / "moved")
+    colleague.source = tmp_path / "moved"
+    assert colleague.convert().n_new == 0  # a folder that was moved holds the same scans
+    colleague.source = tmp_path / "day 2"
+    colleague.scan("sub-7/gre")
+    assert colleague.convert().n_new == 6
+    assert colleague.images() == sorted([*names((1, 2, 3)), *names((1, 2, 3), "sub-7/anat/sub-7_run-2")])
+
+
 def test_two_runs_at_once_do_not_mix(colleague):
     from qsmxt_app.bids.lock import named_lock
 

@@ -254,6 +254,30 @@ def test_an_acquisition_is_known_again_by_its_voxels(scanner, raw):
     assert {name: content for name, content in state(raw).items() if "anat" in name} == before
 
 
+def test_what_has_another_name_by_now_is_told_and_nothing_is_renamed(scanner, raw):
+    images = scanner.megre("a")
+    write_dataset(images, raw)
+    before = {name: content for name, content in state(raw).items() if "anat" in name}
+    written = write_dataset([ConvertedImage(**{**vars(image), "run": 3}) for image in images], raw)
+    assert not written.files and len(written.notes) == 1 and "to be run 3" in written.notes[0]
+    written = write_dataset([ConvertedImage(**{**vars(image), "subject": "02"}) for image in images], raw)
+    assert len(written.files) == 4 and len(written.notes) == 1
+    assert (
+        "sub-01" in written.notes[0] and "and 3 more" in written.notes[0] and "is sub-02" in written.notes[0]
+    )
+    assert before.items() <= state(raw).items()
+
+
+def test_an_image_that_was_not_fetched_is_refused(scanner, raw):
+    write_dataset([scanner.image("a"), scanner.image("b", subject="02")], raw)
+    path = raw / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    path.unlink()
+    path.symlink_to("../.git/annex/objects/x")
+    written = write_dataset([scanner.image("a"), scanner.image("b", subject="02")], raw)
+    assert len(written.refused) == 1 and "cannot be read" in written.refused[0]
+    assert [target.name for target in written.unchanged] == ["sub-02_T1w.nii.gz"] and path.is_symlink()
+
+
 def test_other_folders_are_not_touched(scanner, raw, tmp_path):
     raw.mkdir()
     (raw / "thesis.doc").write_text("")

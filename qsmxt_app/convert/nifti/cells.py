@@ -55,11 +55,10 @@ class Described:
         return self.row.file.name
 
     @property
-    def group(self) -> str:
+    def scan(self) -> tuple[object, ...]:
         """What all files of an acquisition share."""
         kind = "fieldmap" if self.suffix not in GRADIENT_ECHOES and "T1" not in self.suffix else self.suffix
-        shared = (self.subject, self.session, self.acquisition, self.reconstruction, self.run, kind)
-        return "nifti:" + "|".join("" if value is None else str(value) for value in shared)
+        return self.subject, self.session, self.acquisition, self.reconstruction, self.run, kind
 
 
 def check_people(rows: Sequence[Row]) -> None:

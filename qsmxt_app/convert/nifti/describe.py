@@ -47,7 +47,7 @@ def describe(rows: Sequence[Row], work_dir: Path) -> Outcome:
         Where volumes of 4D files are written.
     """
     outcome = Outcome()
-    acquisitions: dict[str, list[Described]] = {}
+    acquisitions: dict[tuple[object, ...], list[Described]] = {}
     for row in rows:
         try:
             if row.file.problem:
@@ -56,7 +56,7 @@ def describe(rows: Sequence[Row], work_dir: Path) -> Outcome:
         except UnusableData as error:
             outcome.refuse([row.file.name], str(error))
             continue
-        acquisitions.setdefault(one.group, []).append(one)
+        acquisitions.setdefault(one.scan, []).append(one)
     for files in acquisitions.values():
         try:
             _describe_acquisition(files, work_dir, outcome)
@@ -72,6 +72,8 @@ def _describe_acquisition(files: Sequence[Described], work_dir: Path, outcome: O
     volumes = _number_echoes(volumes)
     _check_duplicates(volumes)
     sidecars = _phase_metadata(files, outcome)
+    # whatever people call it later, it is the acquisition that begins with this file
+    group = str(files[0].row.file.path.absolute())
     for volume in volumes:
         one = volume.file
         path = one.row.file.path
@@ -85,7 +87,7 @@ def _describe_acquisition(files: Sequence[Described], work_dir: Path, outcome: O
                 subject=one.subject,
                 session=one.session,
                 suffix=one.suffix,
-                group=one.group,
+                group=group,
                 origin=one.name if volume.index is None else f"{one.name} volume {volume.index + 1}",
                 acquisition=one.acquisition,
                 reconstruction=one.reconstruction,
