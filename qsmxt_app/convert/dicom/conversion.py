@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import Written
+from qsmxt_app.convert.dicom.channels import name_channels
 from qsmxt_app.convert.dicom.classify import Verdict, classify
 from qsmxt_app.convert.dicom.completeness import compare_counts
 from qsmxt_app.convert.dicom.find import Found, LeftOut, find_dicom
@@ -219,7 +220,8 @@ def sort_series(found: Found, table_stem: Path, settings: Settings) -> tuple[Sor
     )
     visits = {one.key: labels.visits[study_key(one.scan)] for one in series}
     verdicts = classify(series)
-    series = compare_counts(series, {key: v.role for key, v in verdicts.items() if v.role in USED_ROLES})
+    kinds = {key: verdict.role for key, verdict in verdicts.items() if verdict.role in USED_ROLES}
+    series = name_channels(compare_counts(series, kinds), kinds)
     find_edits(review, {one.key: computed_cells(one, verdicts[one.key], visits[one.key]) for one in series})
     entries: list[Entry] = []
     without: dict[str, str] = {}

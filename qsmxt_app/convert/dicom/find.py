@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from qsmxt_app.convert.dicom.frames import with_frames
 from qsmxt_app.convert.dicom.header import Header, header_of, is_enhanced
-from qsmxt_app.convert.dicom.reading import UnusableFile, read_elements
+from qsmxt_app.convert.dicom.reading import UnusableFile, read_elements, without_warnings
 
 BATCH = 64
 """Files that a thread reads before it reports."""
@@ -77,7 +77,7 @@ def find_dicom(
     headers: list[Header] = []
     done = 0
     batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
-    with ThreadPoolExecutor(max(n_threads, 1)) as pool:
+    with without_warnings(), ThreadPoolExecutor(max(n_threads, 1)) as pool:
         for batch in _in_order(pool, _read_batch, batches, ahead=4 * n_threads):
             for one in batch:
                 if isinstance(one, LeftOut):

@@ -8,7 +8,6 @@ DICOM PS3.3, section C.7.6.16 (multi-frame functional groups) and C.8.13.5 (thos
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,18 +44,17 @@ def with_frames(header: Header) -> Header:
         If the functional groups are missing or cannot be read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(
-                open_dicom(Path(header.path)), stop_before_pixels=True, force=True, specific_tags=_GROUPS
-            )
-            shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-            frames = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
-            slices = tuple(_slice(header.slices[0], shared, frame) for frame in frames)
-            scan = _scan(header, shared, frames)
+        dataset = pydicom.dcmread(
+            open_dicom(Path(header.path)), stop_before_pixels=True, force=True, specific_tags=_GROUPS
+        )
+        shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+        frames = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
+        slices = tuple(_slice(header.slices[0], shared, frame) for frame in frames)
+        scan = _scan(header, shared, frames)
+        n_frames = int(dataset.get("NumberOfFrames") or len(frames))
     except Exception as error:  # pydicom raises whatever the damaged bytes lead it to
         raise UnusableFile("damaged: the descriptions of its frames cannot be read") from error
-    if not slices or len(slices) != int(dataset.get("NumberOfFrames") or len(slices)):
+    if not slices or len(slices) != n_frames:
         raise UnusableFile("damaged: it does not describe each of its frames")
     return header._replace(scan=scan, slices=slices)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +26,7 @@ LONGEST_ELEMENT = 1 << 24
 _IMPLICIT, _BIG_ENDIAN, _DEFLATED = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
 _FIRST_OF_META = b"\x02\x00\x00\x00UL\x04\x00"
 _SYNTAX_ELEMENT = b"\x02\x00\x10\x00UI"
+_DIRECTORY_CLASS = b"1.2.840.10008.1.3.10"
 _GZIP = b"\x1f\x8b"
 # elements that a data set without preamble begins with: (0008,0000) length to (0008,0018) SOP instance
 _FIRST_ELEMENTS = frozenset({0x00, 0x01, 0x05, 0x06, 0x08, 0x12, 0x14, 0x16, 0x18})
@@ -102,6 +106,20 @@ class _Gzipped:
         return True
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep pydicom from telling of each value that breaks the standard: scanners write thousands."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def open_dicom(path: Path) -> BinaryIO:
     """Open a file for pydicom, decompressed where it is gzipped."""
     content = path.read_bytes()
@@ -135,6 +153,8 @@ def read_elements(path: str | Path) -> Raw:
             source = _Gzipped(descriptor)
             first = source.read(0, CHUNK)
         start, syntax = _beginning(first)
+        if _DIRECTORY_CLASS in first[:start]:
+            raise UnusableFile("a DICOMDIR: an index of other files")
         if syntax in {_BIG_ENDIAN, _DEFLATED}:
             return _read_with_pydicom(path)
         values = _walk_file(source, first, start, explicit=syntax != _IMPLICIT)
@@ -187,11 +207,13 @@ def _walk_file(source: _Plain | _Gzipped, first: bytes, start: int, *, explicit:
             return values
         if status != NEEDS_BYTES:
             return None
-        # an element longer than the chunk it begins is read again in a longer one
-        size = size * 2 if position == 0 and len(buffer) == size else CHUNK
+        # an element that begins the chunk and is longer is read again in a longer one, unless the file ends
+        stuck = position == 0 and base > 0
+        ended = stuck and len(buffer) < size
+        size = size * 2 if stuck else CHUNK
         base, position = base + position, 0
         buffer = source.read(base, size)
-        if len(buffer) < 12 or (len(buffer) < size // 2 and size > CHUNK) or size > LONGEST_ELEMENT:
+        if ended or len(buffer) < 12 or size > LONGEST_ELEMENT:
             raise _no_pixels(values, len(buffer), source.reaches(base))
 
 
@@ -199,8 +221,6 @@ def _no_pixels(values: Raw, rest: int, reached: bool) -> UnusableFile:
     sop_class = (values[INDEX["sop_class"]] or b"").rstrip(b"\0 ")
     if not (sop_class or values[INDEX["series_uid"]]):
         return NotDicom("not DICOM, or a damaged header")
-    if sop_class.startswith(b"1.2.840.10008.1.3.10"):
-        return UnusableFile("a DICOMDIR: an index of other files")
     if rest or not reached or sop_class.startswith(b"1.2.840.10008.5.1.4.1.1.4"):
         return UnusableFile("cut short: it ends before its pixel data")
     return UnusableFile("DICOM without an image")
@@ -209,10 +229,8 @@ def _no_pixels(values: Raw, rest: int, reached: bool) -> UnusableFile:
 def _read_with_pydicom(path: str | Path) -> Raw:
     """Read what the walk does not understand: big-endian, deflated or damaged files."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(open_dicom(Path(path)), force=True)
-            values = [_raw_value(dataset, tag, index) for index, tag in enumerate(TAGS.values())]
+        dataset = pydicom.dcmread(open_dicom(Path(path)), force=True)
+        values = [_raw_value(dataset, tag, index) for index, tag in enumerate(TAGS.values())]
     except Exception as error:  # pydicom raises whatever the damaged bytes lead it to
         raise UnusableFile("damaged: its header cannot be read") from error
     if "PixelData" not in dataset:
