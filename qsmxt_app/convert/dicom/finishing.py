@@ -78,6 +78,7 @@ def finish(acquisition: PlannedAcquisition, volumes: Sequence[Volume], folder: P
     """
     place = _Place(folder, [])
     pairs = list(zip(acquisition.members, volumes, strict=True))
+    _check_distinct(acquisition.members)
     if any(_is_complex(member) for member, _ in pairs):
         _write_combined(acquisition, pairs, place)
         return place.records
@@ -85,6 +86,20 @@ def finish(acquisition: PlannedAcquisition, volumes: Sequence[Volume], folder: P
     for member, volume in pairs:
         _write_one(acquisition, member, volume, place, alternate)
     return place.records
+
+
+def _check_distinct(members: Sequence[Member]) -> None:
+    """Refuse images that would be the same echo of the same thing."""
+    seen: dict[tuple[object, ...], Member] = {}
+    for member in members:
+        place = member.suffix, member.component, member.echo, member.stack.coil
+        if place in seen:
+            echo = f"{1000 * member.stack.echo_time:g} ms" if member.stack.echo_time else "unknown"
+            raise ConversionFailed(
+                f"{member.stack.files[0]}: by its header the same {member.component} (echo time {echo}) as "
+                f"{seen[place].stack.files[0]}; without their echo times they cannot be told apart"
+            )
+        seen[place] = member
 
 
 def _is_complex(member: Member) -> bool:
@@ -157,12 +172,7 @@ def _write_combined(
 def _by_echo_and_channel(pairs: Sequence[tuple[Member, Volume]]) -> list[dict[str, Parts]]:
     found: defaultdict[int, defaultdict[str, Parts]] = defaultdict(lambda: defaultdict(dict))
     for member, volume in pairs:
-        parts = found[member.echo or 0][member.stack.coil or ""]
-        if member.component in parts:
-            raise ConversionFailed(
-                f"{member.stack.files[0]}: there are two {member.component} images of echo {member.echo or 1}"
-            )
-        parts[member.component] = member, volume
+        found[member.echo or 0][member.stack.coil or ""][member.component] = member, volume
     return [dict(found[echo]) for echo in sorted(found)]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from qsmxt_app.bids.atomic import make_folder, write_json
 from qsmxt_app.convert.dicom.converter import VERSION, ConversionFailed
 from qsmxt_app.convert.dicom.finishing import finish
+from qsmxt_app.convert.dicom.gaps import fill_gaps, has_gaps
 from qsmxt_app.convert.dicom.join import PlannedAcquisition
 from qsmxt_app.convert.dicom.series import Stack
 from qsmxt_app.convert.dicom.volumes import Volume, convert_shared, convert_stack
@@ -132,6 +133,12 @@ def _make_folder_of_images(acquisition: PlannedAcquisition, folder: Path, conver
         shutil.rmtree(hidden, ignore_errors=True)
 
 
+def _convert_alone(stack: Stack, folder: Path) -> list[Volume]:
+    if has_gaps(stack):
+        return [fill_gaps(convert_stack(stack, folder, may_have_gaps=True), folder / "filled.nii")]
+    return [convert_stack(stack, folder)]
+
+
 def _convert_members(acquisition: PlannedAcquisition, folder: Path, converters: Executor) -> list[Volume]:
     """One volume for each member."""
     make_folder(folder)
@@ -140,7 +147,7 @@ def _convert_members(acquisition: PlannedAcquisition, folder: Path, converters: 
     for number, member in enumerate(acquisition.members):
         stack, place = member.stack, folder / str(number)
         if not stack.shared:
-            tasks.append(converters.submit(lambda s, p: [convert_stack(s, p)], stack, place))
+            tasks.append(converters.submit(_convert_alone, stack, place))
             continue
         if stack.files not in shared:
             stacks = [one for one in member.series.stacks if one.files == stack.files]

@@ -121,8 +121,17 @@ class Volume:
             stored.tofile(copy)
 
 
-def convert_stack(stack: Stack, folder: Path) -> Volume:
+def convert_stack(stack: Stack, folder: Path, *, may_have_gaps: bool = False) -> Volume:
     """Convert a stack whose files hold nothing else.
+
+    Parameters
+    ----------
+    stack
+        One 3D image.
+    folder
+        Does not exist yet.
+    may_have_gaps
+        Whether it is known that slices are missing.
 
     Raises
     ------
@@ -131,7 +140,7 @@ def convert_stack(stack: Stack, folder: Path) -> Volume:
     """
     conversion = run_converter(stack.files, folder, one_image=True)
     outputs = [output for output in conversion.outputs if not is_resampled(output)]
-    if len(outputs) != 1 or (len(outputs) < len(conversion.outputs) and not _has_gaps(stack)):
+    if len(outputs) != 1 or (len(outputs) < len(conversion.outputs) and not may_have_gaps):
         raise _unexpected(stack, conversion, f"became {len(conversion.outputs)} images instead of one")
     return _checked(stack, outputs[0], None, conversion)
 
@@ -198,11 +207,6 @@ def _checked(stack: Stack, output: Output, index: int | None, conversion: Conver
 def _unexpected(stack: Stack, conversion: Conversion, reason: str) -> ConversionFailed:
     said = f" (dcm2niix: {'; '.join(conversion.warnings)})" if conversion.warnings else ""
     return ConversionFailed(f"{stack.files[0]}: {reason}{said}")
-
-
-def _has_gaps(stack: Stack) -> bool:
-    steps = np.diff(stack.offsets)
-    return bool(steps.size and steps.max() > 1.5 * np.median(steps))
 
 
 def _dicom_header(path: Path) -> pydicom.Dataset:

@@ -303,7 +303,7 @@ def test_two_images_of_one_echo_and_channel_fail(tmp_path: Path) -> None:
     doubled = replace(acquisition, members=(*acquisition.members, acquisition.members[0]))
     halved = replace(acquisition, members=acquisition.members[:-1])
     _, failures = run_plan([doubled, halved], tmp_path / "work", 1)
-    assert "there are two" in failures[0].reason
+    assert "cannot be told apart" in failures[0].reason
     assert "part is missing" in failures[1].reason
 
 
@@ -387,3 +387,35 @@ def test_real_siemens_xa_gives_t1w_and_a_field_map(test_data: Path, tmp_path: Pa
     values = np.asarray(nib.nifti1.load(difference.path).dataobj)
     assert -np.pi - 1e-3 <= values.min() < -3
     assert 3 < values.max() <= np.pi
+
+
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_slices_that_are_missing_are_left_empty(tmp_path: Path, upside_down: bool) -> None:
+    """What is there stays where it was in space; the spacing is the true one."""
+    magnitude, phase = echoes(shape=(9, 8, 7), echo_times=ECHO_TIMES)
+    affine = straight_affine((2, 2, -3) if upside_down else (2, 2, 3), origin=(5, 6, 7))
+    series = gradient_echo("siemens", magnitude, phase, ECHO_TIMES, split="both", affine=affine)
+    for one in series:
+        write_series(tmp_path / "dicom", one, skip=(2, 3))
+    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
+    assert not failures
+    there = [0, 1, 4, 5, 6]
+    for image in images:
+        echo = (image.echo or 1) - 1
+        got = voxels(image, series[0])
+        if image.part == "mag":
+            np.testing.assert_allclose(got[:, :, there], magnitude[:, :, there, echo], atol=0.5)
+            assert not got[:, :, 2:4].any()
+        else:
+            assert np.abs(wrap_phase(got - phase[..., echo]))[:, :, there].max() < ONE_LEVEL
+            np.testing.assert_allclose(got[:, :, 2:4], 0, atol=ONE_LEVEL)
+        assert len(image.sidecar["MissingSlices"]) == 2
+
+
+def test_echoes_with_one_echo_time_are_refused(tmp_path: Path) -> None:
+    """Some research sequences write the first echo time into all files."""
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    write_all(tmp_path / "dicom", gradient_echo("ge", magnitude, phase, ECHO_TIMES, extra={"EchoTime": "4"}))
+    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
+    assert not images
+    assert "(echo time 4 ms)" in failures[0].reason
