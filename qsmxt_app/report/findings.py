@@ -121,12 +121,20 @@ def _convergence(record: Record, _: MapFacts) -> Iterator[Finding]:
         if solve.get("converged") is False:
             count = number(solve.get("iterations"))
             after = f" after {count:.0f} iterations" if count else ""
+            advice = "Allow more iterations (--tgv-iterations) and run again."
+            if record.settings.get("qsm_method") == "two-step":
+                advice = "Compare with another --inversion, or with --qsm-method tgv."
             yield Finding(
                 "warning",
                 f"The calculation{name} stopped{after}, before it had settled",
-                "Values, above all of large and strong structures, would still have changed. "
-                "Allow more iterations (--tgv-iterations) and run again.",
+                "Values, above all of large and strong structures, would still have changed. " + advice,
             )
+    if record.background.get("background_converged") is False:
+        yield Finding(
+            "warning",
+            "The removal of the background field stopped before it had settled",
+            "Slow variations across the map are not to be trusted. Compare with another --background.",
+        )
 
 
 def _mask(record: Record, _: MapFacts) -> Iterator[Finding]:

@@ -29,16 +29,15 @@ _THRESHOLDS = {
 }
 _BACKGROUND = {
     "vsharp": "V-SHARP [@li2011;@wu2012]",
-    "pdf": "projection onto dipole fields [@liu2011pdf]",
+    "pdf": "projection onto dipole fields [@liu2011pdf], solved for the background's values at the border",
     "resharp": "RESHARP [@sun2014]",
     "ismv": "the iterative spherical mean value method [@wen2014]",
     "lbv": "the Laplacian boundary value method [@zhou2014]",
 }
 _INVERSION = {
     "rts": "rapid two-step dipole inversion [@kames2018]",
-    "tv": "total-variation regularisation [@bilgic2014]",
-    "nonlinear": "a nonlinear, magnitude-weighted inversion [@liu2013;@liu2011medi]",
-    "medi": "morphology-enabled dipole inversion [@liu2013;@liu2011medi]",
+    "tv": "dipole inversion with total-variation regularisation, solved by variable splitting [@bilgic2014]",
+    "nonlinear": "nonlinear dipole inversion [@liu2013] with total-variation regularisation [@milovic2018]",
 }
 
 
@@ -79,6 +78,8 @@ def describe_methods(settings: Mapping[str, Any], record: Record | None = None) 
         _two_pass(settings, done),
         _reference(settings, done),
         _relaxation(done),
+        _susceptibility_weighted(done),
+        _chi_noise(done),
     ]
     return Methods(tuple(sentence for sentence in sentences if sentence))
 
@@ -169,11 +170,8 @@ def _masking(settings: Mapping[str, Any]) -> str:
 
 
 def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
-    inversion = text(settings.get("inversion")) or text(settings.get("qsm_algorithm")) or "tgv"
-    if inversion in _INVERSION:
-        background = _BACKGROUND.get(text(settings.get("background")), "")
-        removal = [f"Background fields were removed by {background}."] if background else []
-        return [*removal, f"Susceptibility was computed by {_INVERSION[inversion]}."]
+    if text(settings.get("qsm_method")) == "two-step":
+        return _two_step(settings)
     weights = numbers(settings.get("tgv_alpha"))
     alpha = f" (α₁ = {weights[0]:g}, α₀ = {weights[1]:g})" if len(weights) == 2 else ""
     sentence = (
@@ -186,6 +184,16 @@ def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
         "[@condat2013]"
     )
     return [sentence + _stopping(settings) + "."]
+
+
+def _two_step(settings: Mapping[str, Any]) -> list[str]:
+    background = _BACKGROUND.get(text(settings.get("background")), "a method that is not known")
+    inversion = _INVERSION.get(text(settings.get("inversion")), "a method that is not known")
+    return [
+        f"Background fields were removed by {background}, inside a border of reliable voxels. Susceptibility "
+        f"was computed from the local field by {inversion}; voxels were weighted by the inverse variance of "
+        "their field, those at the border not at all."
+    ]
 
 
 def _stopping(settings: Mapping[str, Any]) -> str:
@@ -218,6 +226,24 @@ def _relaxation(record: Record) -> str:
     if "r2star" not in record.outputs:
         return ""
     return "R2* was fitted to the decay of the magnitude, whose noise is Rician [@gudbjartsson1995]."
+
+
+def _susceptibility_weighted(record: Record) -> str:
+    if "swi" not in record.outputs:
+        return ""
+    return (
+        "Susceptibility-weighted images [@haacke2004] were made from the combined magnitude and a sigmoid of "
+        "the high-pass filtered field, as in CLEAR-SWI [@eckstein2021]."
+    )
+
+
+def _chi_noise(record: Record) -> str:
+    if "chi_noise" not in record.outputs:
+        return ""
+    return (
+        "The standard error of susceptibility was estimated from that of the field, passed through a "
+        "Tikhonov-regularised inversion [@kressler2010]."
+    )
 
 
 def _plain(value: str) -> str:

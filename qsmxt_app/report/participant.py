@@ -164,6 +164,7 @@ def _input_facts(record: Record) -> list[tuple[str, str]]:
             "Readout",
             {True: "bipolar", False: "monopolar"}.get(bipolar, "") if isinstance(bipolar, bool) else "",
         ),
+        ("Preset", _preset(record)),
         ("Phase scaling", text(inputs.get("phase_scaling"))),
         ("Units of the phase", text(inputs.get("phase_units"))),
         ("Mask", text(record.mask.get("method"))),
@@ -172,6 +173,12 @@ def _input_facts(record: Record) -> list[tuple[str, str]]:
         ("Mean taken off χ", _amount(record.tgv.get("reference_value_ppm"), "ppm")),
     )
     return [(name, value) for name, value in facts if value]
+
+
+def _preset(record: Record) -> str:
+    """Name of the preset, and why it was chosen where nobody named it."""
+    name, reason = text(record.settings.get("preset")), text(record.preset.get("reason"))
+    return f"{name}, chosen because: {reason}" if reason else name
 
 
 def _settings(record: Record) -> list[tuple[str, str]]:

@@ -45,9 +45,11 @@ class Record:
     entities: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     offsets: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     mask: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     field: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    background: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tgv: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tgv_reliable: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     outputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -109,9 +111,11 @@ def parse_record(content: object, stem: str) -> Record:
         "entities",
         "inputs",
         "settings",
+        "preset",
         "offsets",
         "mask",
         "field",
+        "background",
         "tgv",
         "tgv_reliable",
         "outputs",

@@ -201,6 +201,12 @@ def output_path(output_dir: Path, acquisition: Acquisition, output: Output) -> P
     )
 
 
+def maps_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ...]:
+    """Return all maps of an acquisition that are there, whichever run wrote them, relative to the folder."""
+    paths = (output_path(output_dir, acquisition, output) for output in OUTPUTS.values())
+    return tuple(path.relative_to(output_dir).as_posix() for path in paths if path.is_file())
+
+
 def method_parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that sidecars tell; no others may cause a map to be written again."""
     names = [name for step in PARAMETERS.values() for name in step]

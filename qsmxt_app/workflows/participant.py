@@ -14,6 +14,7 @@ from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.config import Settings
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, read_json
+from qsmxt_app.workflows.preset_choice import Choice, settings_for
 from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB
 from qsmxt_app.workflows.scan_steps import connect_scan, scan_nodes
 
@@ -32,12 +33,18 @@ class Scan:
         Where its nodes work, one folder a step.
     steps
         Names of its steps, in their order.
+    settings
+        With which it is processed.
+    choice
+        The preset that was chosen for it, where none was given.
     """
 
     acquisition: Acquisition
     name: str
     folder: Path
     steps: tuple[str, ...]
+    settings: Settings
+    choice: Choice | None = None
 
     def facts(self, step: str) -> dict[str, Any]:
         """Return what a step noted when it finished; empty before."""
@@ -97,10 +104,12 @@ def build_participant(
     for acquisition in acquisitions:
         name = _node_name(f"{acquisition.stem}_{acquisition.suffix}")
         scan_workflow = Workflow(name)
-        made = scan_nodes(acquisition, settings, bids_dir, output_dir, threads)
+        own, choice = settings_for(acquisition, settings)
+        made = scan_nodes(acquisition, own, bids_dir, output_dir, threads)
         connect_scan(scan_workflow, made)
         workflow.add_nodes([scan_workflow])
-        scan = Scan(acquisition, f"{workflow.name}.{name}", work_dir / workflow.name / name, tuple(made))
+        folder = work_dir / workflow.name / name
+        scan = Scan(acquisition, f"{workflow.name}.{name}", folder, tuple(made), own, choice)
         made["derivatives"].overwrite = not _outputs_exist(scan, output_dir) or None
         scans.append(scan)
     return ParticipantGraph(subject, workflow, tuple(scans))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import platform
@@ -15,6 +16,7 @@ from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.config import Settings
+from qsmxt_app.workflows.outputs import maps_on_disk
 from qsmxt_app.workflows.participant import Scan
 from qsmxt_app.workflows.scan_steps import is_bipolar
 
@@ -33,8 +35,8 @@ NOT_FACTS = {"seconds", "peak_mb", "warnings"}
 
 def scan_record(
     scan: Scan,
-    settings: Settings,
     bids_dir: Path,
+    output_dir: Path,
     *,
     ended: Collection[str],
     errors: Sequence[Mapping[str, str]],
@@ -45,11 +47,11 @@ def scan_record(
     Parameters
     ----------
     scan
-        The acquisition and its nodes.
-    settings
-        Of the run.
+        The acquisition, its nodes and its settings.
     bids_dir
         Folder to which the names of input files are relative.
+    output_dir
+        Where the maps go.
     ended
         Steps that finished in this run or were taken from an earlier one.
     errors
@@ -58,6 +60,7 @@ def scan_record(
         The command line.
     """
     facts, acquisition = {step: scan.facts(step) for step in scan.steps if step in ended}, scan.acquisition
+    settings = scan.settings
     record: dict[str, Any] = {
         **_beginning(acquisition.stem, acquisition.output_entities, errors, settings, command),
         "inputs": {
@@ -65,6 +68,7 @@ def scan_record(
             "bipolar": is_bipolar(acquisition, settings),
             "phase_scaling": facts.get("prepare", {}).get("phase_scaling", ""),
         },
+        "preset": dataclasses.asdict(scan.choice) if scan.choice else {},
         "offsets": {"removed": facts.get("field", {}).get("offsets_removed", False)},
         "outputs": {} if errors else facts.get("derivatives", {}).get("outputs", {}),
         "timings": {step: noted["seconds"] for step, noted in facts.items()},
@@ -74,6 +78,12 @@ def scan_record(
             *(text for noted in facts.values() for text in noted.get("warnings", ())),
         ],
     }
+    record["stale"] = sorted(set(maps_on_disk(output_dir, acquisition)) - set(record["outputs"].values()))
+    if record["stale"]:
+        record["warnings"].append(
+            f"Older maps are still there: {', '.join(record['stale'])}. An earlier run wrote them, and this "
+            "one did not replace them: do not take them for its result."
+        )
     for section, steps in SECTIONS.items():
         record[section] = {
             key: value for step in steps for key, value in facts.get(step, {}).items() if key not in NOT_FACTS

@@ -21,6 +21,7 @@ from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
 from qsmxt_app.workflows.other_plugins import read_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
+from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.resources import available_cpus, available_memory_gb, memory_gb
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
@@ -198,10 +199,13 @@ def _show(plan: Plan, request: Request) -> None:
     line(f"Would process {len(plan.subjects)} participants on {plan.n_cpus} cores, {plan.memory_gb:.1f} GB.")
     for subject in plan.subjects:
         for acquisition in plan.acquisitions.get(subject, []):
-            steps = step_names(acquisition, settings)
+            own, choice = settings_for(acquisition, settings)
+            steps = step_names(acquisition, own)
             x, y, z = acquisition.shape
             needs = [memory_gb(need_of(step), x * y * z, len(acquisition.echoes)) for step in steps]
             line(f"{acquisition.label}: {x}x{y}x{z} voxels, up to {max(needs):.1f} GB")
+            if choice:
+                line(f"  preset {choice.preset}: {choice.reason}")
             line(f"  {' -> '.join(steps)}")
         for problem in plan.problems.get(subject, []):
             line(f"sub-{subject}: cannot be used: {problem}")

@@ -22,6 +22,7 @@ from qsmxt_app.report.index import build_index
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
 from qsmxt_app.workflows.participant import Scan, build_participant, build_report
+from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.processes import GraphScheduler, Machine
 from qsmxt_app.workflows.progress import ProgressDisplay
 from qsmxt_app.workflows.records import problem_record, scan_record, write_record
@@ -163,6 +164,8 @@ class Study:
             threads=self.plan.threads,
         )
         for scan in graph.scans:
+            if scan.choice:
+                log.info("%s: preset %s: %s", scan.acquisition.label, scan.choice.preset, scan.choice.reason)
             self._costs |= {f"{scan.name}.{step}": _cost(scan.acquisition, step) for step in scan.steps}
         result = yield from self._run_graph(graph.workflow)
         return [self._record(scan, result) for scan in graph.scans]
@@ -205,12 +208,14 @@ class Study:
             ]
         record = scan_record(
             scan,
-            self.settings,
             self.request.bids_dir.absolute(),
+            self.output_dir,
             ended=ended,
             errors=errors,
             command=self.request.command,
         )
+        for path in record["stale"]:
+            log.warning("%s is from an earlier run", path)
         write_record(record, self.output_dir)
         if not errors:
             return ScanOutcome(scan.acquisition.label)
@@ -277,6 +282,8 @@ def _cost(acquisition: Acquisition, step: str) -> float:
 def _total_cost(plan: Plan, settings: Settings) -> float:
     scans = [acquisition for found in plan.acquisitions.values() for acquisition in found]
     steps = sum(
-        _cost(acquisition, step) for acquisition in scans for step in step_names(acquisition, settings)
+        _cost(acquisition, step)
+        for acquisition in scans
+        for step in step_names(acquisition, settings_for(acquisition, settings)[0])
     )
     return steps + REPORT_COST * len(plan.subjects)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from report_data import record
 
+from qsmxt_app.config import setting_fields
 from qsmxt_app.report.methods import cited, describe_methods, methods_of, render_citations
 from qsmxt_app.report.record import parse_record
 from qsmxt_app.report.references import REFERENCES
@@ -29,10 +30,13 @@ def test_the_default_chain_cites_what_it_uses_and_nothing_else() -> None:
     [
         ({"settings": {"mask": "bet"}}, {"smith2002"}, set()),
         ({"settings": {"mask": "magnitude", "mask_threshold": "fixed"}}, set(), {"otsu1979", "hagberg2022"}),
-        ({"settings": {"inversion": "rts", "background": "vsharp"}}, {"kames2018", "li2011", "wu2012"},
-         {"langkammer2015", "bredies2010"}),
-        ({"settings": {"inversion": "medi", "background": "pdf"}}, {"liu2011medi", "liu2011pdf"},
-         {"pock2011"}),
+        ({"settings": {"qsm_method": "two-step", "inversion": "rts", "background": "vsharp"}},
+         {"kames2018", "li2011", "wu2012"}, {"langkammer2015", "bredies2010"}),
+        ({"settings": {"qsm_method": "two-step", "inversion": "nonlinear", "background": "pdf"}},
+         {"milovic2018", "liu2011pdf"}, {"pock2011"}),
+        # what two-step would do does not matter to TGV-QSM
+        ({"settings": {"qsm_method": "tgv", "inversion": "rts", "background": "vsharp"}}, set(), set()),
+        ({"outputs": {"swi": "d", "chi_noise": "e"}}, {"haacke2004", "eckstein2021", "kressler2010"}, set()),
         ({"inputs": {"bipolar": True}}, {"li2015"}, set()),
         ({"inputs": {"echo_times": [0.02]}}, set(), {"eckstein2018", "liu2013"}),
     ],
@@ -91,3 +95,11 @@ def test_every_reference_is_complete(key: str) -> None:
     assert entry.count("{") == entry.count("}")
     assert re.match(rf"@(article|inproceedings){{{key},\n", entry)
     assert f"doi = {{{reference.doi}}}" in entry
+
+
+@pytest.mark.parametrize("name", ["background", "inversion"])
+def test_every_method_that_can_be_chosen_is_described(name: str) -> None:
+    choices = next(field for field in setting_fields() if field.name == name).metadata["choices"]
+    for choice in choices:
+        settings = {"qsm_method": "two-step", "background": "lbv", "inversion": "tv", name: choice}
+        assert "not known" not in describe_methods(settings).paragraph

@@ -98,6 +98,32 @@ def test_a_changed_setting_repeats_only_what_depends_on_it(finished):
     assert np.array_equal(voxels(chi), before)
 
 
+def test_a_map_that_this_run_did_not_write_is_named(finished):
+    assert finished.again("--no-two-pass", "--no-swi") == 0
+    told = record(finished.out, "sub-01_run-1")
+    assert set(told["stale"]) == {f"sub-01/anat/sub-01_run-1_{kind}.nii.gz" for kind in ("swi", "minIP")}
+    assert finished.again("--no-two-pass") == 0
+    assert record(finished.out, "sub-01_run-1")["stale"] == []
+
+
+def test_the_preset_is_chosen_for_each_scan(finished, capsys):
+    changed = finished.raw / "sub-01" / "anat" / "sub-01_run-2_echo-1_part-phase_MEGRE.json"
+    before = changed.read_text()
+    changed.write_text(json.dumps(json.loads(before) | {"BodyPartExamined": "LIVER"}))
+    try:
+        assert finished.again("--preset", "auto", "--dry-run") == 0
+        assert "preset body: BodyPartExamined LIVER" in capsys.readouterr().out
+        assert finished.again("--preset", "auto", "--no-two-pass") == 0
+        chosen = [record(finished.out, f"sub-01_run-{run}") for run in (1, 2)]
+        assert [told["settings"]["preset"] for told in chosen] == ["gre", "body"]
+        assert chosen[1]["settings"]["mask_components"] == 5
+        assert "LIVER" in chosen[1]["preset"]["reason"]
+        assert "chosen because: BodyPartExamined LIVER" in (finished.out / "sub-01.html").read_text()
+    finally:
+        changed.write_text(before)
+        assert finished.again("--no-two-pass") == 0
+
+
 def test_a_lost_output_is_written_again(finished):
     lost = finished.out / "sub-01" / "anat" / "sub-01_run-2_Chimap.nii.gz"
     before = lost.read_bytes()
@@ -239,7 +265,11 @@ def test_an_empty_mask_is_65(broken, capsys):
     extra = ["--participant-label", "good", "--mask-threshold", "fixed", "--mask-threshold-value", "99"]
     assert main([*arguments, *extra]) == 65
     assert "mask is empty" in capsys.readouterr().err
-    assert record(out, "sub-good")["errors"][0]["step"] == "masks"
+    told = record(out, "sub-good")
+    assert told["errors"][0]["step"] == "masks"
+    # the maps of the run before are still there, and nobody shall take them for this one's
+    assert "sub-good/anat/sub-good_Chimap.nii.gz" in told["stale"]
+    assert any("sub-good_Chimap.nii.gz" in warning for warning in told["warnings"])
 
 
 def test_single_echo_takes_the_same_road(tmp_path):

@@ -1,0 +1,91 @@
+"""`--preset auto`: which preset suits a scan, by what is known about it for certain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.config import AUTO, DEFAULT_PRESET, Settings
+
+BODY_PART_KEYS = ("BodyPart", "BodyPartExamined")
+HEAD = ("head", "brain", "skull", "cereb", "cranium")
+# what scanners write when nobody told them
+UNTOLD = ("", "unknown", "other", "none", "na", "n/a", "wholebody", "whole body")
+SEQUENCE_KEYS = (
+    "ScanningSequence",
+    "PulseSequenceType",
+    "PulseSequenceName",
+    "SequenceName",
+    "SequenceVariant",
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A preset, and why it was chosen."""
+
+    preset: str
+    reason: str
+
+
+def settings_for(acquisition: Acquisition, settings: Settings) -> tuple[Settings, Choice | None]:
+    """Return the settings for one scan, and the choice that was made where none was given."""
+    if settings.preset != AUTO:
+        return settings, None
+    choice = choose_preset(acquisition)
+    return settings.with_preset(choice.preset), choice
+
+
+def choose_preset(acquisition: Acquisition) -> Choice:
+    """Choose a preset for a scan.
+
+    Only what the sidecars say decides: a guess from the images that is wrong once in a hundred scans would
+    process a study in two ways without anybody noticing.
+    """
+    metadata = acquisition.metadata
+    body_part = _body_part(metadata)
+    if body_part is not None:
+        return Choice("body", f"{body_part} is no head: no anatomy is assumed")
+    epi = _echo_planar(metadata)
+    if epi is not None:
+        return Choice("epi", f"{epi} says that the readout is echo-planar")
+    return Choice(
+        DEFAULT_PRESET, f"{_described(acquisition)}; no sidecar tells of echo-planar readout or a body part"
+    )
+
+
+def _body_part(metadata: Mapping[str, Any]) -> str | None:
+    """Key and value that say that something other than a head was scanned."""
+    for key in BODY_PART_KEYS:
+        value = str(metadata.get(key) or "").strip()
+        if value.lower() not in UNTOLD and not any(word in value.lower() for word in HEAD):
+            return f"{key} {value}"
+    return None
+
+
+def _echo_planar(metadata: Mapping[str, Any]) -> str | None:
+    """Key and value that say that the readout is echo-planar."""
+    for key in SEQUENCE_KEYS:
+        value = metadata.get(key) or ""
+        words = value if isinstance(value, list) else re.split(r"[\\_/]", str(value))
+        if any(_is_epi(key, str(word).strip().lower()) for word in words):
+            return f"{key} {value}"
+    return None
+
+
+def _is_epi(key: str, word: str) -> bool:
+    if key == "ScanningSequence":  # DICOM's defined term
+        return word == "ep"
+    # Siemens names such sequences *epfid2d1_64
+    return "epi" in word or word.lstrip("*").startswith(("epfid", "ep2d", "ep3d"))
+
+
+def _described(acquisition: Acquisition) -> str:
+    size = " x ".join(f"{edge:.3g}" for edge in acquisition.voxel_size)
+    count = len(acquisition.echoes)
+    kind = str(acquisition.metadata.get("MRAcquisitionType") or "")
+    sequence = f"{kind} gradient echo".strip()
+    return f"{sequence} of {count} {'echo' if count == 1 else 'echoes'}, voxels of {size} mm"

@@ -1,0 +1,118 @@
+"""Background removal and inversion as steps of the whole command, and the maps beside chi."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from mini_dataset import FIELD_STRENGTH, VOXEL_SIZE, mini_head, write_mini_dataset
+
+from qsmxt_app.bids.validation import find_issues
+from qsmxt_app.cli import main
+from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.dipole import forward_field
+from qsmxt_app.workflows.node_base import SKIPPED, second_pass
+from qsmxt_app.workflows.nodes import InvertTGV
+
+
+def image(out, kind, folder="anat"):
+    return nib.load(out / "sub-01" / folder / f"sub-01_{kind}.nii.gz").get_fdata()
+
+
+def sidecar(out, kind, folder="anat"):
+    return json.loads((out / "sub-01" / folder / f"sub-01_{kind}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def consensus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("consensus")
+    raw = write_mini_dataset(folder / "raw")
+    arguments = [str(raw), str(folder / "out"), "participant", "--preset", "consensus"]
+    assert main([*arguments, "--skip-bids-validation"]) == 0
+    return folder / "out"
+
+
+def test_two_steps_show_the_nuclei_as_they_are(consensus):
+    head = mini_head(0)
+    chi, mask = image(consensus, "Chimap"), image(consensus, "desc-qsm_mask") > 0
+    tissue = mask & (head.nuclei == 0)
+    found = [chi[head.nuclei == label].mean() - chi[tissue].mean() for label in (1, 2, 3)]
+    assert np.polyfit([0.05, 0.10, 0.15], found, 1)[0] == pytest.approx(1, abs=0.3)
+    told = sidecar(consensus, "Chimap")
+    assert told["EstimationAlgorithm"].startswith("background field removal")
+    assert {"Background", "Inversion", "Reference"} <= set(told)
+    assert "TGVAlpha" not in told
+
+
+def test_the_local_field_is_that_of_the_tissue(consensus):
+    head = mini_head(0)
+    true = forward_field(
+        np.where(head.head, head.chi, 0), voxel_size=VOXEL_SIZE, b0_direction=(0, 0, 1), workers=1
+    ) * hz_per_ppm(FIELD_STRENGTH)
+    found = image(consensus, "desc-local_fieldmap", "fmap")
+    near = head.nuclei > 0
+    assert np.corrcoef(found[near], true[near])[0, 1] > 0.9
+    assert np.polyfit(true[near], found[near], 1)[0] == pytest.approx(1, abs=0.2)
+    told = sidecar(consensus, "desc-local_fieldmap", "fmap")
+    assert (told["Units"], told["Background"]) == ("Hz", "lbv")
+
+
+def test_noise_of_chi_and_trust_of_the_field_have_their_ranges(consensus):
+    mask = image(consensus, "desc-qsm_mask") > 0
+    noise, field_noise = (
+        image(consensus, "desc-noise_Chimap"),
+        image(consensus, "desc-noise_fieldmap", "fmap"),
+    )
+    assert np.all(noise[mask] > 0)
+    assert np.all(noise[~mask] == 0)
+    # inversion amplifies noise by a small factor
+    amplified = np.median(noise[mask]) * hz_per_ppm(FIELD_STRENGTH) / np.median(field_noise[mask])
+    assert 1 < amplified < 5
+    trust = image(consensus, "desc-trust_fieldmap", "fmap")
+    assert np.median(trust[mask]) > 0.9
+    assert trust.min() >= 0
+    assert trust.max() <= 1
+
+
+def test_projection_is_the_least_of_the_slab_along_b0(consensus):
+    swi, projected = image(consensus, "swi"), image(consensus, "minIP")
+    # 14 mm are four slices of 4 mm
+    slab = np.stack([np.roll(swi, shift, axis=2) for shift in (-1, 0, 1, 2)]).min(axis=0)
+    assert sidecar(consensus, "minIP")["ProjectionAxis"] == "k"
+    np.testing.assert_allclose(projected[:, :, 2:-2], slab[:, :, 2:-2], atol=1e-6)
+
+
+def test_all_outputs_are_valid_bids(consensus):
+    assert find_issues(consensus, config=None) == []
+
+
+def test_a_method_that_takes_layers_off_says_so_in_the_mask(consensus):
+    raw = consensus.parent / "raw"
+    out = consensus.parent / "vsharp"
+    arguments = [str(raw), str(out), "participant", "--preset", "consensus", "--background", "vsharp"]
+    arguments += ["--inversion", "rts", "--two-pass", "--no-swi", "--no-chi-noise"]
+    assert main([*arguments, "--skip-bids-validation", "-w", str(consensus / "work")]) == 0
+    smaller, mask = image(out, "desc-qsm_mask") > 0, image(consensus, "desc-qsm_mask") > 0
+    assert (smaller <= mask).all()
+    assert 0.5 * mask.sum() < smaller.sum() < 0.98 * mask.sum()
+    chi = image(out, "Chimap")
+    assert np.all(chi[~smaller] == 0)
+    assert abs(chi[smaller].mean()) < 1e-6
+    for absent in ("swi", "minIP", "desc-noise_Chimap"):
+        assert not (out / "sub-01" / "anat" / f"sub-01_{absent}.nii.gz").exists()
+
+
+def test_a_second_pass_over_the_same_voxels_is_left_out(tmp_path):
+    mask = np.zeros((6, 6, 6), np.uint8)
+    mask[1:5, 1:5, 1:5] = 1
+    larger = mask.copy()
+    larger[0] = 1
+    files = {}
+    for name, array in {"mask": mask, "larger": larger}.items():
+        files[name] = str(tmp_path / f"{name}.nii")
+        nib.Nifti1Image(array, np.eye(4)).to_filename(files[name])
+    assert second_pass(files["larger"], files["mask"]) is None
+    assert np.array_equal(second_pass(files["mask"], files["larger"]), mask > 0)
+    # neither images nor settings are looked at
+    step = InvertTGV(mask=files["mask"], whole=files["mask"])
+    assert step.compute(tmp_path) == SKIPPED
