@@ -258,15 +258,25 @@ def _echo_times(series: Series, verdict: Verdict, component: Component) -> list[
     return sorted(times)
 
 
+def belongs_to_map(magnitude: Series, field_map: Series) -> bool:
+    """Whether a magnitude was acquired with a field map: by protocol, or next to it whatever it is called."""
+    adjacent = abs(magnitude.number - field_map.number) <= 1
+    return same_protocol(magnitude, field_map) or (adjacent and _same_timing(magnitude, field_map))
+
+
 def same_protocol(one: Series, two: Series) -> bool:
     """Whether two series were acquired with one protocol: name, repetition time and flip angle."""
     a, b = one.scan, two.scan
     names = {_plain(a.protocol), _plain(b.protocol)} if a.protocol and b.protocol else {
         _plain(a.description), _plain(b.description)
     }  # fmt: skip
+    return len(names) == 1 and _same_timing(one, two)
+
+
+def _same_timing(one: Series, two: Series) -> bool:
+    a, b = one.scan, two.scan
     return (
-        len(names) == 1
-        and _about(a.repetition_time, b.repetition_time)
+        _about(a.repetition_time, b.repetition_time)
         and _about(a.flip_angle, b.flip_angle)
         and a.manufacturer == b.manufacturer
     )
@@ -288,18 +298,19 @@ def _magnitude_of_field_map(one: Series, verdicts: dict[str, Verdict], series: S
     verdict = verdicts[one.key]
     if verdict.role != "gradient-echo" or set(verdict.components) != {"magnitude"}:
         return verdict
+    phases = _has_phase(one, verdicts, series)
     for other in series:
         known = verdicts[other.key]
         if other is one or known.role not in {"phase-difference", "b0-map"} or not is_neighbour(one, other):
             continue
-        if same_protocol(one, other) and "magnitude" not in known.components:
+        if belongs_to_map(one, other) and "magnitude" not in known.components and not phases:
             role = known.role.replace("-", " ")
             return Verdict("field-map", verdict.components, "high", f"magnitude beside a {role}, {other.key}")
     if _field_map_sequence(one):
         return Verdict(
             "other", verdict.components, "high", "magnitude of a field map whose phase is not there"
         )
-    if len(one.echo_times) == 1 and not _has_phase(one, verdicts, series):
+    if len(one.echo_times) == 1 and not phases:
         (echo_time,) = one.echo_times
         if echo_time < SHORTEST_ECHO_TIME_ALONE:
             why = f"gradient echo of one short echo ({echo_time * 1000:g} ms) without phase"
@@ -312,5 +323,6 @@ def _has_phase(one: Series, verdicts: dict[str, Verdict], series: Sequence[Serie
         verdicts[other.key].role == "gradient-echo"
         and set(verdicts[other.key].components) != {"magnitude"}
         and is_neighbour(one, other)
+        and same_protocol(one, other)
         for other in series
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from qsmxt_app.convert.dicom.classify import Role, is_neighbour, same_protocol
+from qsmxt_app.convert.dicom.classify import Role, belongs_to_map, is_neighbour, same_protocol
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.series import Series, Stack, same_grid
 from qsmxt_app.convert.images import ANATOMICAL, Datatype, Suffix
@@ -33,7 +33,7 @@ class Entry:
     components
         Of each stack of the series; None for a stack that takes no part.
     suffix, acquisition, run
-        What the user set; None where nothing.
+        What the user set; None where nothing. Series with one label are joined whatever their protocols.
     """
 
     series: Series
@@ -216,13 +216,12 @@ def _fits(piece: _Piece, group: _Group) -> bool:
     if piece.has_magnitude and magnitude and piece.reconstruction != magnitude.reconstruction:
         return False
     asked = {e.run for e in (one, other) if e.run is not None}
-    labels = {e.acquisition for e in (one, other) if e.acquisition is not None}
     return (
         len(asked) <= 1
-        and len(labels) <= 1
+        and one.acquisition == other.acquisition
         and piece.slots.isdisjoint(group.slots)
         and same_grid(piece.stacks[0][0], group.first.stacks[0][0])
-        and same_protocol(one.series, other.series)
+        and (one.acquisition is not None or same_protocol(one.series, other.series))
         and _is_near(piece, group.first)
     )
 
@@ -331,7 +330,7 @@ def _magnitudes_for(piece: _Piece, free: Sequence[_Piece]) -> _Piece | None:
         for one in free
         if (one.entry.subject, one.entry.session) == (piece.entry.subject, piece.entry.session)
         and is_neighbour(one.entry.series, piece.entry.series)
-        and same_protocol(one.entry.series, piece.entry.series)
+        and belongs_to_map(one.entry.series, piece.entry.series)
     ]
     return min(fitting, key=lambda one: _distance(piece, _Group([one])), default=None)
 

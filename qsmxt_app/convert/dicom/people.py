@@ -25,7 +25,8 @@ from qsmxt_app.errors import WrongUsage
 LONGEST_SUBJECT = 32
 WHAT_TO_DO = "Use --subject-map to say who is who."
 _PLACEHOLDER = re.compile(
-    r"anon\w*|deid\w*|de-?identified|unknown|none|null|na|n/a|patient|subject|person|removed|x+|0+|no_?id|default",
+    r"anon(ymous|ymi[sz]ed|ymi[sz]ation)?|de-?id(entified)?|unknown|none|null|na|n/a|patient|subject|person|"
+    r"removed|x+|0+|no_?id|default",
     re.I,
 )
 """IDs that anonymisers write for everybody."""
