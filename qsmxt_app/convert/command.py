@@ -119,7 +119,7 @@ def convert_folder(
             )
         prepare_dataset(raw)
         conversion = _convert(source, found, output, settings, work_dir, n_procs)
-        written = write_dataset(conversion.images, raw)
+        written = write_dataset(conversion.images, raw, n_procs)
         conversion.record(written)
         outcome = _outcome(source, raw, conversion, written)
         if not outcome.failures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-def write_dataset(images: Sequence[ConvertedImage], raw: Path) -> Written:
+def write_dataset(images: Sequence[ConvertedImage], raw: Path, n_threads: int = 1) -> Written:
     """Add images to a raw BIDS dataset, which is made where it does not exist.
 
     What is there with the same content is left alone, and what is there with other content is kept. A run
@@ -83,6 +84,8 @@ def write_dataset(images: Sequence[ConvertedImage], raw: Path) -> Written:
         From one conversion.
     raw
         The dataset's folder.
+    n_threads
+        Images of a scan that are compressed at the same time.
 
     Returns
     -------
@@ -99,15 +102,16 @@ def write_dataset(images: Sequence[ConvertedImage], raw: Path) -> Written:
     targets = [_path(raw, image, named) for image, named in zip(images, entities, strict=True)]
     refused = _duplicates(images, targets)
     new: dict[Path, bool] = {}
-    for acquisition in _by_acquisition(images, targets):
-        for image, target in acquisition:
-            if target in refused:
-                continue
-            try:
-                new[target] = _write_image(image, target)
-            except (UnusableData, NoInput) as error:
-                refused[target] = str(error)
-        _record(raw, [(image, target) for image, target in acquisition if target in new])
+    with ThreadPoolExecutor(n_threads) as pool:
+        for acquisition in _by_acquisition(images, targets):
+            wanted = [(image, target) for image, target in acquisition if target not in refused]
+            results = list(pool.map(_try_to_write, wanted))
+            for (_, target), result in zip(wanted, results, strict=True):
+                if isinstance(result, str):
+                    refused[target] = result
+                else:
+                    new[target] = result
+            _record(raw, [(image, target) for image, target in wanted if target in new])
     drop_missing_scans(raw)
     return Written(
         tuple(target if target in new or os.path.lexists(target) else None for target in targets),
@@ -215,6 +219,14 @@ def _left_behind(raw: Path, images: Sequence[ConvertedImage], targets: Sequence[
                 "Remove it if it is not wanted any more."
             )
     return lines
+
+
+def _try_to_write(one: tuple[ConvertedImage, Path]) -> bool | str:
+    """Return whether an image is new, or why it was not written."""
+    try:
+        return _write_image(*one)
+    except (UnusableData, NoInput) as error:
+        return str(error)
 
 
 def _write_image(image: ConvertedImage, target: Path) -> bool:

@@ -56,7 +56,7 @@ _CODED = _keys(
     Modality PatientPosition PhaseEncodingAxis PhaseEncodingDirection ReadoutMode ReadoutPolarity Units
     """
 )
-_PERSONAL = re.compile(r"Patient(?!Position|Sex|Age|Size|Weight)|Birth|Physician|Operator|Accession")
+_PERSONAL = re.compile(r"Patient(?!Position|Sex|Age|Size|Weight|DICOM)|Birth|Physician|Operator|Accession")
 _WORD = re.compile(r"[^\W_]{3,}")
 
 
