@@ -104,7 +104,9 @@ def text(raw: bytes | None, character_set: bytes | None = None) -> str:
     encodings = ["iso8859"]
     if character_set:
         # an unknown character set warns and reads as ASCII: a wrong letter is no reason to lose a scan
-        names = [name.strip() for name in character_set.decode("ascii", "replace").split("\\")]
+        names = [
+            name.strip() for name in character_set.decode("ascii", "replace").replace("\0", "").split("\\")
+        ]
         encodings = convert_encodings(names)
     decoded = decode_bytes(raw[: 4 * LONGEST_TEXT], encodings, {0x1B, 0x5C, 0x0A, 0x0C, 0x0D, 0x5E, 0x3D})
     printable = "".join(c if c.isprintable() else " " for c in decoded)

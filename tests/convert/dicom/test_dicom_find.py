@@ -160,6 +160,13 @@ def test_damaged_files_never_stop_the_scan(tmp_path: Path) -> None:
     assert len(found.headers) + len(found.left_out) == 200
 
 
+def test_a_damaged_character_set_costs_letters_only(tmp_path: Path) -> None:
+    (path, *_) = write_series(tmp_path, t1w_series())
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 192", b"ISO\0\0R 192"))
+    (header, *_) = find_dicom(tmp_path).headers
+    assert header.scan.patient_id == "P001"
+
+
 def test_links_in_a_circle_and_unreadable_places_have_a_reason(tmp_path: Path) -> None:
     write_series(tmp_path / "in" / "a", t1w_series())
     (tmp_path / "in" / "a" / "loop").symlink_to(tmp_path / "in")
