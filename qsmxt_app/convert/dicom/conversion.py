@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.dicom.channels import name_channels
-from qsmxt_app.convert.dicom.classify import Verdict, classify
+from qsmxt_app.convert.dicom.classify import Verdict, classify, same_protocol
 from qsmxt_app.convert.dicom.completeness import compare_counts
 from qsmxt_app.convert.dicom.find import Found, LeftOut, find_dicom
 from qsmxt_app.convert.dicom.grouping import group_series
@@ -235,10 +235,27 @@ def sort_series(found: Found, table_stem: Path, settings: Settings) -> tuple[Sor
             without[one.key] = f"{MISSING}: {one.incomplete}"
         else:
             entries.append(entry)
-    joined = join_series(entries)
+    joined = _without_halves(join_series(entries), [one for one in series if one.key in without], without)
     without |= {key: reason for key, reason in joined.left_out.items() if key not in without}
     everything = SortedSeries(series, found.left_out + duplicates, verdicts, review, joined, without)
     return everything, labels
+
+
+def _without_halves(joined: Joined, left_out: Sequence[Series], without: dict[str, str]) -> Joined:
+    """Leave out the phase of scans whose magnitude lacks slices: alone it is of no use."""
+    incomplete = [one for one in left_out if one.incomplete and "magnitude" in one.components]
+    plan = []
+    for acquisition in joined.plan:
+        alone = {member.component for member in acquisition.members} == {"phase"}
+        halves = {member.series.key: member.series for member in acquisition.members}
+        lost = [two for one in halves.values() for two in incomplete if same_protocol(one, two)]
+        if alone and lost:
+            without.update(
+                (key, f"phase of series {lost[0].key}, of which slices are missing") for key in halves
+            )
+        else:
+            plan.append(acquisition)
+    return replace(joined, plan=tuple(plan))
 
 
 def _conversion(
@@ -289,6 +306,11 @@ def _why_no_maps(ready: SortedSeries) -> list[str]:
         reasons.append(
             "gradient-echo magnitudes are there, but no phase of their echoes: let the scanner save it too"
         )
+    reasons += [
+        f"series {one.key} ({one.scan.description}) was left out: {ready.without[one.key]}"
+        for one in ready.series
+        if one.key in ready.without and ready.verdicts[one.key].role == "gradient-echo"
+    ][:_FEW]
     return reasons or ["no gradient echo with phase images is among the series"]
 
 

@@ -242,18 +242,24 @@ def _distance(piece: _Piece, group: _Group) -> tuple[float, bool, int]:
     return seconds // SAME_MOMENT, normalised, number
 
 
+_Chosen = tuple[_Piece, Stack, Component]
+
+
 def _gradient_echo(group: _Group, left_out: dict[str, str]) -> list[PlannedAcquisition]:
-    """Plan an acquisition of one or more echoes; real and imaginary only where the phase is not there."""
+    """Plan an acquisition of one or more echoes, each with all of its parts."""
     chosen = [(piece, stack, component) for piece in group.pieces for stack, component in piece.stacks]
-    present = {component for _, _, component in chosen}
-    unused: set[Component] = set()
-    if {"magnitude", "phase"} <= present or ("real" in present) != ("imaginary" in present):
-        unused = {"real", "imaginary"}
-    for piece, _, component in chosen:
-        if component in unused:
-            reason = "magnitude and phase are there" if "phase" in present else "its other part is missing"
-            left_out[piece.entry.series.key] = f"{component}: {reason}"
-    chosen = [item for item in chosen if item[2] not in unused]
+    chosen = _needed_parts(chosen, left_out)
+    chosen = _whole_echoes(chosen, left_out)
+    slots = {(component, _echo(stack), stack.coil) for _, stack, component in chosen}
+    if len(slots) < len(chosen):
+        times = ", ".join(
+            f"{1000 * (stack.echo_time or 0):g}" for stack in {s.echo_time: s for _, s, _ in chosen}.values()
+        )
+        reason = (
+            f"its header gives different echoes the same echo time ({times} ms): their times are not known"
+        )
+        left_out.update((piece.entry.series.key, reason) for piece, _, _ in chosen)
+        return []
     if not chosen:
         return []
     echoes = sorted({_echo(stack) for _, stack, _ in chosen}, key=lambda echo: (isinstance(echo, str), echo))
@@ -270,6 +276,39 @@ def _gradient_echo(group: _Group, left_out: dict[str, str]) -> list[PlannedAcqui
         for piece, stack, component in chosen
     )
     return [_planned(group.pieces, members)]
+
+
+def _needed_parts(chosen: list[_Chosen], left_out: dict[str, str]) -> list[_Chosen]:
+    """Leave out real and imaginary images where the phase is there, or where one of the two is not."""
+    present = {component for _, _, component in chosen}
+    if not ({"magnitude", "phase"} <= present or ("real" in present) != ("imaginary" in present)):
+        return chosen
+    reason = "magnitude and phase are there" if "phase" in present else "its other part is missing"
+    for piece, _, component in chosen:
+        if component in {"real", "imaginary"}:
+            left_out[piece.entry.series.key] = f"{component}: {reason}"
+    return [item for item in chosen if item[2] not in {"real", "imaginary"}]
+
+
+def _whole_echoes(chosen: list[_Chosen], left_out: dict[str, str]) -> list[_Chosen]:
+    """Leave out echoes without one of the parts that others have: no map can be made with them."""
+    echoes: dict[Component, set[object]] = {}
+    for _, stack, component in chosen:
+        echoes.setdefault(component, set()).add(_echo(stack))
+    whole = set.intersection(*echoes.values()) if echoes else set()
+    if not whole:
+        # phases of other echoes than the magnitudes': nothing to pair
+        return [item for item in chosen if item[2] == "magnitude"] or chosen
+    for piece, stack, component in chosen:
+        if _echo(stack) not in whole:
+            lacking = " and ".join(
+                sorted(part for part, times in echoes.items() if _echo(stack) not in times)
+            )
+            time = f"{1000 * (stack.echo_time or 0):g} ms"
+            left_out[piece.entry.series.key] = (
+                f"the {component} of the echo at {time}, which has no {lacking}"
+            )
+    return [item for item in chosen if _echo(item[1]) in whole]
 
 
 def _structural(entry: Entry) -> list[PlannedAcquisition]:

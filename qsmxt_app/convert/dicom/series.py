@@ -136,15 +136,21 @@ class Series:
 
 
 def same_grid(one: Stack, two: Stack) -> bool:
-    """Whether two images have the same matrix and lie at the same place."""
-    same_matrix = (one.rows, one.columns, one.n_slices) == (two.rows, two.columns, two.n_slices)
-    if not same_matrix or not same_plane(one.kind, two.kind):
+    """Whether two images have the same matrix and lie at the same place; slices between may be missing."""
+    if (one.rows, one.columns) != (two.rows, two.columns) or not same_plane(one.kind, two.kind):
         return False
-    if not (one.corner and two.corner):
-        return one.corner == two.corner
+    if not (one.corner and two.corner and min(len(one.offsets), len(two.offsets)) > 1):
+        return (one.corner, one.n_slices) == (two.corner, two.n_slices)
+    spacings = [
+        float(np.median(np.diff(stack.offsets))) if len(stack.offsets) > 1 else 0.0 for stack in (one, two)
+    ]
+    apart = (
+        np.subtract(one.corner, two.corner),
+        np.subtract(one.offsets[-1], two.offsets[-1]),
+        np.diff(spacings),
+    )
     voxel = min((*one.kind.pixel_spacing, 1.0))
-    corners = np.subtract(one.corner, two.corner), np.subtract(one.offsets[-1:], two.offsets[-1:])
-    return all(np.abs(distance).max(initial=0.0) < GRID_TOLERANCE * voxel for distance in corners)
+    return all(np.abs(distance).max() < GRID_TOLERANCE * voxel for distance in apart)
 
 
 def same_plane(one: Kind, two: Kind) -> bool:

@@ -262,9 +262,34 @@ def test_missing_slices_are_reported_and_left_out_or_kept(tmp_path: Path) -> Non
     write_series(folder, series[1])
     ready = sort_folder(folder, tmp_path / "out")
     assert [one.incomplete for one in ready.series] == ["1 slice is missing between others", ""]
-    assert {m.component for one in ready.joined.plan for m in one.members} == {"phase"}
-    kept = sort_folder(folder, tmp_path / "kept", keep_incomplete=True)
-    assert sum(len(one.members) for one in kept.joined.plan) == 6
+    assert not ready.joined.plan, "a phase without its magnitude is of no use"
+    assert len(ready.without) == 2
+    (kept,) = sort_folder(folder, tmp_path / "kept", keep_incomplete=True).joined.plan
+    assert images_of(kept) == PAIRS
+
+
+def test_an_echo_without_its_phase_is_not_used_and_the_table_says_so(tmp_path: Path) -> None:
+    series = scan("canon", split="both")
+    lost = next(
+        one for one in series if one.volumes[0].component == "phase" and one.volumes[0].echo_number == 2
+    )
+    ready = sort_written(tmp_path, *(one for one in series if one is not lost))
+    (acquisition,) = ready.joined.plan
+    assert images_of(acquisition) == [
+        ("MEGRE", "magnitude", 1, 4.0),
+        ("MEGRE", "magnitude", 2, 12.2),
+        ("MEGRE", "phase", 1, 4.0),
+        ("MEGRE", "phase", 2, 12.2),
+    ]
+    assert list(ready.without.values()) == ["the magnitude of the echo at 8.1 ms, which has no phase"]
+
+
+def test_echoes_that_all_carry_the_first_echo_time_are_refused_with_a_reason(tmp_path: Path) -> None:
+    (one,) = scan("ge")
+    same = replace(one, volumes=tuple(replace(v, echo_time=0.004) for v in one.volumes))
+    ready = sort_written(tmp_path, same)
+    assert not ready.joined.plan
+    assert "the same echo time (4 ms)" in next(iter(ready.without.values()))
 
 
 @pytest.mark.parametrize("vendor", ["siemens", "philips", "ge", "canon"])
