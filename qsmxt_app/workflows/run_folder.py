@@ -74,7 +74,7 @@ def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
     logging.Handler
         The handler, to be removed at the end of the run.
     """
-    handler = logging.FileHandler(folder.log_file, encoding="utf-8")
+    handler = logging.FileHandler(folder.log_file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     logging.captureWarnings(True)
     root = logging.getLogger()
