@@ -23,6 +23,7 @@ from qsmxt_app.convert.inventory import (
     images_by_source,
     merge_rows,
     protocol_text,
+    remove_unfinished,
     scans_file,
     session_folder,
 )
@@ -98,6 +99,7 @@ def write_dataset(images: Sequence[ConvertedImage], raw: Path, n_threads: int = 
         If the folder is no raw dataset, or cannot be written.
     """
     prepare_dataset(raw)
+    remove_unfinished(raw)
     entities = name_images(images, held_acquisitions(raw, images))
     targets = [_path(raw, image, named) for image, named in zip(images, entities, strict=True)]
     refused = _duplicates(images, targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,9 @@ from qsmxt_app.errors import CannotCreateOutput, QsmxtError
 UNKNOWN = "n/a"
 DATATYPES = ("anat", "fmap")
 _SHARED = ("acq", "rec", "run")
+
+# As `atomic_file` calls them.
+_UNFINISHED = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 
 _Files = dict[Path, FileName]
 
@@ -151,6 +155,15 @@ def drop_missing_scans(raw: Path) -> None:
             (),
             keep=lambda row, folder=folder: "source" not in row or os.path.lexists(folder / row["filename"]),  # type: ignore[misc]
         )
+
+
+def remove_unfinished(raw: Path) -> None:
+    """Remove what a conversion that was killed left behind; only while no other one is running."""
+    for datatype in DATATYPES:
+        for pattern in (f"sub-*/{datatype}/.*.tmp", f"sub-*/ses-*/{datatype}/.*.tmp"):
+            for path in raw.glob(pattern):
+                if _UNFINISHED.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
 
 def _acquisitions(

@@ -245,6 +245,16 @@ def test_an_interrupted_run_is_completed_by_the_next(scanner, raw, monkeypatch, 
     assert {name: content for name, (content, _) in state(raw).items() if "sub-01" in name} == whole
 
 
+def test_what_a_killed_run_left_is_removed(scanner, raw):
+    write_dataset(scanner.megre("a"), raw)
+    anat = raw / "sub-01" / "anat"
+    left, other = anat / ".sub-01_T1w.nii.gz.4711-0123abcd.tmp", anat / ".notes.tmp"
+    for path in (left, other):
+        path.write_text("")
+    write_dataset(scanner.megre("a"), raw)
+    assert not left.exists() and other.exists()
+
+
 def test_an_acquisition_is_known_again_by_its_voxels(scanner, raw):
     images = scanner.megre("a")
     write_dataset(images, raw)
