@@ -13,6 +13,7 @@ from qsmxt_app.bids.lock import named_lock
 from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import Written, prepare_dataset, write_dataset
 from qsmxt_app.convert.detect import Input
+from qsmxt_app.convert.dicom import convert_dicom
 from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.convert.memory import fingerprint, recall, remember
 from qsmxt_app.convert.nifti.run import convert_nifti
@@ -170,8 +171,6 @@ def _convert(
     tables = output / SOURCEDATA
     if found.kind == "nifti":
         return convert_nifti(source, found.nifti, tables / NIFTI_TABLE, work_dir, settings)
-    from qsmxt_app.convert.dicom import convert_dicom
-
     return convert_dicom(source, tables / DICOM_TABLE, work_dir, settings, n_procs)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.convert.dicom.find import list_files
 
@@ -16,7 +15,7 @@ Stamp = list[int]
 
 
 def fingerprint(source: Path, settings: Mapping[str, Any]) -> str:
-    """Digest of what a conversion depends on: names, sizes and times of all files, settings, version.
+    """Digest of what a conversion depends on: names, sizes and times of all files, settings, this code.
 
     Parameters
     ----------
@@ -26,7 +25,9 @@ def fingerprint(source: Path, settings: Mapping[str, Any]) -> str:
         Plain values of those that matter.
     """
     state = hashlib.blake2b(digest_size=16)
-    state.update(json.dumps([__version__, dict(settings)], sort_keys=True).encode())
+    state.update(json.dumps(dict(settings), sort_keys=True).encode())
+    for module in sorted(Path(__file__).parent.rglob("*.py")):
+        state.update(module.read_bytes())
     for path in list_files(source)[0]:
         line = f"\0{Path(path).relative_to(source)}\0{stamp_of(Path(path))}"
         state.update(line.encode("utf-8", "surrogateescape"))
