@@ -157,7 +157,7 @@ class Settings:
         "lbv",
         METHOD,
         "background field removal of two-step",
-        choices=("vsharp", "pdf", "resharp", "ismv", "lbv"),
+        choices=("vsharp", "pdf", "resharp", "ismv", "lbv", "joint"),
         aliases=("bf-algorithm",),
     )
     inversion: str = _setting(

@@ -33,6 +33,7 @@ _BACKGROUND = {
     "resharp": "RESHARP [@sun2014]",
     "ismv": "the iterative spherical mean value method [@wen2014]",
     "lbv": "the Laplacian boundary value method [@zhou2014]",
+    "joint": "a joint fit of the susceptibility inside and a harmonic field from outside [@liu2017]",
 }
 _INVERSION = {
     "rts": "rapid two-step dipole inversion [@kames2018]",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app.qsm.grid import BoolArray, normalised_weights
 
-LEAST_WEIGHT = 0.5
+LEAST_WEIGHT = 0.1
 """Weight, relative to the median in the mask, below which a value at the border is doubtful."""
 
 

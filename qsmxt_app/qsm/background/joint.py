@@ -163,7 +163,7 @@ def joint(
         Unit vector of B0 in voxel axes.
     weights : ndarray (x, y, z), optional
         Inverse variance of the field, in any unit; uniform where not given. The border moves inwards past
-        voxels with less than half the median weight.
+        voxels with less than a tenth of the median weight.
     noise
         Error of the field in ppm at the mean weight; what the model cannot describe is part of it.
     spread

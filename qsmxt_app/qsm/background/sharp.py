@@ -68,7 +68,7 @@ def vsharp(
         Not used: the mean value property does not know it.
     weights : ndarray (x, y, z), optional
         Inverse variance of the field, in any unit. Only the border knows them: it moves inwards past voxels
-        with less than half the median weight.
+        with less than a tenth of the median weight.
     max_radius
         Radius in mm of the sphere used in the interior, and in the deconvolution.
     min_radius
