@@ -38,8 +38,8 @@ def lbv(
         Not used.
     weights : ndarray (x, y, z), optional
         Inverse variance of the field, in any unit. A wrong boundary value would spread far into the mask, so
-        the border moves inwards past voxels with less than a tenth of the median weight; these stay in the mask
-        with a local field of 0, and are not `measured`.
+        the border moves inwards past voxels with less than a tenth of the median weight; these stay in the
+        mask with a local field of 0, and are not `measured`.
     peel
         Layers of voxels taken off the mask first, where the field at its border is not to be trusted.
     tolerance

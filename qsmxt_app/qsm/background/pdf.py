@@ -46,8 +46,8 @@ def pdf(
         Not used: with sources of any strength the direction does not matter.
     weights : ndarray (x, y, z), optional
         Inverse variance of the field, in any unit; uniform where not given. The border moves inwards past
-        voxels with less than a tenth of the median weight: the fit would need many iterations to find out what
-        their values should have been.
+        voxels with less than a tenth of the median weight: the fit would need many iterations to find out
+        what their values should have been.
     tolerance
         Relative residual at which the conjugate gradients stop; a tenth of the default changes the local
         field by less than 1 %.
