@@ -94,6 +94,8 @@ class Volume:
         Value = slope * stored + intercept; None: the file has no rescaling.
     coil
         Name of the channel of an uncombined image.
+    repetition
+        From 1, where the same image is acquired again.
     """
 
     stored: NDArray
@@ -103,6 +105,7 @@ class Volume:
     slope: float | None = None
     intercept: float | None = None
     coil: str | None = None
+    repetition: int = 1
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -607,8 +610,8 @@ def _philips_private(d: Dataset, series: DicomSeries, v: Volume, k: int) -> None
 
 def _philips_tags(d: Dataset, series: DicomSeries, v: Volume, k: int) -> None:
     d.RescaleType = {"phase": "mrad", "phasediff": "mrad", "b0map": "Hz"}.get(v.component, "normalized")
-    d.NumberOfTemporalPositions = 1
-    d.TemporalPositionIdentifier = 1
+    d.NumberOfTemporalPositions = max(w.repetition for w in series.volumes)
+    d.TemporalPositionIdentifier = v.repetition
     if v.coil is not None:
         d.ReceiveCoilName = v.coil
     _philips_scaling(d, v)
@@ -692,7 +695,7 @@ def _frame(series: DicomSeries, v: Volume, k: int, volumes: Sequence[Volume], nu
         FrameAcquisitionDuration=1000.0,
         StackID="1",
         InStackPositionNumber=k + 1,
-        TemporalPositionIndex=1,
+        TemporalPositionIndex=v.repetition,
         DimensionIndexValues=[1, k + 1, 1 + [id(w) for w in volumes].index(id(v))],
     )
     f.PlanePositionSequence = _item(ImagePositionPatient=_position(lps, k))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from dicom_writer import (
     CLASSIC,
@@ -32,9 +33,11 @@ from qsmxt_app.convert.dicom import run
 from qsmxt_app.convert.dicom.classify import classify
 from qsmxt_app.convert.dicom.converter import ConversionFailed
 from qsmxt_app.convert.dicom.find import find_dicom
+from qsmxt_app.convert.dicom.gaps import fill_gaps
 from qsmxt_app.convert.dicom.grouping import group_series
 from qsmxt_app.convert.dicom.join import Entry, PlannedAcquisition, join_series
 from qsmxt_app.convert.dicom.run import run_plan
+from qsmxt_app.convert.dicom.volumes import Volume
 from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
@@ -419,3 +422,52 @@ def test_echoes_with_one_echo_time_are_refused(tmp_path: Path) -> None:
     images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
     assert not images
     assert "(echo time 4 ms)" in failures[0].reason
+
+
+@pytest.mark.parametrize("vendor", ["philips", "philips-enhanced", "siemens-xa"])
+def test_repetitions_do_not_mix(tmp_path: Path, vendor: Vendor) -> None:
+    """The converter writes both repetitions of an enhanced file into one 4D image."""
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    first, second = (
+        gradient_echo(vendor, magnitude + more, phase * share, ECHO_TIMES, split="none")[0]
+        for more, share in ((0, 1), (300, 0.5))
+    )
+    again = tuple(replace(volume, repetition=2) for volume in second.volumes)
+    images = converted(tmp_path, [replace(first, volumes=first.volumes + again)])
+    groups = sorted({image.group for image in images})
+    assert len(groups) == 2
+    for group, (more, share) in zip(groups, ((0, 1), (300, 0.5)), strict=True):
+        of_group = [image for image in images if image.group == group]
+        check_echoes(of_group, first, magnitude + more, phase * share, ONE_LEVEL + 1e-3)
+
+
+def test_slices_with_numbers_and_times_of_their_own_stay_one_image(tmp_path: Path) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    series = gradient_echo("siemens", magnitude, phase, ECHO_TIMES)
+    for index, path in enumerate(write_all(tmp_path / "dicom", series)):
+        dataset = pydicom.dcmread(path)
+        dataset.AcquisitionNumber = 1 + index % 6 // 3
+        dataset.AcquisitionTime, dataset.FlipAngle = f"10150{index % 6}", 15 + index % 2
+        dataset.save_as(path)
+    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
+    assert not failures
+    check_echoes(images, series[0], magnitude, phase, ONE_LEVEL + 1e-3)
+
+
+def test_gaps_are_filled_whichever_way_the_slices_run(tmp_path: Path) -> None:
+    magnitude, _ = echoes(shape=(6, 5, 7))
+    series = t1w("siemens", magnitude[..., 0], affine=straight_affine((2, 2, 3)))
+    write_series(tmp_path / "dicom", series, skip=(2,))
+    (acquisition,) = plan_of(tmp_path / "dicom")
+    stack = acquisition.members[0].stack
+    there = np.delete(series.volumes[0].stored, 2, axis=2)[:, :, ::-1].astype(np.int16)
+    affine = series.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1.2, 6], [0, 0, 0, 1.0]])
+    nib.save(nib.nifti1.Nifti1Image(there, affine), tmp_path / "reversed.nii")
+    filled = fill_gaps(Volume(stack, tmp_path / "reversed.nii", None, {}), tmp_path / "filled.nii")
+    got = on_written_grid(nib.nifti1.load(filled.path), series)
+    expected = series.volumes[0].stored.copy()
+    expected[:, :, 2] = 0
+    np.testing.assert_array_equal(got, expected)
+    uneven = replace(stack, offsets=(*stack.offsets[:-1], stack.offsets[-1] + 1.4))
+    with pytest.raises(ConversionFailed, match="not evenly spaced"):
+        fill_gaps(Volume(uneven, tmp_path / "reversed.nii", None, {}), tmp_path / "again.nii")
