@@ -8,15 +8,18 @@ import re
 import shutil
 import subprocess
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import dcm2niix
 import nibabel as nib
+import pydicom
 
 from qsmxt_app.convert.dicom.component import Component
+from qsmxt_app.convert.dicom.reading import open_dicom
 
 VERSION = str(dcm2niix.__version__)
 TIMEOUT = 3600
@@ -79,6 +82,8 @@ class Conversion:
 def run_converter(files: Sequence[Path], folder: Path, *, one_image: bool) -> Conversion:
     """Convert files that belong together, and nothing else.
 
+    Files in a form that the converter does not read (no preamble, deflated) are written in its own first.
+
     Parameters
     ----------
     files
@@ -93,10 +98,24 @@ def run_converter(files: Sequence[Path], folder: Path, *, one_image: bool) -> Co
     ConversionFailed
         If a file cannot be read, or the converter fails or writes no image.
     """
+    try:
+        return _run(files, folder / "as-it-is", _gather, one_image)
+    except ConversionFailed as failure:
+        try:
+            return _run(files, folder / "rewritten", _rewrite, one_image)
+        except ConversionFailed:
+            raise failure from None
+
+
+def _run(
+    files: Sequence[Path], folder: Path, put: Callable[[Path, Path], None], one_image: bool
+) -> Conversion:
     source, target = folder / "dicom", folder / "nifti"
     source.mkdir(parents=True)
     target.mkdir()
-    names = _gather(files, source)
+    names = {f"{index:06d}.dcm": path for index, path in enumerate(files)}
+    for name, path in names.items():
+        put(path, source / name)
     # -g i: no user's defaults; -x i: slices stay the third axis; -ba n: names are needed to redact them
     command = [dcm2niix.bin, "-g", "i", "-b", "y", "-ba", "n", "-z", "n", "-x", "i", "-p", "y", "-f", _NAME]
     command += ["-m", "y"] if one_image else []
@@ -121,21 +140,33 @@ def is_resampled(output: Output) -> bool:
     return _RESAMPLED.search(output.path.stem) is not None
 
 
-def _gather(files: Sequence[Path], source: Path) -> dict[str, Path]:
-    """Link files under plain names, or write them decompressed; return what each name stands for."""
-    names = {f"{index:06d}.dcm": path for index, path in enumerate(files)}
-    for name, path in names.items():
-        try:
-            with path.open("rb") as stream:
-                is_compressed = stream.read(2) == _GZIP
-            if is_compressed:
-                with gzip.open(path) as stream, (source / name).open("wb") as copy:
-                    shutil.copyfileobj(stream, copy)
-            else:
-                (source / name).symlink_to(path.absolute())
-        except (OSError, EOFError, zlib.error) as error:
-            raise ConversionFailed(f"{path}: cannot be read ({error})") from error
-    return names
+def _gather(path: Path, target: Path) -> None:
+    """Link a file, or write it decompressed."""
+    try:
+        with path.open("rb") as stream:
+            is_compressed = stream.read(2) == _GZIP
+        if is_compressed:
+            with gzip.open(path) as stream, target.open("wb") as copy:
+                shutil.copyfileobj(stream, copy)
+        else:
+            target.symlink_to(path.absolute())
+    except (OSError, EOFError, zlib.error) as error:
+        raise ConversionFailed(f"{path}: cannot be read ({error})") from error
+
+
+def _rewrite(path: Path, target: Path) -> None:
+    """Write a file in the plainest form of DICOM: with preamble, little endian, not compressed."""
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            dataset = pydicom.dcmread(open_dicom(path), force=True)
+            pixels = dataset.pixel_array
+            dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+            dataset["PixelData"].VR = "OW"
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+            pydicom.dcmwrite(target, dataset, enforce_file_format=True)
+    except Exception as error:  # pydicom raises whatever the damaged bytes lead it to
+        raise ConversionFailed(f"{path}: cannot be read ({error})") from error
 
 
 def _warnings(said: str, source: Path, names: dict[str, Path]) -> tuple[str, ...]:

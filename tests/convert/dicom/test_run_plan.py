@@ -471,3 +471,30 @@ def test_gaps_are_filled_whichever_way_the_slices_run(tmp_path: Path) -> None:
     uneven = replace(stack, offsets=(*stack.offsets[:-1], stack.offsets[-1] + 1.4))
     with pytest.raises(ConversionFailed, match="not evenly spaced"):
         fill_gaps(Volume(uneven, tmp_path / "reversed.nii", None, {}), tmp_path / "again.nii")
+
+
+@pytest.mark.parametrize("form", ["rle", "big-endian", "deflated", "no preamble", "bare"])
+def test_forms_of_dicom_give_the_same_voxels(tmp_path: Path, form: str) -> None:
+    magnitude, phase = echoes(echo_times=ECHO_TIMES)
+    series = gradient_echo("siemens", magnitude, phase, ECHO_TIMES)
+    for path in write_all(tmp_path / "dicom", series):
+        dataset = pydicom.dcmread(path)
+        plain = pydicom.Dataset(dataset)
+        if form == "rle":
+            dataset.compress(pydicom.uid.RLELossless)
+            dataset.save_as(path)
+        elif form == "big-endian":
+            plain.file_meta = dataset.file_meta
+            plain.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+            plain.PixelData = dataset.pixel_array.astype(">u2").tobytes()
+            pydicom.dcmwrite(path, plain, enforce_file_format=True)
+        elif form == "deflated":
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+            dataset.save_as(path, enforce_file_format=True)
+        elif form == "no preamble":
+            path.write_bytes(path.read_bytes()[132:])
+        else:
+            plain.save_as(path, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
+    assert not failures
+    check_echoes(images, series[0], magnitude, phase, ONE_LEVEL + 1e-3)
