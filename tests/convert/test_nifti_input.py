@@ -141,6 +141,19 @@ def test_what_is_missing_is_asked_for_in_a_table_and_the_same_command_goes_on(co
     assert find_issues(colleague.raw, config=None) == []
 
 
+def test_echoes_in_one_file_and_in_several_make_one_scan(colleague):
+    about = {"MagneticFieldStrength": 3, "ScanningSequence": "GR"}
+    magnitude = colleague.file("sub-7/gre_mag.nii", volumes=3, EchoTime=list(TIMES), ImageType=["M"], **about)
+    for echo, time in enumerate(TIMES, start=1):
+        colleague.file(
+            f"sub-7/gre_ph_{echo}.nii", low=-3.14159, high=3.14159, EchoTime=time, ImageType=["P"], **about
+        )
+    assert colleague.convert().failures == ()
+    assert colleague.images() == names((1, 2, 3))
+    image = nib.load(colleague.raw / "sub-7/anat/sub-7_echo-2_part-mag_MEGRE.nii.gz")
+    np.testing.assert_array_equal(image.get_fdata(), magnitude[..., 1])
+
+
 @pytest.mark.parametrize("extension", [".csv", ".xlsx"])
 def test_the_table_may_come_back_from_a_spreadsheet(colleague, extension):
     colleague.scan("sub-01/gre", MagneticFieldStrength=None)
@@ -275,7 +288,7 @@ def damage(path):
         (lambda c: c.bad.write_bytes(b""), "empty"),
         (lambda c: c.file(c.bad, shape=(7, 6, 4)), "shape 7x6x4, but 7x6x5"),
         (lambda c: c.file(c.bad, affine=np.diag([1, 1, 3, 1])), "another position"),
-        (lambda c: c.file(c.bad, volumes=4), "shape 7x6x5x4"),
+        (lambda c: c.file(c.bad, volumes=4), "4 volumes, but 1 echo times"),
         (lambda c: c.file(c.bad, hole=np.nan), "NaN"),
         (lambda c: c.file(c.bad, low=7, high=7), "every voxel is 7"),
         (lambda c: shutil.copytree(c.bad.parent, c.bad.parent / "again"), "would get the same name"),

@@ -161,10 +161,10 @@ def _check_grids(files: Sequence[Described]) -> None:
     first = files[0].row.file.header
     for one in files[1:]:
         header = one.row.file.header
-        if first is None or header is None or (header.shape == first.shape and same_grid(first, header)):
+        if first is None or header is None or same_grid(first, header):
             continue
-        if header.shape != first.shape:
-            shapes = ["x".join(map(str, shape)) for shape in (header.shape, first.shape)]
+        if header.shape[:3] != first.shape[:3]:
+            shapes = ["x".join(map(str, shape[:3])) for shape in (header.shape, first.shape)]
             raise UnusableData(
                 f"{one.name}: shape {shapes[0]}, but {shapes[1]} for {files[0].name} of the same scan.",
                 "Magnitude and phase of all echoes must come from one scan, not resampled.",
