@@ -484,9 +484,9 @@ def test_forms_of_dicom_give_the_same_voxels(tmp_path: Path, form: str) -> None:
             dataset.compress(pydicom.uid.RLELossless)
             dataset.save_as(path)
         elif form == "big-endian":
+            plain.PixelData = dataset.pixel_array.astype(">u2").tobytes()
             plain.file_meta = dataset.file_meta
             plain.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
-            plain.PixelData = dataset.pixel_array.astype(">u2").tobytes()
             pydicom.dcmwrite(path, plain, enforce_file_format=True)
         elif form == "deflated":
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
