@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 from mini_dataset import write_mini_dataset
@@ -11,10 +12,13 @@ from mini_dataset import write_mini_dataset
 PREPARED = "prepare done"
 
 
-def start(raw, out):
+@contextmanager
+def started(raw, out):
+    """A run that goes on while the block does; its pipe is closed after it."""
     command = [sys.executable, "-m", "qsmxt_app", str(raw), str(out), "participant"]
     command += ["--skip-bids-validation", "--no-two-pass", "-v", "--work-dir", str(out.parent / "work")]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        yield process
 
 
 def images(out):
@@ -25,7 +29,9 @@ def images(out):
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     raw = write_mini_dataset(folder / "raw")
-    assert start(raw, folder / "out").wait(timeout=300) == 0
+    with started(raw, folder / "out") as process:
+        process.communicate(timeout=300)
+        assert process.returncode == 0
     return raw, images(folder / "out")
 
 
@@ -39,20 +45,20 @@ def undisturbed(tmp_path_factory):
 )
 def test_a_stopped_run_goes_on_to_the_same_result(undisturbed, tmp_path, number, code, word):
     raw, expected = undisturbed
-    process = start(raw, tmp_path / "out")
-    for line in process.stderr:
-        if PREPARED in line:
-            break
-    process.send_signal(number)
-    sent = time.monotonic()
-    rest = process.stderr.read()
-    assert process.wait(timeout=60) == code
-    assert time.monotonic() - sent < 15
+    with started(raw, tmp_path / "out") as process:
+        for line in process.stderr:
+            if PREPARED in line:
+                break
+        process.send_signal(number)
+        sent = time.monotonic()
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == code
+        assert time.monotonic() - sent < 15
     assert word in rest
     assert "Traceback" not in rest
 
-    again = start(raw, tmp_path / "out")
-    told = again.stderr.read()
-    assert again.wait(timeout=300) == 0
+    with started(raw, tmp_path / "out") as again:
+        _, told = again.communicate(timeout=300)
+        assert again.returncode == 0
     assert "prepare started" not in told
     assert images(tmp_path / "out") == expected

@@ -1,7 +1,7 @@
 """Total generalised variation QSM in one step: unwrapping, background removal and inversion."""
 
 from .echoes import EchoLaplacian, combine_echoes, laplacian_of_phase
-from .fitted import fit_laplacian, laplacian_of_fit
+from .fitted import laplacian_of_fit, measured_laplacian
 from .regularisation import TGVOptions
 from .solve import Convergence, TGVResult, solve_tgv, tgv_qsm
 
@@ -11,9 +11,9 @@ __all__ = [
     "TGVOptions",
     "TGVResult",
     "combine_echoes",
-    "fit_laplacian",
     "laplacian_of_fit",
     "laplacian_of_phase",
+    "measured_laplacian",
     "solve_tgv",
     "tgv_qsm",
 ]

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from qsmxt_app.errors import CannotCreateOutput, NoInput, QsmxtError, UnusableData, WrongUsage
 
 from ..phase import scale_phase
-from .echoes import combine_echoes
-from .fitted import fit_laplacian
+from .fitted import measured_laplacian
 from .layout import BoolArray, FloatArray
 from .regularisation import TGVOptions
 from .solve import TGVResult, solve_tgv
@@ -88,9 +87,8 @@ def _run(arguments: argparse.Namespace) -> None:
     b0_direction = (0.0, 0.0, 1.0) if arguments.ignore_orientation else _b0_direction(affine)
     outputs = _output_paths(arguments)
     try:
-        prepare = fit_laplacian if magnitude is not None and len(arguments.echotime) > 1 else combine_echoes
-        combined = prepare(
-            magnitude if magnitude is not None else np.ones_like(phase),
+        measured = measured_laplacian(
+            magnitude,
             phase,
             arguments.echotime,
             field_strength=arguments.fieldstrength,
@@ -99,11 +97,11 @@ def _run(arguments: argparse.Namespace) -> None:
         )
         for output, options in zip(outputs, _options(arguments), strict=True):
             result = solve_tgv(
-                combined.laplacian,
+                measured.laplacian,
                 mask,
                 voxel_size=voxel_size,
                 b0_direction=b0_direction,
-                noise=combined.noise if magnitude is not None else None,
+                noise=measured.noise if magnitude is not None else None,
                 options=options,
                 threads=arguments.threads,
             )
@@ -112,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise UnusableData(str(error)) from error
     if arguments.save_laplacian:
-        _save(combined.laplacian, affine, _with_suffix(outputs[0], "_laplacian"))
+        _save(measured.laplacian, affine, _with_suffix(outputs[0], "_laplacian"))
 
 
 def _load(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.ndimage
+from numpy.typing import NDArray
 
 from ..constants import hz_per_ppm
 from ..field import FieldFit, fit_total_field
-from .echoes import EchoLaplacian, laplacian_of_phase
+from .echoes import EchoLaplacian, combine_echoes, laplacian_of_phase
 from .layout import BoolArray, FloatArray
 
 
@@ -39,17 +40,52 @@ def laplacian_of_fit(
     return EchoLaplacian(laplacian, fit.field_noise / np.float32(per_ppm))
 
 
-def fit_laplacian(
-    magnitude: FloatArray,
+def measured_laplacian(
+    magnitude: FloatArray | None,
     phase: FloatArray,
-    echo_times: Sequence[float],
+    echo_times: Sequence[float] | NDArray,
     *,
     field_strength: float,
     voxel_size: Sequence[float],
     mask: BoolArray,
     bipolar: bool = False,
+    fit: FieldFit | None = None,
 ) -> EchoLaplacian:
-    """Fit the field in the mask and its neighbours, and take its Laplacian: :func:`laplacian_of_fit`."""
-    near = scipy.ndimage.binary_dilation(mask, scipy.ndimage.generate_binary_structure(3, 2))
-    fit = fit_total_field(magnitude, phase, echo_times, mask=near, voxel_size=voxel_size, bipolar=bipolar)
+    """Laplacian and noise of the field, by the road that suits the data.
+
+    With several echoes and their magnitude that of the fitted field (:func:`laplacian_of_fit`), else that of
+    the echoes themselves (:func:`combine_echoes`).
+
+    Parameters
+    ----------
+    magnitude : ndarray (x, y, z, echo), optional
+        Without it all voxels and echoes weigh the same.
+    phase : ndarray (x, y, z, echo)
+        rad.
+    echo_times
+        s, ascending.
+    field_strength
+        T.
+    voxel_size
+        mm.
+    mask : ndarray (x, y, z), bool
+        Where the Laplacian is wanted.
+    bipolar
+        Whether echoes alternate between readout polarities.
+    fit
+        Of these echoes, where there is one already; else the field is fitted in the mask and its neighbours.
+    """
+    times = np.atleast_1d(np.asarray(echo_times, dtype=np.float64))
+    if magnitude is None or times.size == 1:
+        return combine_echoes(
+            np.ones_like(phase) if magnitude is None else magnitude,
+            phase,
+            times,
+            field_strength=field_strength,
+            voxel_size=voxel_size,
+            mask=mask,
+        )
+    if fit is None:
+        near = scipy.ndimage.binary_dilation(mask, scipy.ndimage.generate_binary_structure(3, 2))
+        fit = fit_total_field(magnitude, phase, times, mask=near, voxel_size=voxel_size, bipolar=bipolar)
     return laplacian_of_fit(fit, field_strength=field_strength, voxel_size=voxel_size, mask=mask)

@@ -9,8 +9,7 @@ import numba
 import numpy as np
 
 from . import sweep
-from .echoes import combine_echoes
-from .fitted import fit_laplacian
+from .fitted import measured_laplacian
 from .iteration import Iteration, balance, prepare, thread_count
 from .layout import BoolArray, FloatArray
 from .problem import Problem, build_problem
@@ -174,23 +173,17 @@ def tgv_qsm(
 ) -> TGVResult:
     """Susceptibility from wrapped phase in one call.
 
-    Several echoes are fitted first (:func:`fit_laplacian`), a single one is used as it is
-    (:func:`combine_echoes`); then :func:`solve_tgv`. Parameters and errors are theirs.
+    :func:`measured_laplacian`, then :func:`solve_tgv`. Parameters and errors are theirs.
     """
-    if phase.ndim == 4 and phase.shape[3] > 1:
-        measured = fit_laplacian(
-            magnitude,
-            phase,
-            echo_times,
-            field_strength=field_strength,
-            voxel_size=voxel_size,
-            mask=mask,
-            bipolar=bipolar,
-        )
-    else:
-        measured = combine_echoes(
-            magnitude, phase, echo_times, field_strength=field_strength, voxel_size=voxel_size, mask=mask
-        )
+    measured = measured_laplacian(
+        magnitude,
+        phase,
+        echo_times,
+        field_strength=field_strength,
+        voxel_size=voxel_size,
+        mask=mask,
+        bipolar=bipolar,
+    )
     return solve_tgv(
         measured.laplacian,
         mask,

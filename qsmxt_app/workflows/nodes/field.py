@@ -10,7 +10,7 @@ from nipype.interfaces.base import File, traits
 
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.morphology import with_inner_voids
-from qsmxt_app.qsm.tgv import combine_echoes, laplacian_of_fit
+from qsmxt_app.qsm.tgv import measured_laplacian
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -69,13 +69,10 @@ class FitField(Step):
         known = with_inner_voids(certain, filled, size)
         if not certain.any():
             raise ValueError("the phase is noise everywhere in the mask: no field can be read from it")
-        measured = (
-            laplacian_of_fit(fit, field_strength=given.field_strength, voxel_size=size, mask=known)
-            if len(echo_times) > 1
-            else combine_echoes(
-                magnitude, phase, echo_times, field_strength=given.field_strength, voxel_size=size, mask=known
-            )
-        )
+        measured = measured_laplacian(
+            magnitude, phase, echo_times, field_strength=given.field_strength, voxel_size=size, mask=known,
+            fit=fit,
+        )  # fmt: skip
         maps = {
             "total_field": fit.total_field,
             "field_noise": fit.field_noise,
