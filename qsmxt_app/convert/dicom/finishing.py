@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -154,14 +154,14 @@ def _write_combined(
     echoes = _by_echo_and_channel(pairs)
     channels = sorted({coil for channels in echoes for coil in channels if coil})
     whole = [channels.get("", {}) for channels in echoes]
+    polars: Iterable[Polar] = (_polar(parts) for parts in whole)  # one echo in memory at a time
     if channels:
         _check_complete(echoes, channels)
         polars = _combine(echoes, channels)
-    else:
-        polars = [_polar(parts) for parts in whole]
-    alternate = slices_alternate(polars[0])
+    alternate = False
     for echo, polar in enumerate(polars):
         parts = echoes[echo][channels[0] if channels else ""]
+        alternate = slices_alternate(polar) if echo == 0 else alternate
         phase = turn_every_second_slice(polar.phase) if alternate else polar.phase
         if _from_parts(parts) and _is_ge(parts):
             phase = wrap_phase(-phase)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qsmxt_app.bids.atomic import make_folder, write_json
+from qsmxt_app.bids.atomic import make_folder, output_error, write_json
 from qsmxt_app.convert.dicom.converter import VERSION, ConversionFailed
 from qsmxt_app.convert.dicom.finishing import finish
 from qsmxt_app.convert.dicom.gaps import fill_gaps, has_gaps
@@ -21,7 +22,7 @@ from qsmxt_app.convert.dicom.join import PlannedAcquisition
 from qsmxt_app.convert.dicom.series import Stack
 from qsmxt_app.convert.dicom.volumes import Volume, convert_shared, convert_stack
 from qsmxt_app.convert.images import ConvertedImage
-from qsmxt_app.errors import QsmxtError
+from qsmxt_app.errors import CannotCreateOutput, InputOutputFailed, QsmxtError
 
 REVISION = 1
 """Of this module's results: images made by another revision are made again."""
@@ -61,12 +62,22 @@ def run_plan(
     images, failures
         In the order of the plan. An acquisition gives all of its images or none, and one that fails does not
         keep others from being converted.
+
+    Raises
+    ------
+    CannotCreateOutput, InputOutputFailed
+        If the work folder cannot be written, or its disk is full.
     """
     store = work_dir / "dicom"
     make_folder(store)
     with ThreadPoolExecutor(max(1, n_procs)) as converters, ThreadPoolExecutor(max(1, n_procs)) as makers:
         futures = [makers.submit(_convert, acquisition, store, converters) for acquisition in plan]
-        results = [future.result() for future in futures]
+        try:
+            results = [future.result() for future in futures]
+        except BaseException:
+            for pool in (makers, converters):
+                pool.shutdown(wait=False, cancel_futures=True)
+            raise
     images = [image for result in results if not isinstance(result, Failure) for image in result]
     return images, [result for result in results if isinstance(result, Failure)]
 
@@ -81,7 +92,11 @@ def _convert(
         records = json.loads((folder / "images.json").read_text(encoding="utf-8"))["images"]
     except ConversionFailed as error:
         return Failure(acquisition, " ".join(str(error).split()))
+    except (CannotCreateOutput, InputOutputFailed):
+        raise
     except (QsmxtError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise output_error(store, error) from error
         first = acquisition.members[0].stack.files[0] if acquisition.members else acquisition.key
         return Failure(acquisition, f"{first}: {' '.join(str(error).split())}")
     return [_image(acquisition, folder, record) for record in records]

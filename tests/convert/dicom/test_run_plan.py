@@ -1,5 +1,6 @@
 """From DICOM files to images: voxels, geometry, echoes and phase come back as they were written."""
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -39,6 +40,7 @@ from qsmxt_app.convert.dicom.join import Entry, PlannedAcquisition, join_series
 from qsmxt_app.convert.dicom.run import run_plan
 from qsmxt_app.convert.dicom.volumes import Volume
 from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.errors import InputOutputFailed
 from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
 ECHO_TIMES = (0.00423, 0.00876, 0.01329)
@@ -113,7 +115,7 @@ def test_phase_that_uses_little_of_its_range_is_not_stretched(tmp_path: Path, ve
     check_echoes(converted(tmp_path, series), series[0], magnitude, phase, ONE_LEVEL + 1e-3)
 
 
-@pytest.mark.parametrize("vendor", ["siemens", "ge", "philips", "uih"])
+@pytest.mark.parametrize("vendor", ["siemens", "ge"])
 @pytest.mark.parametrize("split", ["none", "parts", "echoes", "both"])
 def test_split_series_are_joined_again(tmp_path: Path, vendor: Vendor, split: str) -> None:
     magnitude, phase = echoes(echo_times=ECHO_TIMES, seed=5)
@@ -162,8 +164,9 @@ def test_ge_without_alternating_sign_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_uncombined_channels_become_one_image(tmp_path: Path) -> None:
-    shape, coils = (20, 18, 12), [f"H{n}" for n in range(1, 9)]
-    magnitude, phase = echoes(shape=shape, echo_times=ECHO_TIMES, seed=3)
+    shape, coils = (20, 18, 12), [f"H{n}" for n in range(1, 6)]
+    echo_times = ECHO_TIMES[:2]
+    magnitude, phase = echoes(shape=shape, echo_times=echo_times, seed=3)
     x, y, z = (g / n - 0.5 for g, n in zip(np.indices(shape), shape, strict=True))
     channel_magnitude, channel_phase = [], []
     for n in range(len(coils)):
@@ -173,14 +176,14 @@ def test_uncombined_channels_become_one_image(tmp_path: Path) -> None:
         channel_magnitude.append(magnitude * weight[..., None])
         channel_phase.append(wrap_phase(phase + own[..., None]))
     series = gradient_echo(
-        "siemens", np.stack(channel_magnitude, -1), np.stack(channel_phase, -1), ECHO_TIMES, coils=coils,
+        "siemens", np.stack(channel_magnitude, -1), np.stack(channel_phase, -1), echo_times, coils=coils,
         affine=straight_affine((3, 3, 3)),
     )  # fmt: skip
     images = converted(tmp_path, series)
-    assert len(images) == 2 * len(ECHO_TIMES)
+    assert len(images) == 2 * len(echo_times)
     found = {(i.echo, i.part): voxels(i, series[0]) for i in images}
     power = np.sqrt(np.sum(np.square(channel_magnitude), axis=0))
-    for echo in range(len(ECHO_TIMES)):
+    for echo in range(len(echo_times)):
         np.testing.assert_allclose(found[echo + 1, "mag"], power[..., echo], rtol=0.01)
         error = wrap_phase(found[echo + 1, "phase"] - phase[..., echo])
         centred = np.angle(np.exp(1j * error) / np.mean(np.exp(1j * error)))
@@ -415,13 +418,27 @@ def test_slices_that_are_missing_are_left_empty(tmp_path: Path, upside_down: boo
         assert len(image.sidecar["MissingSlices"]) == 2
 
 
-def test_echoes_with_one_echo_time_are_refused(tmp_path: Path) -> None:
-    """Some research sequences write the first echo time into all files."""
+def test_echoes_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
     magnitude, phase = echoes(echo_times=ECHO_TIMES)
-    write_all(tmp_path / "dicom", gradient_echo("ge", magnitude, phase, ECHO_TIMES, extra={"EchoTime": "4"}))
-    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
+    write_all(tmp_path / "dicom", gradient_echo("ge", magnitude, phase, ECHO_TIMES))
+    (acquisition,) = plan_of(tmp_path / "dicom")
+    alike = tuple(replace(member, echo=None) for member in acquisition.members)
+    images, failures = run_plan([replace(acquisition, members=alike)], tmp_path / "work", 2)
     assert not images
-    assert "(echo time 4 ms)" in failures[0].reason
+    assert "the same magnitude (echo time 8.76 ms) as" in failures[0].reason
+
+
+def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    magnitude, _ = echoes()
+    write_series(tmp_path / "dicom", t1w("siemens", magnitude[..., 0]))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run, "finish", full)
+    with pytest.raises(InputOutputFailed, match="disk or quota is full"):
+        run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 1)
+    assert not list((tmp_path / "work" / "dicom").iterdir())
 
 
 @pytest.mark.parametrize("vendor", ["philips", "philips-enhanced", "siemens-xa"])
