@@ -44,11 +44,12 @@ NEEDS = {
     "masks": Need(40, 16, 1.0),
     "field": Need(60, 44, 4.0),
     "relaxation": Need(20, 14, 0.6),
-    "swi": Need(60, 14, 1.5),
-    "background": Need(140, 0, 2.0),
+    "swi": Need(60, 14, 0.5),
+    # of the most demanding method, with a mask that fills the image
+    "background": Need(140, 0, 1.5),
     "tgv": Need(140, 0, 4.0),
     "inversion": Need(200, 0, 6.0),
-    "chi_noise": Need(60, 0, 0.5),
+    "chi_noise": Need(60, 0, 0.1),
     "combine": Need(50, 0, 0.1, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),
 }
