@@ -147,7 +147,7 @@ class EstimateChiNoise(Step):
     """Estimate the standard error of chi from that of the field."""
 
     input_spec, output_spec = ChiNoiseInputSpec, ChiNoiseOutputSpec
-    code = ("qsmxt_app.qsm.chi_noise",)
+    code = ("qsmxt_app.qsm.chi_noise", "qsmxt_app.qsm.constants")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the standard error."""

@@ -55,7 +55,7 @@ class RemoveBackground(Step):
     """Split off the field of sources outside the mask."""
 
     input_spec, output_spec = BackgroundInputSpec, BackgroundOutputSpec
-    code = ("qsmxt_app.qsm.background",)
+    code = ("qsmxt_app.qsm.background", "qsmxt_app.qsm.constants")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the local field and where it is known."""

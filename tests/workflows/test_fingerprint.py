@@ -1,0 +1,49 @@
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from qsmxt_app.workflows import nodes
+from qsmxt_app.workflows.fingerprint import sources_of
+from qsmxt_app.workflows.node_base import algorithm_version
+
+
+def text(module):
+    return Path(find_spec(module).origin).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("step", "module"),
+    [
+        ("qsmxt_app.qsm.inversion", "qsmxt_app.qsm.inversion.tv"),
+        ("qsmxt_app.qsm.inversion", "qsmxt_app.qsm.grid"),
+        # through relative imports, and two modules away
+        ("qsmxt_app.qsm.tgv", "qsmxt_app.qsm.constants"),
+        ("qsmxt_app.qsm.tgv", "qsmxt_app.qsm.unwrap"),
+        ("qsmxt_app.bids.images", "qsmxt_app.qsm.phase"),
+    ],
+)
+def test_what_a_module_imports_is_part_of_it(step, module):
+    assert text(module) in sources_of([step])
+
+
+def test_what_it_does_not_import_is_not():
+    assert text("qsmxt_app.qsm.field") not in sources_of(["qsmxt_app.qsm.swi"])
+    assert text("qsmxt_app.bids.headers") not in sources_of(["qsmxt_app.bids.images"])
+
+
+@pytest.mark.parametrize("name", [name for name in nodes.__all__ if name != "WriteReport"])
+def test_every_step_names_the_physics_that_its_node_calls(name):
+    """A node may import a module of the physics and forget to say so: its cache would then be stale."""
+    step = getattr(nodes, name)
+    named = set(sources_of(step.code))
+    called = {function for function in step.compute.__code__.co_names if function in step.compute.__globals__}
+    for function in called:
+        module = getattr(step.compute.__globals__[function], "__module__", None)
+        if str(module).startswith("qsmxt_app.qsm."):
+            assert text(module) in named, f"{function} of {module}"
+
+
+def test_steps_have_different_fingerprints():
+    versions = {algorithm_version(getattr(nodes, name)) for name in nodes.__all__}
+    assert len(versions) == len(nodes.__all__)
