@@ -347,6 +347,7 @@ def write_series(
     name: Callable[[int], str] | None = None,
     skip: Sequence[int] = (),
     compress: bool = False,
+    one_file: bool = False,
 ) -> list[Path]:
     """Write all files of a series.
 
@@ -358,6 +359,8 @@ def write_series(
         Running numbers of files to leave out (missing slices; see `slices_of`).
     compress
         Write each file gzipped, with ``.gz`` at the end of its name.
+    one_file
+        Write everything into one enhanced file, whatever the vendor does.
 
     Returns
     -------
@@ -365,10 +368,10 @@ def write_series(
         Classic: volume by volume, slice by slice. Enhanced: one file (Siemens: one a volume).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if series.vendor == "siemens-xa":
-        datasets = [_enhanced(series, (v,), i) for i, v in enumerate(series.volumes, 1)]
-    elif series.vendor == "philips-enhanced":
+    if one_file or series.vendor == "philips-enhanced":
         datasets = [_enhanced(series, series.volumes, 1)]
+    elif series.vendor == "siemens-xa":
+        datasets = [_enhanced(series, (v,), i) for i, v in enumerate(series.volumes, 1)]
     else:
         n_slices = series.volumes[0].stored.shape[2]
         datasets = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from qsmxt_app.convert.dicom.converter import (
 )
 from qsmxt_app.convert.dicom.phase_scaling import PhaseScaling, StoredPhase, phase_scaling
 from qsmxt_app.convert.dicom.reading import open_dicom
+from qsmxt_app.convert.dicom.separating import separate_frames
 from qsmxt_app.convert.dicom.series import Stack
 
 SAME_ECHO = 2e-5
@@ -148,6 +149,9 @@ def convert_stack(stack: Stack, folder: Path, *, may_have_gaps: bool = False) ->
 def convert_shared(stacks: Sequence[Stack], folder: Path) -> list[Volume]:
     """Convert files that hold several stacks (enhanced DICOM).
 
+    The converter's images are told apart by echo time and component. Where that fails, each stack's frames
+    are converted on their own.
+
     Parameters
     ----------
     stacks
@@ -165,6 +169,20 @@ def convert_shared(stacks: Sequence[Stack], folder: Path) -> list[Volume]:
     ConversionFailed
         If an image cannot be told to belong to one stack and no other.
     """
+    try:
+        return _convert_together(stacks, folder / "together")
+    except ConversionFailed as failure:
+        try:
+            paths = separate_frames(stacks, folder / "frames")
+            return [
+                replace(convert_stack(replace(stack, files=(path,)), folder / path.stem), stack=stack)
+                for stack, path in zip(stacks, paths, strict=True)
+            ]
+        except ConversionFailed:
+            raise failure from None
+
+
+def _convert_together(stacks: Sequence[Stack], folder: Path) -> list[Volume]:
     conversion = run_converter(stacks[0].files, folder, one_image=False)
     volumes: dict[int, Volume] = {}
     for output in conversion.outputs:

@@ -515,3 +515,14 @@ def test_forms_of_dicom_give_the_same_voxels(tmp_path: Path, form: str) -> None:
     images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
     assert not failures
     check_echoes(images, series[0], magnitude, phase, ONE_LEVEL + 1e-3)
+
+
+@pytest.mark.parametrize("vendor", ["siemens-xa", "ge", "canon"])
+def test_one_enhanced_file_of_everything_is_taken_apart(tmp_path: Path, vendor: Vendor) -> None:
+    """The converter stacks all echoes, magnitude and phase to one heap of slices."""
+    magnitude, phase = echoes(echo_times=ECHO_TIMES, seed=4)
+    (series,) = gradient_echo(vendor, magnitude, phase, ECHO_TIMES, split="none")
+    write_series(tmp_path / "dicom", series, one_file=True)
+    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
+    assert not failures
+    check_echoes(images, series, magnitude, phase, ONE_LEVEL + 1e-3)
