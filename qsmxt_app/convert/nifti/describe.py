@@ -14,9 +14,10 @@ from qsmxt_app.bids.headers import same_grid
 from qsmxt_app.bids.images import read_image
 from qsmxt_app.convert.copying import write_volume
 from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.naming import group_key
 from qsmxt_app.convert.nifti.cells import Described, understand
 from qsmxt_app.convert.nifti.sheet import GRADIENT_ECHOES, Row
-from qsmxt_app.errors import QsmxtError, UnusableData
+from qsmxt_app.errors import NoInput, UnusableData
 from qsmxt_app.qsm.phase import scale_phase
 
 _SAMPLES = 200_000
@@ -59,13 +60,15 @@ def describe(rows: Sequence[Row], work_dir: Path) -> Outcome:
         acquisitions.setdefault(one.scan, []).append(one)
     for files in acquisitions.values():
         try:
-            _describe_acquisition(files, work_dir, outcome)
-        except QsmxtError as error:
+            outcome.images += _describe_acquisition(files, work_dir, outcome)
+        except (UnusableData, NoInput) as error:
             outcome.refuse([one.name for one in files], str(error))
     return outcome
 
 
-def _describe_acquisition(files: Sequence[Described], work_dir: Path, outcome: Outcome) -> None:
+def _describe_acquisition(
+    files: Sequence[Described], work_dir: Path, outcome: Outcome
+) -> list[ConvertedImage]:
     if files[0].suffix in GRADIENT_ECHOES:
         _check_grids(files)
     volumes = [volume for one in files for volume in _volumes(one)]
@@ -74,29 +77,34 @@ def _describe_acquisition(files: Sequence[Described], work_dir: Path, outcome: O
     sidecars = _phase_metadata(files, outcome)
     # whatever people call it later, it is the acquisition that begins with this file
     group = str(files[0].row.file.path.absolute())
-    for volume in volumes:
-        one = volume.file
-        path = one.row.file.path
-        if volume.index is not None:
-            path = work_dir / f"{len(outcome.images):06d}.nii"
-            write_volume(one.row.file.path, volume.index, path)
-        outcome.images.append(
-            ConvertedImage(
-                path=path,
-                sidecar=_sidecar(volume) | sidecars.get(one.name, {}),
-                subject=one.subject,
-                session=one.session,
-                suffix=one.suffix,
-                group=group,
-                origin=one.name if volume.index is None else f"{one.name} volume {volume.index + 1}",
-                acquisition=one.acquisition,
-                reconstruction=one.reconstruction,
-                echo=volume.echo,
-                part=one.part,
-                acquired=_acquired(one.row.file.metadata),
-                run=one.run,
-            )
+    return [
+        ConvertedImage(
+            path=_volume_file(volume, work_dir),
+            sidecar=_sidecar(volume) | sidecars.get(volume.file.name, {}),
+            subject=volume.file.subject,
+            session=volume.file.session,
+            suffix=volume.file.suffix,
+            group=group,
+            origin=volume.origin,
+            acquisition=volume.file.acquisition,
+            reconstruction=volume.file.reconstruction,
+            echo=volume.echo,
+            part=volume.file.part,
+            acquired=_acquired(volume.file.row.file.metadata),
+            run=volume.file.run,
         )
+        for volume in volumes
+    ]
+
+
+def _volume_file(volume: _Volume, work_dir: Path) -> Path:
+    """Path of a 3D image: the file itself, or a volume of it."""
+    source = volume.file.row.file.path
+    if volume.index is None:
+        return source
+    target = work_dir / f"{group_key(str(source))}-{volume.index}.nii"
+    write_volume(source, volume.index, target)
+    return target
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +113,10 @@ class _Volume:
     index: int | None
     echo: int | None
     echo_time: float | None
+
+    @property
+    def origin(self) -> str:
+        return self.file.name if self.index is None else f"{self.file.name} volume {self.index + 1}"
 
 
 def _volumes(one: Described) -> list[_Volume]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.naming import group_key
 from qsmxt_app.convert.nifti.cells import check_people
 from qsmxt_app.convert.nifti.describe import describe
 from qsmxt_app.convert.nifti.gather import gather
@@ -45,9 +46,11 @@ class NiftiConversion:
     def record(self, written: Written) -> None:
         """Write into the table what each file became."""
         became: dict[str, list[str]] = {}
+        files = {row.file.name for row in self.sheet.rows}
         for image, target in zip(self.images, written.targets, strict=True):
             if target is not None:
-                became.setdefault(image.origin.partition(" volume ")[0], []).append(target.name)
+                name = image.origin if image.origin in files else image.origin.rpartition(" volume ")[0]
+                became.setdefault(name, []).append(target.name)
         remarks = dict(self.remarks)
         for name, targets in became.items():
             what = targets[0] if len(targets) == 1 else f"{targets[0]} to {targets[-1]}"
@@ -94,7 +97,9 @@ def convert_nifti(
     except UnusableData as error:
         path = write_sheet(sheet, {})
         raise UnusableData(f"{path}: {error.message}", error.hint) from error
-    outcome = describe([row for row in sheet.rows if not row.ignored], work_dir)
+    # a work folder may be shared with other outputs
+    own = work_dir / group_key(str(table_stem.absolute()))
+    outcome = describe([row for row in sheet.rows if not row.ignored], own)
     ignored = sum(row.ignored for row in sheet.rows)
     notes = [f"{len(files)} NIfTI files: {sheet.path} says what each became."]
     if ignored:
