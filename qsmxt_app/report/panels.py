@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.report.pictures import (
     CHI,
+    CHI_NOISE,
     FIELD_NOISE,
+    SWI,
     TRUST,
     Window,
     colourise,
@@ -84,6 +86,10 @@ def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
     views.append(
         _view("Wide window", final, grid, WIDE, by_plane=True, caption="For strong sources and streaks.")
     )
+    noise = volumes.slices.get("chi_noise")
+    if noise is not None:
+        told = "What the noise of the field causes, estimated; streaks and partial volume are not part of it."
+        views.append(_view("Standard error", noise, grid, CHI_NOISE, caption=told))
     reference = {"none": "an unknown constant", "mean": "the mean over the mask"}.get(
         str(record.tgv.get("reference", "mean")), "the mean of the reference region"
     )
@@ -143,6 +149,20 @@ def field_panel(volumes: Volumes, record: Record) -> Panel | None:
         return None
     words = "The field should vary smoothly, without sudden steps. Its error grows where signal is lost."
     return Panel("field", "Field", words, views)
+
+
+def swi_panel(volumes: Volumes) -> Panel | None:
+    """Susceptibility-weighted images, where they were made."""
+    maps = (("swi", "Susceptibility-weighted"), ("mip", "Minimum over a slab"))
+    views = tuple(
+        _view(name, volumes.slices[key], volumes.grid, SWI, outside=False)
+        for key, name in maps
+        if key in volumes.slices and volumes.grid is not None
+    )
+    if not views:
+        return None
+    words = "Veins, bleeds and iron are dark. In the minimum over a slab, veins appear as lines."
+    return Panel("swi", "Susceptibility-weighted images", words, views)
 
 
 def r2star_panel(volumes: Volumes, record: Record) -> Panel | None:

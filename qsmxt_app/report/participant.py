@@ -10,7 +10,15 @@ from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput
 from qsmxt_app.report.findings import LEVELS, Finding, find
 from qsmxt_app.report.methods import Methods, cited, methods_of
-from qsmxt_app.report.panels import Panel, chi_panel, convergence_panel, field_panel, mask_panel, r2star_panel
+from qsmxt_app.report.panels import (
+    Panel,
+    chi_panel,
+    convergence_panel,
+    field_panel,
+    mask_panel,
+    r2star_panel,
+    swi_panel,
+)
 from qsmxt_app.report.record import Record, number, numbers, read_records, sequence, text
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
 from qsmxt_app.report.volumes import Volumes, read_volumes
@@ -98,9 +106,17 @@ def _acquisition(output_dir: Path, record: Record, index: int) -> Acquisition:
         mask_panel(volumes),
         field_panel(volumes, record),
         r2star_panel(volumes, record),
+        swi_panel(volumes),
         convergence_panel(record),
     )
-    names = ("susceptibility map", "mask", "field map", "R2* map", "convergence of the solver")
+    names = (
+        "susceptibility map",
+        "mask",
+        "field map",
+        "R2* map",
+        "susceptibility-weighted image",
+        "convergence of the solver",
+    )
     return Acquisition(
         anchor=f"acquisition-{index}",
         title=record.title,
@@ -126,6 +142,10 @@ def worst(findings: Sequence[Finding]) -> str:
 
 
 def _why_absent(name: str, record: Record) -> str:
+    if name.startswith("susceptibility-weighted") and record.settings.get("swi") is False:
+        return f"No {name}: --no-swi."
+    if name.startswith("convergence") and record.settings.get("qsm_method") == "two-step":
+        return f"No {name}: that is drawn for TGV-QSM only."
     if name.startswith("R2*") and len(record.echo_times) == 1:
         return f"No {name}: it needs at least two echoes."
     return f"No {name}{' was written, because a step failed' if record.failed else ' was recorded'}."

@@ -71,6 +71,8 @@ class Window:
 
 
 CHI = Window(-0.1, 0.1, "ppm")
+CHI_NOISE = Window(0.0001, 0.1, "ppm", "inferno", logarithmic=True)
+SWI = Window(0.0, 1.5, "of tissue")
 FIELD_NOISE = Window(0.01, 10.0, "Hz", "inferno", logarithmic=True)
 TRUST = Window(0.0, 1.0, "", "cividis")
 

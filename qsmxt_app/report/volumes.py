@@ -36,6 +36,9 @@ _SHOWN = (
     "field_noise",
     "field_trust",
     "r2star",
+    "chi_noise",
+    "swi",
+    "mip",
 )
 _WITH_MANY_CUTS = ("chi", "chi_singlepass")
 _WITH_STATISTICS = ("chi", "magnitude")

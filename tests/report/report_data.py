@@ -38,6 +38,9 @@ def head() -> dict[str, np.ndarray]:
         "field_noise": np.where(mask, 0.05 * np.exp(4 * radius), 0),
         "field_trust": np.where(mask, 1 - 0.5 * holes, 0),
         "r2star": np.where(mask, 18 + 200 * np.abs(chi), 0),
+        "chi_noise": np.where(mask, 0.002 * np.exp(2 * radius), 0),
+        "swi": np.where(mask, 1 - 3 * np.abs(chi), 0.1),
+        "mip": np.where(mask, 0.6, 0.1),
     }
 
 

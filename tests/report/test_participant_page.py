@@ -52,7 +52,8 @@ def test_a_finished_acquisition_shows_every_section(outputs: Outputs) -> None:
     tree = page(outputs)
     assert tree.xpath("//h1/text()") == ["sub-01"]
     assert headings(tree) == [
-        "Session A, run 1 done", "Susceptibility (χ)", "Mask", "Field", "R2*", "Convergence", "Input",
+        "Session A, run 1 done", "Susceptibility (χ)", "Mask", "Field", "R2*",
+        "Susceptibility-weighted images", "Convergence", "Input",
         "Time and memory", "Methods", "References", "Software",
     ]  # fmt: skip
     text = tree.text_content()
@@ -102,7 +103,9 @@ def test_a_source_on_the_right_is_on_the_right_of_the_page(outputs: Outputs, ord
 
 
 def test_colour_bars_state_the_window_of_chi(outputs: Outputs) -> None:
-    outputs.add(change=lambda content: content["outputs"].pop("chi_singlepass"))
+    outputs.add(
+        change=lambda content: [content["outputs"].pop(key) for key in ("chi_singlepass", "chi_noise")]
+    )
     bars = page(outputs).xpath("//section[@id='acquisition-1-chi']//div[@class='bar']")
     assert [bar.text_content().split() for bar in bars] == [
         ["−0.1", "0", "0.1", "ppm"],  # noqa: RUF001
@@ -212,7 +215,7 @@ def test_voxels_that_are_no_numbers_are_an_error(outputs: Outputs) -> None:
 
 def test_an_oblique_acquisition_is_shown(outputs: Outputs) -> None:
     outputs.add(affine=rotation(30) @ ras_affine())
-    assert len(page(outputs).xpath("//section[@id='acquisition-1-chi']//img")) == 64
+    assert len(page(outputs).xpath("//section[@id='acquisition-1-chi']//img")) == 70
 
 
 def test_the_same_input_gives_the_same_bytes(outputs: Outputs) -> None:
@@ -286,3 +289,37 @@ def test_headings_do_not_skip_levels_and_tables_have_headers(outputs: Outputs) -
     assert len(identifiers) == len(set(identifiers))
     for label in tree.xpath("//label"):
         assert label.get("for") in identifiers
+
+
+def test_extra_maps_are_shown_where_they_were_made(outputs: Outputs) -> None:
+    outputs.add("sub-01_run-1")
+    outputs.add(
+        "sub-01_run-2", change=lambda content: [drop("swi", "mip")(content["outputs"]), no_swi(content)]
+    )
+    tree = page(outputs)
+    shown = [
+        image.get("alt").split(",")[0] for image in tree.xpath("//section[@id='acquisition-1-swi']//img")
+    ]
+    assert set(shown) == {"Susceptibility-weighted", "Minimum over a slab"}
+    assert tree.xpath("//section[@id='acquisition-1-chi']//img[starts-with(@alt, 'Standard error')]")
+    assert not tree.xpath("//section[@id='acquisition-2-swi']")
+    assert "--no-swi" in tree.xpath("//section[@id='acquisition-2']")[0].text_content()
+
+
+def no_swi(content: dict[str, Any]) -> None:
+    content["settings"]["swi"] = False
+
+
+def test_two_steps_and_a_preset_that_was_chosen_are_told(outputs: Outputs) -> None:
+    def two_step(content: dict[str, Any]) -> None:
+        content["settings"] |= {"qsm_method": "two-step", "background": "lbv", "inversion": "tv"}
+        content["preset"] = {"preset": "epi", "reason": "ScanningSequence EP says so"}
+        content["background"] = {"background_converged": False}
+        content["tgv"] |= {"converged": False, "history": {}}
+
+    outputs.add(change=two_step)
+    text = page(outputs).text_content()
+    assert "chosen because: ScanningSequence EP says so" in text
+    assert "background field stopped before it had settled" in text
+    assert "--inversion" in text
+    assert "--tgv-iterations" not in text
