@@ -1,8 +1,5 @@
 """From DICOM files to images: voxels, geometry, echoes and phase come back as they were written."""
 
-import errno
-import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,87 +10,26 @@ import pytest
 from dicom_writer import (
     CLASSIC,
     PHILIPS_FLOAT_SLOPE,
-    PHILIPS_MAGNITUDE,
     VENDORS,
-    DicomSeries,
     Vendor,
     echoes,
     field_map_in_hz,
     gradient_echo,
+    oblique_affine,
     on_written_grid,
     phase_difference,
     straight_affine,
     t1w,
-    truncate,
     write_all,
     write_series,
 )
-from numpy.typing import NDArray
+from planned import ECHO_TIMES, ONE_LEVEL, check_echoes, converted, phase_error, plan_of, voxels
 
-from qsmxt_app.convert.dicom import run
-from qsmxt_app.convert.dicom.classify import classify
 from qsmxt_app.convert.dicom.converter import ConversionFailed
-from qsmxt_app.convert.dicom.find import find_dicom
 from qsmxt_app.convert.dicom.gaps import fill_gaps
-from qsmxt_app.convert.dicom.grouping import group_series
-from qsmxt_app.convert.dicom.join import Entry, PlannedAcquisition, join_series
 from qsmxt_app.convert.dicom.run import run_plan
 from qsmxt_app.convert.dicom.volumes import Volume
-from qsmxt_app.convert.images import ConvertedImage
-from qsmxt_app.errors import InputOutputFailed
-from qsmxt_app.qsm.phase import scale_phase, wrap_phase
-
-ECHO_TIMES = (0.00423, 0.00876, 0.01329)
-ONE_LEVEL = 2 * np.pi / 4096
-
-
-def plan_of(folder: Path) -> tuple[PlannedAcquisition, ...]:
-    series, _ = group_series(find_dicom(folder).headers)
-    verdicts = classify(series)
-    entries = [Entry(s, verdicts[s.key].role, verdicts[s.key].components, "01", None) for s in series]
-    return join_series(entries).plan
-
-
-def converted(tmp_path: Path, series: list[DicomSeries]) -> list[ConvertedImage]:
-    write_all(tmp_path / "dicom", series)
-    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
-    assert [failure.reason for failure in failures] == []
-    return images
-
-
-def voxels(image: ConvertedImage, series: DicomSeries) -> NDArray[np.float64]:
-    return on_written_grid(nib.nifti1.load(image.path), series)
-
-
-def phase_error(image: ConvertedImage, series: DicomSeries, phase: NDArray) -> NDArray:
-    assert image.sidecar["Units"] == "rad"
-    return np.abs(wrap_phase(voxels(image, series) - phase))
-
-
-def check_echoes(
-    images: list[ConvertedImage], series: DicomSeries, magnitude: NDArray, phase: NDArray, tolerance: float
-) -> None:
-    assert [(i.echo, i.part) for i in sorted(images, key=lambda i: (i.echo or 0, i.part or ""))] == [
-        (echo + 1, part) for echo in range(magnitude.shape[3]) for part in ("mag", "phase")
-    ]
-    scale = 1.0
-    if series.vendor.startswith("philips") and "magnitude" in {v.component for v in series.volumes}:
-        scale = 1 / (PHILIPS_MAGNITUDE[0] * PHILIPS_FLOAT_SLOPE["magnitude"])
-    for image in images:
-        echo = (image.echo or 1) - 1
-        assert image.suffix == "MEGRE"
-        assert image.sidecar["EchoTime"] == ECHO_TIMES[echo]
-        assert image.sidecar["MagneticFieldStrength"] == 3
-        assert image.sidecar["RepetitionTime"] == pytest.approx(0.035)
-        if image.part == "mag":
-            np.testing.assert_allclose(
-                voxels(image, series), magnitude[..., echo] * scale, atol=1.5 * scale, rtol=1e-5
-            )
-    # as the rest of the program reads them: all echoes together
-    phases = [image for image in sorted(images, key=lambda i: i.echo or 0) if image.part == "phase"]
-    (units,) = {image.sidecar["Units"] for image in phases}
-    found = scale_phase(np.stack([voxels(image, series) for image in phases], axis=-1), units).phase
-    assert np.abs(wrap_phase(found - phase)).max() < tolerance
+from qsmxt_app.qsm.phase import wrap_phase
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -240,132 +176,6 @@ def test_strange_names_and_gzip_make_no_difference(tmp_path: Path) -> None:
     check_echoes(images, series[0], magnitude, phase, ONE_LEVEL + 1e-3)
 
 
-def test_a_damaged_file_fails_its_acquisition_alone(tmp_path: Path) -> None:
-    magnitude, phase = echoes(echo_times=ECHO_TIMES)
-    good = t1w("siemens", magnitude[..., 0])
-    write_series(tmp_path / "dicom", good)
-    files = write_all(tmp_path / "dicom", gradient_echo("siemens", magnitude, phase, ECHO_TIMES))
-    plan = plan_of(tmp_path / "dicom")
-    truncate(files[7])  # after the headers were read
-    images, failures = run_plan(plan, tmp_path / "work", 2)
-    assert [image.suffix for image in images] == ["T1w"]
-    assert len(failures) == 1
-    assert str(files[7]) in failures[0].reason
-    assert "not large enough" in failures[0].reason
-    assert "\n" not in failures[0].reason
-    left = [path.name for path in (tmp_path / "work" / "dicom").iterdir()]
-    assert len(left) == 1
-    assert not left[0].startswith(".")
-
-
-def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:
-    magnitude, _ = echoes()
-    files = write_series(tmp_path / "dicom", t1w("siemens", magnitude[..., 0]))
-    plan = plan_of(tmp_path / "dicom")
-    files[2].unlink()
-    images, failures = run_plan(plan, tmp_path / "work", 1)
-    assert not images
-    assert str(files[2]) in failures[0].reason
-
-
-def test_compressed_file_cut_short_is_named(tmp_path: Path) -> None:
-    magnitude, _ = echoes()
-    files = write_series(tmp_path / "dicom", t1w("siemens", magnitude[..., 0]), compress=True)
-    plan = plan_of(tmp_path / "dicom")
-    files[3].write_bytes(files[3].read_bytes()[:-40])
-    _, failures = run_plan(plan, tmp_path / "work", 1)
-    assert str(files[3]) in failures[0].reason
-
-
-def test_other_slices_than_planned_fail(tmp_path: Path) -> None:
-    magnitude, _ = echoes()
-    write_series(tmp_path / "dicom", t1w("siemens", magnitude[..., 0]))
-    (acquisition,) = plan_of(tmp_path / "dicom")
-    member = acquisition.members[0]
-    fewer = replace(member, stack=replace(member.stack, n_slices=5))
-    images, failures = run_plan([replace(acquisition, members=(fewer,))], tmp_path / "work", 1)
-    assert not images
-    assert "became 12 x 10 x 6 voxels where the headers say 12 x 10 x 5" in failures[0].reason
-
-
-def test_volumes_that_the_headers_do_not_describe_fail(tmp_path: Path) -> None:
-    """An enhanced file: an image of dcm2niix that nothing accounts for is not dropped in silence."""
-    magnitude, phase = echoes(echo_times=ECHO_TIMES)
-    write_all(tmp_path / "dicom", gradient_echo("philips-enhanced", magnitude, phase, ECHO_TIMES))
-    (acquisition,) = plan_of(tmp_path / "dicom")
-    series = acquisition.members[0].series
-    fewer = replace(series, stacks=series.stacks[:-1])
-    members = tuple(replace(m, series=fewer) for m in acquisition.members if m.stack in fewer.stacks)
-    images, failures = run_plan([replace(acquisition, members=members)], tmp_path / "work", 1)
-    assert not images
-    assert "the headers describe 0" in failures[0].reason
-
-
-def test_two_images_of_one_echo_and_channel_fail(tmp_path: Path) -> None:
-    magnitude, phase = echoes(echo_times=ECHO_TIMES)
-    series = gradient_echo("ge", magnitude, phase, ECHO_TIMES, components=("real", "imaginary"))
-    write_all(tmp_path / "dicom", series)
-    (acquisition,) = plan_of(tmp_path / "dicom")
-    doubled = replace(acquisition, members=(*acquisition.members, acquisition.members[0]))
-    halved = replace(acquisition, members=acquisition.members[:-1])
-    _, failures = run_plan([doubled, halved], tmp_path / "work", 1)
-    assert "cannot be told apart" in failures[0].reason
-    assert "part is missing" in failures[1].reason
-
-
-def test_nothing_is_converted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    magnitude, phase = echoes(echo_times=ECHO_TIMES)
-    files = write_all(tmp_path / "dicom", gradient_echo("siemens", magnitude, phase, ECHO_TIMES))
-    plan = plan_of(tmp_path / "dicom")
-    first, _ = run_plan(plan, tmp_path / "work", 2)
-
-    def refuse(*_: object) -> None:
-        raise ConversionFailed("converted again")
-
-    monkeypatch.setattr(run, "convert_stack", refuse)
-    again, failures = run_plan(plan, tmp_path / "work", 2)
-    assert again == first
-    assert not failures
-    status = files[0].stat()
-    os.utime(files[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
-    assert run_plan(plan, tmp_path / "work", 2)[1][0].reason == "converted again"
-
-
-def test_a_run_that_was_killed_leaves_nothing_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    magnitude, phase = echoes(echo_times=ECHO_TIMES)
-    write_all(tmp_path / "dicom", gradient_echo("siemens", magnitude, phase, ECHO_TIMES))
-    plan = plan_of(tmp_path / "dicom")
-    store = tmp_path / "work" / "dicom"
-    monkeypatch.setattr(run.shutil, "rmtree", lambda *_, **__: None)  # as if the process were gone
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run, "finish", killed)
-        run_plan(plan, tmp_path / "work", 1)
-    (left,) = store.iterdir()
-    assert left.name.startswith(".")  # never under the name of a whole one
-    monkeypatch.undo()
-    images, failures = run_plan(plan, tmp_path / "work", 1)
-    assert len(images) == 2 * len(ECHO_TIMES)
-    assert not failures
-    assert not left.exists()
-
-
-def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
-    magnitude, phase = echoes(echo_times=ECHO_TIMES)
-    series = gradient_echo("ge", magnitude, phase, ECHO_TIMES, components=("magnitude", "real", "imaginary"))
-    write_all(tmp_path / "dicom", [*series, t1w("ge", magnitude[..., 0])])
-    plan = plan_of(tmp_path / "dicom")
-    one, _ = run_plan(plan, tmp_path / "one", 1)
-    two, _ = run_plan(plan, tmp_path / "two", 2)
-    assert [image.path.read_bytes() for image in one] == [image.path.read_bytes() for image in two]
-    assert [json.dumps(image.sidecar) for image in one] == [json.dumps(image.sidecar) for image in two]
-
-
 def test_real_philips_classic_and_enhanced_give_the_same_voxels(test_data: Path, tmp_path: Path) -> None:
     folder = test_data / "philips-3t"
     classic, failed = run_plan(plan_of(folder / "classic_2001_GRE"), tmp_path / "classic", 2)
@@ -416,29 +226,6 @@ def test_slices_that_are_missing_are_left_empty(tmp_path: Path, upside_down: boo
             assert np.abs(wrap_phase(got - phase[..., echo]))[:, :, there].max() < ONE_LEVEL
             np.testing.assert_allclose(got[:, :, 2:4], 0, atol=ONE_LEVEL)
         assert len(image.sidecar["MissingSlices"]) == 2
-
-
-def test_echoes_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
-    magnitude, phase = echoes(echo_times=ECHO_TIMES)
-    write_all(tmp_path / "dicom", gradient_echo("ge", magnitude, phase, ECHO_TIMES))
-    (acquisition,) = plan_of(tmp_path / "dicom")
-    alike = tuple(replace(member, echo=None) for member in acquisition.members)
-    images, failures = run_plan([replace(acquisition, members=alike)], tmp_path / "work", 2)
-    assert not images
-    assert "the same magnitude (echo time 8.76 ms) as" in failures[0].reason
-
-
-def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    magnitude, _ = echoes()
-    write_series(tmp_path / "dicom", t1w("siemens", magnitude[..., 0]))
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(run, "finish", full)
-    with pytest.raises(InputOutputFailed, match="disk or quota is full"):
-        run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 1)
-    assert not list((tmp_path / "work" / "dicom").iterdir())
 
 
 @pytest.mark.parametrize("vendor", ["philips", "philips-enhanced", "siemens-xa"])
@@ -526,3 +313,16 @@ def test_one_enhanced_file_of_everything_is_taken_apart(tmp_path: Path, vendor: 
     images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
     assert not failures
     check_echoes(images, series, magnitude, phase, ONE_LEVEL + 1e-3)
+
+
+def test_mosaic_is_taken_apart(tmp_path: Path) -> None:
+    magnitude, phase = echoes(shape=(12, 10, 7), echo_times=ECHO_TIMES[:1])
+    series = gradient_echo(
+        "siemens", magnitude, phase, ECHO_TIMES[:1], affine=oblique_affine(degrees=(9, 0, 0))
+    )
+    write_all(tmp_path / "dicom", series, mosaic=True)
+    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 1)
+    assert not failures
+    found = {image.part: image for image in images}
+    np.testing.assert_allclose(voxels(found["mag"], series[0]), magnitude[..., 0], atol=0.5)
+    assert phase_error(found["phase"], series[0], phase[..., 0]).max() < ONE_LEVEL
