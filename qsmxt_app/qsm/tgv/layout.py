@@ -15,7 +15,11 @@ IndexArray = NDArray[np.uint64]
 
 MARGIN = 3
 """Voxels around the mask's box: stencil neighbours of stencil neighbours, and one for the coarse grids."""
-_ROW_UNIT = 16  # floats in a cache line
+LANES = 8
+"""Floats in a vector: rows start and stop at multiples of it, so that none is left over for scalar code."""
+
+CACHE_LINE = 16
+"""Floats in a line of the cache."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,16 @@ class RaggedRows:
 
     def to_box(self, volume: NDArray, fill: float = 0.0) -> NDArray:
         """Take the box out of a volume, filled where the box reaches beyond it."""
-        padded = np.pad(volume.transpose(self.axes), MARGIN, constant_values=fill)
+        padding = [(MARGIN, MARGIN), (MARGIN, MARGIN), (MARGIN, MARGIN + LANES)]
+        padded = np.pad(volume.transpose(self.axes), padding, constant_values=fill)
         return np.ascontiguousarray(padded[self.crop])
 
     def to_volume(self, box: NDArray) -> NDArray:
         """Put a box back into an otherwise empty volume."""
-        shape = [self.volume_shape[a] + 2 * MARGIN for a in self.axes]
-        padded = np.zeros(shape, dtype=box.dtype)
+        nx, ny, nz = (self.volume_shape[a] for a in self.axes)
+        padded = np.zeros((nx + 2 * MARGIN, ny + 2 * MARGIN, nz + 2 * MARGIN + LANES), dtype=box.dtype)
         padded[self.crop] = box
-        inner = padded[MARGIN:-MARGIN, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        inner = padded[MARGIN : MARGIN + nx, MARGIN : MARGIN + ny, MARGIN : MARGIN + nz]
         return np.ascontiguousarray(inner.transpose(np.argsort(self.axes)))
 
     def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -111,7 +116,10 @@ def ragged_rows(mask: BoolArray) -> tuple[RaggedRows, BoolArray, BoolArray]:
     longest, second, shortest = sorted(range(3), key=lambda a: -lengths[a])
     axes = (second, shortest, longest)
     # the margin of the padded volume and the margin of the box are the same, hence no offset at the start
-    crop = tuple(slice(int(extent[a][0]), int(extent[a][-1]) + 1 + 2 * MARGIN) for a in axes)
+    first = [int(extent[a][0]) for a in axes]
+    length = [lengths[a] + 2 * MARGIN for a in axes]
+    length[2] = -(-length[2] // LANES) * LANES
+    crop = tuple(slice(f, f + n) for f, n in zip(first, length, strict=True))
     empty = np.zeros((0, 0), dtype=np.uint64)
     layout = RaggedRows(axes, crop, tuple(mask.shape), empty, empty, empty, 0)  # type: ignore[arg-type]
     inside = layout.to_box(mask, fill=False)
@@ -127,26 +135,40 @@ def ragged_rows(mask: BoolArray) -> tuple[RaggedRows, BoolArray, BoolArray]:
 
 
 def _row_hull(domain: BoolArray) -> tuple[IndexArray, IndexArray]:
+    """Whole vectors around each row's part of the domain, with at least one empty voxel at both ends."""
     nz = domain.shape[2]
     filled = domain.any(axis=2)
-    start = np.where(filled, domain.argmax(axis=2), 1)
-    stop = np.where(filled, nz - domain[:, :, ::-1].argmax(axis=2), 1)
+    first = domain.argmax(axis=2) - 1
+    last = nz - domain[:, :, ::-1].argmax(axis=2) + 1
+    start = np.where(filled, first // LANES * LANES, 0)
+    stop = np.where(filled, -(-last // LANES) * LANES, 0)
     return start.astype(np.uint64), stop.astype(np.uint64)
 
 
 def _row_positions(start: IndexArray, stop: IndexArray, shape: Sequence[int]) -> tuple[IndexArray, int]:
+    """Base of every row and length of a flat array; the ends of a row are empty, so rows need no gap."""
     filled = stop > start
     first = np.where(filled, start.astype(np.int64), shape[2])
     last = np.where(filled, stop.astype(np.int64), 0)
-    first = scipy.ndimage.minimum_filter(first, size=3, mode="nearest") - 1
-    last = scipy.ndimage.maximum_filter(last, size=3, mode="nearest") + 1
+    first = scipy.ndimage.minimum_filter(first, size=3, mode="nearest")
+    last = scipy.ndimage.maximum_filter(last, size=3, mode="nearest")
     stored = np.maximum(last - first, 0)
-    stored = -(-stored // _ROW_UNIT) * _ROW_UNIT
-    offset = _ROW_UNIT + np.cumsum(stored).reshape(stored.shape) - stored
+    offset = CACHE_LINE + np.cumsum(stored).reshape(stored.shape) - stored
     # rows that store nothing are never reached; a valid base keeps the arithmetic unsigned
     base = np.where(stored > 0, offset - first, 0)
     if base.min() < 0:
         shift = int(-base.min())
         base = np.where(stored > 0, base + shift, 0)
         offset = offset + shift
-    return base.astype(np.uint64), int(offset.max() + stored.max() + _ROW_UNIT)
+    return base.astype(np.uint64), int(offset.max() + stored.max() + CACHE_LINE)
+
+
+def aligned_zeros(rows: int, columns: int) -> FloatArray:
+    """Zeros whose rows start at cache lines, at different offsets modulo a page.
+
+    Rows at the same offset would compete for the same sets of the cache.
+    """
+    stride = -(-columns // 1024) * 1024 + 4 * CACHE_LINE
+    memory = np.zeros(rows * stride + CACHE_LINE, dtype=np.float32)
+    skip = -(memory.ctypes.data // 4) % CACHE_LINE
+    return memory[skip : skip + rows * stride].reshape(rows, stride)[:, :columns]

@@ -10,7 +10,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from . import sweep
-from .layout import BoolArray, FloatArray, RaggedRows, ragged_rows
+from .layout import BoolArray, FloatArray, RaggedRows, aligned_zeros, ragged_rows
 
 
 @dataclass
@@ -131,9 +131,7 @@ def build_problem(
     if not extend:
         domain = inside
     length = float(np.prod(voxel_size)) ** (1 / 3)
-    # components start at different offsets modulo a page, so that they do not compete for the same cache sets
-    stride = -(-rows.size // 1024) * 1024 + 64
-    state = np.zeros((sweep.N_STATE, stride), dtype=np.float32)[:, : rows.size]
+    state = aligned_zeros(sweep.N_STATE, rows.size)
     box = np.where(inside, rows.to_box(laplacian), 0) * np.float32(length**2)
     state[sweep.LAPLACIAN] = rows.flatten(box)
     weights = np.ones(domain.shape, np.float32) if weight is None else rows.to_box(weight, fill=0.0)

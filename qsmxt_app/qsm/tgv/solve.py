@@ -17,7 +17,7 @@ from .regularisation import TGVOptions, relative_weight, scaled_alpha
 
 # sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend
 # on it
-_SPREAD_PER_LAPLACIAN = 0.5
+_SPREAD_PER_LAPLACIAN = 0.6
 _REBALANCED_CHECKS = 2
 _DEFAULTS = TGVOptions()
 

@@ -2,19 +2,22 @@
 # ruff: noqa: PLR0915
 """One primal-dual iteration as a single in-place sweep over slabs.
 
-Slab i's primal variables are updated and then slab i-1's dual ones, whose last need of old primal values
-has passed. The extrapolated primal values live in a ring of five slabs a thread and never in memory. The
-duals on the seams between threads are finished in a second, small loop. No sum crosses voxels, so the
-result does not depend on the number of threads.
+A row's primal variables are updated and then the dual ones of the row that lies one slab and one row behind,
+whose last need of old primal values has passed. The extrapolated primal values live in a ring of five slabs
+a thread and never in memory. The duals on the seams between threads are finished in a second, small loop. No
+sum crosses voxels, so the result does not depend on the number of threads.
 
-All arithmetic is float32 and all indices are unsigned: a signed index costs a branch for negative values,
-which keeps the compiler from using vector instructions.
+What lets the compiler use vector instructions alone: all arithmetic is float32, all indices are unsigned (a
+signed one costs a branch for negative values), no two arrays overlap (:mod:`.compilation`), and rows hold
+whole vectors (:mod:`.layout`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
+
+from .compilation import DistinctArrays
 
 MATHS = {"contract", "nsz", "arcp"}
 
@@ -48,10 +51,16 @@ N_STATE = 19
 N_COEFFICIENTS = 22
 
 
-@njit(fastmath=MATHS, error_model="numpy", forceinline=True)
-def _primal_slab(i, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy, wz, px, py, pz,
-                 qxx, qyy, qzz, qxy, qxz, qyz, eta, weight, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
-    """Descend in phi, chi and w of slab i; leave the extrapolated values in the ring."""
+@njit(forceinline=True)
+def _has(flags, bit):
+    """Whether a flag is set; in 32 bits, of which a vector holds as many as of floats."""
+    return np.uint32(flags) & np.uint32(bit) != 0
+
+
+@njit(fastmath=MATHS, error_model="numpy", forceinline=True, pipeline_class=DistinctArrays)
+def _primal_row(i, j, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy, wz, px, py, pz,
+                qxx, qyy, qzz, qxy, qxz, qyz, eta, weight, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
+    """Descend in phi, chi and w of a row; leave the extrapolated values in the ring."""
     one = np.uint64(1)
     unit, none = np.float32(1), np.float32(0)
     lx, ly, lz = c[C_LX], c[C_LY], c[C_LZ]
@@ -61,91 +70,75 @@ def _primal_slab(i, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy, w
     vxy, vxz, vyz = c[C_WXY], c[C_WXZ], c[C_WYZ]
     gx, gy, gz = c[C_GX], c[C_GY], c[C_GZ]
     tau_phi, tau_chi, tau_w, rho = c[C_TAU_PHI], c[C_TAU_CHI], c[C_TAU_W], c[C_RELAX]
-    for j in range(one, np.uint64(base.shape[1] - 1)):
-        lo = start[i, j]
-        n = stop[i, j] - lo
-        if stop[i, j] <= lo:
-            continue
-        k0 = base[i, j] + lo
-        xm, xp = base[i - one, j] + lo, base[i + one, j] + lo
-        ym, yp = base[i, j - one] + lo, base[i, j + one] + lo
-        b0 = bar_base[i, j] + lo
+    lo = start[i, j]
+    n = stop[i, j] - lo
+    if stop[i, j] <= lo:
+        return
+    k0 = base[i, j] + lo
+    xm, xp = base[i - one, j] + lo, base[i + one, j] + lo
+    ym, yp = base[i, j - one] + lo, base[i, j + one] + lo
+    b0 = bar_base[i, j] + lo
+    if oblique:
+        mm, mp = base[i - one, j - one] + lo, base[i - one, j + one] + lo
+        pm, pp = base[i + one, j - one] + lo, base[i + one, j + one] + lo
         for z in range(n):
             k = k0 + z
             e = eta[k]
-            g = lc * e + lx * (eta[xm + z] + eta[xp + z]) + ly * (eta[ym + z] + eta[yp + z])
-            g += lz * (eta[k - one] + eta[k + one])
+            ex, ey, ez = eta[xm + z] + eta[xp + z], eta[ym + z] + eta[yp + z], eta[k - one] + eta[k + one]
+            g = lc * e + lx * ex + ly * ey + lz * ez
             old = phi[k]
             new = (old - tau_phi * g) / (unit + tau_phi * weight[k])
             bphi[b0 + z] = new + new - old
             phi[k] = old + rho * (new - old)
-        if oblique:
-            mm, mp = base[i - one, j - one] + lo, base[i - one, j + one] + lo
-            pm, pp = base[i + one, j - one] + lo, base[i + one, j + one] + lo
-            for z in range(n):
-                k = k0 + z
-                g = vc * eta[k] + vx * (eta[xm + z] + eta[xp + z]) + vy * (eta[ym + z] + eta[yp + z])
-                g += vz * (eta[k - one] + eta[k + one])
-                g += vxy * (eta[pp + z] - eta[pm + z] - eta[mp + z] + eta[mm + z])
-                g += vxz * (eta[xp + z + one] - eta[xp + z - one] - eta[xm + z + one] + eta[xm + z - one])
-                g += vyz * (eta[yp + z + one] - eta[yp + z - one] - eta[ym + z + one] + eta[ym + z - one])
-                g += gx * (px[k] - px[xm + z]) + gy * (py[k] - py[ym + z]) + gz * (pz[k] - pz[k - one])
-                old = chi[k]
-                new = old + (tau_chi * g if weight[k] < HELD else none)
-                bchi[b0 + z] = new + new - old
-                chi[k] = old + rho * (new - old)
-        else:
-            for z in range(n):
-                k = k0 + z
-                g = vc * eta[k] + vx * (eta[xm + z] + eta[xp + z]) + vy * (eta[ym + z] + eta[yp + z])
-                g += vz * (eta[k - one] + eta[k + one])
-                g += gx * (px[k] - px[xm + z]) + gy * (py[k] - py[ym + z]) + gz * (pz[k] - pz[k - one])
-                old = chi[k]
-                new = old + (tau_chi * g if weight[k] < HELD else none)
-                bchi[b0 + z] = new + new - old
-                chi[k] = old + rho * (new - old)
+            g = vc * e + vx * ex + vy * ey + vz * ez
+            g += vxy * (eta[pp + z] - eta[pm + z] - eta[mp + z] + eta[mm + z])
+            g += vxz * (eta[xp + z + one] - eta[xp + z - one] - eta[xm + z + one] + eta[xm + z - one])
+            g += vyz * (eta[yp + z + one] - eta[yp + z - one] - eta[ym + z + one] + eta[ym + z - one])
+            g += gx * (px[k] - px[xm + z]) + gy * (py[k] - py[ym + z]) + gz * (pz[k] - pz[k - one])
+            old = chi[k]
+            new = old + (tau_chi * g if weight[k] < HELD else none)
+            bchi[b0 + z] = new + new - old
+            chi[k] = old + rho * (new - old)
+    else:
         for z in range(n):
             k = k0 + z
-            g = (
-                px[k]
-                + gx * (qxx[xp + z] - qxx[k])
-                + gy * (qxy[yp + z] - qxy[k])
-                + gz * (qxz[k + one] - qxz[k])
-            )
-            old = wx[k]
-            new = old + tau_w * g
-            bwx[b0 + z] = new + new - old
-            wx[k] = old + rho * (new - old)
-        for z in range(n):
-            k = k0 + z
-            g = (
-                py[k]
-                + gx * (qxy[xp + z] - qxy[k])
-                + gy * (qyy[yp + z] - qyy[k])
-                + gz * (qyz[k + one] - qyz[k])
-            )
-            old = wy[k]
-            new = old + tau_w * g
-            bwy[b0 + z] = new + new - old
-            wy[k] = old + rho * (new - old)
-        for z in range(n):
-            k = k0 + z
-            g = (
-                pz[k]
-                + gx * (qxz[xp + z] - qxz[k])
-                + gy * (qyz[yp + z] - qyz[k])
-                + gz * (qzz[k + one] - qzz[k])
-            )
-            old = wz[k]
-            new = old + tau_w * g
-            bwz[b0 + z] = new + new - old
-            wz[k] = old + rho * (new - old)
+            e = eta[k]
+            ex, ey, ez = eta[xm + z] + eta[xp + z], eta[ym + z] + eta[yp + z], eta[k - one] + eta[k + one]
+            g = lc * e + lx * ex + ly * ey + lz * ez
+            old = phi[k]
+            new = (old - tau_phi * g) / (unit + tau_phi * weight[k])
+            bphi[b0 + z] = new + new - old
+            phi[k] = old + rho * (new - old)
+            g = vc * e + vx * ex + vy * ey + vz * ez
+            g += gx * (px[k] - px[xm + z]) + gy * (py[k] - py[ym + z]) + gz * (pz[k] - pz[k - one])
+            old = chi[k]
+            new = old + (tau_chi * g if weight[k] < HELD else none)
+            bchi[b0 + z] = new + new - old
+            chi[k] = old + rho * (new - old)
+    for z in range(n):
+        k = k0 + z
+        xy, xz, yz = qxy[k], qxz[k], qyz[k]
+        g = px[k] + gx * (qxx[xp + z] - qxx[k]) + gy * (qxy[yp + z] - xy) + gz * (qxz[k + one] - xz)
+        old = wx[k]
+        new = old + tau_w * g
+        bwx[b0 + z] = new + new - old
+        wx[k] = old + rho * (new - old)
+        g = py[k] + gx * (qxy[xp + z] - xy) + gy * (qyy[yp + z] - qyy[k]) + gz * (qyz[k + one] - yz)
+        old = wy[k]
+        new = old + tau_w * g
+        bwy[b0 + z] = new + new - old
+        wy[k] = old + rho * (new - old)
+        g = pz[k] + gx * (qxz[xp + z] - xz) + gy * (qyz[yp + z] - yz) + gz * (qzz[k + one] - qzz[k])
+        old = wz[k]
+        new = old + tau_w * g
+        bwz[b0 + z] = new + new - old
+        wz[k] = old + rho * (new - old)
 
 
-@njit(fastmath=MATHS, error_model="numpy", forceinline=True)
-def _dual_slab(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz, qxy, qxz, qyz,
-               residual, laplacian, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
-    """Ascend in p and q of slab i, and form the residual of its field equation."""
+@njit(fastmath=MATHS, error_model="numpy", forceinline=True, pipeline_class=DistinctArrays)
+def _dual_row(i, j, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz, qxy, qxz, qyz,
+              residual, laplacian, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
+    """Ascend in p and q of a row, and form the residual of its field equation."""
     one = np.uint64(1)
     unit, none, half, tiny = np.float32(1), np.float32(0), np.float32(0.5), np.float32(1e-30)
     lx, ly, lz = c[C_LX], c[C_LY], c[C_LZ]
@@ -156,77 +149,105 @@ def _dual_slab(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qx
     gx, gy, gz = c[C_GX], c[C_GY], c[C_GZ]
     sigma_p, sigma_q, rho = c[C_SIGMA_P], c[C_SIGMA_Q], c[C_RELAX]
     alpha_1, alpha_0, rim = c[C_ALPHA_1], c[C_ALPHA_0], c[C_RIM]
+    lo = start[i, j]
+    n = stop[i, j] - lo
+    if stop[i, j] <= lo:
+        return
+    k0 = base[i, j] + lo
+    c0 = bar_base[i, j] + lo
+    xm, xp = bar_base[i - one, j] + lo, bar_base[i + one, j] + lo
+    ym, yp = bar_base[i, j - one] + lo, bar_base[i, j + one] + lo
+    if oblique:
+        mm, mp = bar_base[i - one, j - one] + lo, bar_base[i - one, j + one] + lo
+        pm, pp = bar_base[i + one, j - one] + lo, bar_base[i + one, j + one] + lo
+        for z in range(n):
+            k = c0 + z
+            r = lc * bphi[k] + lx * (bphi[xm + z] + bphi[xp + z]) + ly * (bphi[ym + z] + bphi[yp + z])
+            r += lz * (bphi[k - one] + bphi[k + one])
+            r -= vc * bchi[k] + vx * (bchi[xm + z] + bchi[xp + z]) + vy * (bchi[ym + z] + bchi[yp + z])
+            r -= vz * (bchi[k - one] + bchi[k + one])
+            r -= vxy * (bchi[pp + z] - bchi[pm + z] - bchi[mp + z] + bchi[mm + z])
+            r -= vxz * (bchi[xp + z + one] - bchi[xp + z - one] - bchi[xm + z + one] + bchi[xm + z - one])
+            r -= vyz * (bchi[yp + z + one] - bchi[yp + z - one] - bchi[ym + z + one] + bchi[ym + z - one])
+            residual[k0 + z] = r + laplacian[k0 + z] if _has(flags[k0 + z], EQUATION) else none
+    else:
+        for z in range(n):
+            k = c0 + z
+            r = lc * bphi[k] + lx * (bphi[xm + z] + bphi[xp + z]) + ly * (bphi[ym + z] + bphi[yp + z])
+            r += lz * (bphi[k - one] + bphi[k + one])
+            r -= vc * bchi[k] + vx * (bchi[xm + z] + bchi[xp + z]) + vy * (bchi[ym + z] + bchi[yp + z])
+            r -= vz * (bchi[k - one] + bchi[k + one])
+            residual[k0 + z] = r + laplacian[k0 + z] if _has(flags[k0 + z], EQUATION) else none
+    for z in range(n):
+        k = c0 + z
+        m = flags[k0 + z]
+        chi = bchi[k]
+        ax, ay, az = px[k0 + z], py[k0 + z], pz[k0 + z]
+        nx = ax + (sigma_p * (gx * (bchi[xp + z] - chi) - bwx[k]) if _has(m, P_X) else none)
+        ny = ay + (sigma_p * (gy * (bchi[yp + z] - chi) - bwy[k]) if _has(m, P_Y) else none)
+        nz = az + (sigma_p * (gz * (bchi[k + one] - chi) - bwz[k]) if _has(m, P_Z) else none)
+        bound = alpha_1 * (rim if _has(m, RIM) else unit)
+        scale = rho * bound / max(bound, np.sqrt(nx * nx + ny * ny + nz * nz + tiny))
+        px[k0 + z] = ax + scale * nx - rho * ax
+        py[k0 + z] = ay + scale * ny - rho * ay
+        pz[k0 + z] = az + scale * nz - rho * az
+    for z in range(n):
+        k = c0 + z
+        m = flags[k0 + z]
+        x, y, w = bwx[k], bwy[k], bwz[k]
+        axx, ayy, azz = qxx[k0 + z], qyy[k0 + z], qzz[k0 + z]
+        axy, axz, ayz = qxy[k0 + z], qxz[k0 + z], qyz[k0 + z]
+        nxx = axx + (sigma_q * gx * (x - bwx[xm + z]) if _has(m, Q_XX) else none)
+        nyy = ayy + (sigma_q * gy * (y - bwy[ym + z]) if _has(m, Q_YY) else none)
+        nzz = azz + (sigma_q * gz * (w - bwz[k - one]) if _has(m, Q_ZZ) else none)
+        nxy = axy + (
+            half * sigma_q * (gy * (x - bwx[ym + z]) + gx * (y - bwy[xm + z])) if _has(m, Q_XY) else none
+        )
+        nxz = axz + (
+            half * sigma_q * (gz * (x - bwx[k - one]) + gx * (w - bwz[xm + z])) if _has(m, Q_XZ) else none
+        )
+        nyz = ayz + (
+            half * sigma_q * (gz * (y - bwy[k - one]) + gy * (w - bwz[ym + z])) if _has(m, Q_YZ) else none
+        )
+        square = nxy * nxy + nxz * nxz + nyz * nyz
+        square += square + nxx * nxx + nyy * nyy + nzz * nzz
+        bound = alpha_0 * (rim if _has(m, RIM) else unit)
+        scale = rho * bound / max(bound, np.sqrt(square + tiny))
+        qxx[k0 + z] = axx + scale * nxx - rho * axx
+        qyy[k0 + z] = ayy + scale * nyy - rho * ayy
+        qzz[k0 + z] = azz + scale * nzz - rho * azz
+        qxy[k0 + z] = axy + scale * nxy - rho * axy
+        qxz[k0 + z] = axz + scale * nxz - rho * axz
+        qyz[k0 + z] = ayz + scale * nyz - rho * ayz
+
+
+@njit(nogil=True, fastmath=MATHS, error_model="numpy", pipeline_class=DistinctArrays)
+def _slabs(first, last, base, start, stop, bar_base, oblique, c, flags, phi, chi, wx, wy, wz, px, py, pz,
+           qxx, qyy, qzz, qxy, qxz, qyz, residual, eta, weight, laplacian,
+           bphi, bchi, bwx, bwy, bwz):  # fmt: skip
+    """Sweep over one thread's slabs; the dual ones follow a slab and a row behind the primal ones."""
+    one = np.uint64(1)
+    rows = np.uint64(base.shape[1] - 1)
+    for i in range(first, last):
+        inner = i >= first + one + one
+        for j in range(one, rows + one):
+            if j < rows:
+                _primal_row(i, j, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy, wz, px, py, pz,
+                            qxx, qyy, qzz, qxy, qxz, qyz, eta, weight, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
+            if inner and j > one:
+                _dual_row(i - one, j - one, base, start, stop, bar_base, oblique, c, flags, px, py, pz,
+                          qxx, qyy, qzz, qxy, qxz, qyz, residual, laplacian,
+                          bphi, bchi, bwx, bwy, bwz)  # fmt: skip
+
+
+@njit(nogil=True, fastmath=MATHS, error_model="numpy", pipeline_class=DistinctArrays)
+def _seam(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz, qxy, qxz, qyz,
+          residual, laplacian, bphi, bchi, bwx, bwy, bwz):  # fmt: skip
+    """Finish the duals of one slab between two threads."""
+    one = np.uint64(1)
     for j in range(one, np.uint64(base.shape[1] - 1)):
-        lo = start[i, j]
-        n = stop[i, j] - lo
-        if stop[i, j] <= lo:
-            continue
-        k0 = base[i, j] + lo
-        c0 = bar_base[i, j] + lo
-        xm, xp = bar_base[i - one, j] + lo, bar_base[i + one, j] + lo
-        ym, yp = bar_base[i, j - one] + lo, bar_base[i, j + one] + lo
-        if oblique:
-            mm, mp = bar_base[i - one, j - one] + lo, bar_base[i - one, j + one] + lo
-            pm, pp = bar_base[i + one, j - one] + lo, bar_base[i + one, j + one] + lo
-            for z in range(n):
-                k = c0 + z
-                r = lc * bphi[k] + lx * (bphi[xm + z] + bphi[xp + z]) + ly * (bphi[ym + z] + bphi[yp + z])
-                r += lz * (bphi[k - one] + bphi[k + one])
-                r -= vc * bchi[k] + vx * (bchi[xm + z] + bchi[xp + z]) + vy * (bchi[ym + z] + bchi[yp + z])
-                r -= vz * (bchi[k - one] + bchi[k + one])
-                r -= vxy * (bchi[pp + z] - bchi[pm + z] - bchi[mp + z] + bchi[mm + z])
-                r -= vxz * (bchi[xp + z + one] - bchi[xp + z - one] - bchi[xm + z + one] + bchi[xm + z - one])
-                r -= vyz * (bchi[yp + z + one] - bchi[yp + z - one] - bchi[ym + z + one] + bchi[ym + z - one])
-                residual[k0 + z] = r + laplacian[k0 + z] if flags[k0 + z] & EQUATION else none
-        else:
-            for z in range(n):
-                k = c0 + z
-                r = lc * bphi[k] + lx * (bphi[xm + z] + bphi[xp + z]) + ly * (bphi[ym + z] + bphi[yp + z])
-                r += lz * (bphi[k - one] + bphi[k + one])
-                r -= vc * bchi[k] + vx * (bchi[xm + z] + bchi[xp + z]) + vy * (bchi[ym + z] + bchi[yp + z])
-                r -= vz * (bchi[k - one] + bchi[k + one])
-                residual[k0 + z] = r + laplacian[k0 + z] if flags[k0 + z] & EQUATION else none
-        for z in range(n):
-            k = c0 + z
-            m = flags[k0 + z]
-            chi = bchi[k]
-            ax, ay, az = px[k0 + z], py[k0 + z], pz[k0 + z]
-            nx = ax + (sigma_p * (gx * (bchi[xp + z] - chi) - bwx[k]) if m & P_X else none)
-            ny = ay + (sigma_p * (gy * (bchi[yp + z] - chi) - bwy[k]) if m & P_Y else none)
-            nz = az + (sigma_p * (gz * (bchi[k + one] - chi) - bwz[k]) if m & P_Z else none)
-            bound = alpha_1 * (rim if m & RIM else unit)
-            scale = rho * bound / max(bound, np.sqrt(nx * nx + ny * ny + nz * nz + tiny))
-            px[k0 + z] = ax + scale * nx - rho * ax
-            py[k0 + z] = ay + scale * ny - rho * ay
-            pz[k0 + z] = az + scale * nz - rho * az
-        for z in range(n):
-            k = c0 + z
-            m = flags[k0 + z]
-            x, y, w = bwx[k], bwy[k], bwz[k]
-            axx, ayy, azz = qxx[k0 + z], qyy[k0 + z], qzz[k0 + z]
-            axy, axz, ayz = qxy[k0 + z], qxz[k0 + z], qyz[k0 + z]
-            nxx = axx + (sigma_q * gx * (x - bwx[xm + z]) if m & Q_XX else none)
-            nyy = ayy + (sigma_q * gy * (y - bwy[ym + z]) if m & Q_YY else none)
-            nzz = azz + (sigma_q * gz * (w - bwz[k - one]) if m & Q_ZZ else none)
-            nxy = axy + (
-                half * sigma_q * (gy * (x - bwx[ym + z]) + gx * (y - bwy[xm + z])) if m & Q_XY else none
-            )
-            nxz = axz + (
-                half * sigma_q * (gz * (x - bwx[k - one]) + gx * (w - bwz[xm + z])) if m & Q_XZ else none
-            )
-            nyz = ayz + (
-                half * sigma_q * (gz * (y - bwy[k - one]) + gy * (w - bwz[ym + z])) if m & Q_YZ else none
-            )
-            square = nxy * nxy + nxz * nxz + nyz * nyz
-            square += square + nxx * nxx + nyy * nyy + nzz * nzz
-            bound = alpha_0 * (rim if m & RIM else unit)
-            scale = rho * bound / max(bound, np.sqrt(square + tiny))
-            qxx[k0 + z] = axx + scale * nxx - rho * axx
-            qyy[k0 + z] = ayy + scale * nyy - rho * ayy
-            qzz[k0 + z] = azz + scale * nzz - rho * azz
-            qxy[k0 + z] = axy + scale * nxy - rho * axy
-            qxz[k0 + z] = axz + scale * nxz - rho * axz
-            qyz[k0 + z] = ayz + scale * nyz - rho * ayz
+        _dual_row(i, j, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz,
+                  qxy, qxz, qyz, residual, laplacian, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS, error_model="numpy")
@@ -245,17 +266,13 @@ def sweep(seams, base, start, stop, bar_base, oblique, c, flags, phi, chi, wx, w
     one = np.uint64(1)
     threads = seams.size - 1
     for t in prange(threads):
-        first, last = seams[t], seams[t + 1]
-        for i in range(first, last):
-            _primal_slab(i, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy, wz, px, py, pz,
-                         qxx, qyy, qzz, qxy, qxz, qyz, eta, weight, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
-            if i >= first + one + one:
-                _dual_slab(i - one, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz,
-                           qxy, qxz, qyz, residual, laplacian, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
+        _slabs(seams[t], seams[t + 1], base, start, stop, bar_base, oblique, c, flags, phi, chi, wx, wy, wz,
+               px, py, pz, qxx, qyy, qzz, qxy, qxz, qyz, residual, eta, weight, laplacian,
+               bphi, bchi, bwx, bwy, bwz)  # fmt: skip
     for s in prange(2 * threads):
         i = seams[s // 2] if s % 2 == 0 else seams[s // 2 + 1] - one
-        _dual_slab(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz,
-                   qxy, qxz, qyz, residual, laplacian, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
+        _seam(i, base, start, stop, bar_base, oblique, c, flags, px, py, pz, qxx, qyy, qzz,
+              qxy, qxz, qyz, residual, laplacian, bphi, bchi, bwx, bwy, bwz)  # fmt: skip
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from qsmxt_app.qsm.tgv import sweep
-from qsmxt_app.qsm.tgv.iteration import Iteration, prepare
+from qsmxt_app.qsm.tgv.iteration import Iteration, _equation_norm, balance, prepare
+from qsmxt_app.qsm.tgv.layout import LANES
 from qsmxt_app.qsm.tgv.problem import build_problem
 
 PRIMAL = slice(sweep.PHI, sweep.WZ + 1)
@@ -92,3 +93,30 @@ def test_adjoint(b0_direction, voxel_size, extend):
         size = np.linalg.norm(x) * np.sqrt(sum(np.sum(d.astype(float) ** 2) for d in part))
         assert abs(left - right) < 1e-5 * size, name
         assert abs(left) > 1e-4 * size, name
+
+
+def test_rows_hold_whole_vectors():
+    """Every row starts and stops at a vector's edge with an empty voxel, and survives a copy."""
+    mask = ragged_mask()
+    rows = set_up(STRAIGHT, (1.0, 1.0, 1.0), mask=mask).problem.rows
+    assert not ((rows.base + rows.start) % LANES).any()
+    assert not ((rows.stop - rows.start) % LANES).any()
+    volume = np.where(mask, np.random.default_rng(0).standard_normal(mask.shape), 0).astype(np.float32)
+    flat = rows.flatten(rows.to_box(volume))
+    ends = np.concatenate([(rows.base + rows.start).ravel(), (rows.base + rows.stop - 1).ravel()])
+    assert not flat[ends[np.tile((rows.stop > rows.start).ravel(), 2)]].any()
+    assert np.array_equal(rows.to_volume(rows.unflatten(flat)), volume)
+
+
+@pytest.mark.parametrize("factor", [0.3, 2.0])
+def test_norm_for_another_step_is_bounded_by_the_known_one(factor):
+    """Rebalancing takes no new power iteration: the product of steps and norm stays below one."""
+    mask = np.ones((30, 28, 26), bool)
+    iteration = set_up(TILTED, (1.0, 1.0, 1.3), mask=mask)
+    c = iteration.problem.coefficients
+    c[sweep.C_ALPHA_1], c[sweep.C_ALPHA_0] = 1e-4, 6e-5
+    balance(iteration, 0.05)
+    balance(iteration, 0.05 * factor)
+    tau_phi, tau_chi, sigma_eta = (float(c[k]) for k in (sweep.C_TAU_PHI, sweep.C_TAU_CHI, sweep.C_SIGMA_ETA))
+    exact = _equation_norm(iteration, tau_phi, tau_chi, steps=200)
+    assert 0.2 < sigma_eta * exact < 0.51
