@@ -38,10 +38,9 @@ class Output:
         Of the BIDS name.
     units
         None for masks.
-    algorithm
-        How it was made.
-    steps
-        Steps whose parameters and results its sidecar tells.
+    algorithm, steps
+        How it was made, and the steps whose parameters and results its sidecar tells; those of a
+        susceptibility map follow from the inversion that ran.
     """
 
     source: str
@@ -53,8 +52,6 @@ class Output:
     steps: tuple[str, ...] = ()
 
 
-TGV = "TGV-QSM (Langkammer 2015)"
-TWO_STEP = "background field removal, then dipole inversion"
 FIELD = "magnitude-weighted complex fit over echoes, after removal of phase offsets (MCPC-3D-S)"
 FIELD_NOISE = "standard error of the fit"
 TRUST = "coherence that the standard error leaves to the phase: 0 random, 1 certain"
@@ -62,13 +59,20 @@ RELAXATION = "fit of the decay of the magnitude over echoes"
 CHI_NOISE = "standard error of the field through a Tikhonov-regularised inversion, an estimate"
 SWI = "combined magnitude without coil profile, times a sigmoid of the filtered field (as CLEAR-SWI)"
 MIP = "minimum over a sliding slab of the susceptibility-weighted image"
-SOLVED = ("background", "tgv", "inversion", "combine")
+# how chi is made, and by which steps
+SOLVERS = {
+    "tgv": ("TGV-QSM (Langkammer 2015)", ("tgv", "combine")),
+    "inversion": (
+        "background field removal, then dipole inversion",
+        ("background", "inversion", "combine"),
+    ),
+}
 
 OUTPUTS = {
     "mask": Output("filled", "mask", "qsm", steps=("masks",)),
     "mask_reliable": Output("reliable", "mask", "reliable", steps=("masks",)),
-    "chi": Output("chi", "Chimap", None, "anat", "ppm", steps=SOLVED),
-    "chi_singlepass": Output("chi_singlepass", "Chimap", "singlepass", "anat", "ppm", steps=SOLVED),
+    "chi": Output("chi", "Chimap", None, "anat", "ppm"),
+    "chi_singlepass": Output("chi_singlepass", "Chimap", "singlepass", "anat", "ppm"),
     "chi_noise": Output("chi_noise", "Chimap", "noise", "anat", "ppm", CHI_NOISE, ("field", "chi_noise")),
     "r2star": Output("r2star", "R2starmap", None, "anat", "1/s", RELAXATION, ("relaxation",)),
     "t2star": Output("t2star", "T2starmap", None, "anat", "s", RELAXATION, ("relaxation",)),
@@ -165,11 +169,11 @@ class WriteDerivatives(Step):
         given = self.inputs
         settings = json.loads(given.parameters)
         parameters: dict[str, Any] = {}
-        for step in output.steps:
-            facts = defined(getattr(given, f"{step}_facts"))
-            if facts is None:
-                continue
-            noted = read_json(Path(facts))
+        algorithm, steps = output.algorithm, output.steps
+        if output.suffix == "Chimap" and not steps:
+            algorithm, steps = SOLVERS["inversion" if defined(given.inversion_facts) else "tgv"]
+        for step in steps:
+            noted = read_json(Path(getattr(given, f"{step}_facts")))
             chosen = {key: settings[key] for key in PARAMETERS[step] if key in settings}
             results = {key: value for key, value in noted.items() if key not in NOT_IN_SIDECARS}
             parameters |= camel_case(chosen) | camel_case(results)
@@ -177,15 +181,9 @@ class WriteDerivatives(Step):
             [bids_uri(file, Path(given.bids_dir)) for file in given.acquisition.files],
             units=output.units,
             skull_stripped=False if output.units else None,
-            algorithm=output.algorithm or self._inversion(output),
+            algorithm=algorithm or None,
             parameters=parameters,
         )
-
-    def _inversion(self, output: Output) -> str | None:
-        """Name the inversion that ran; a mask has none."""
-        if output.steps != SOLVED:
-            return None
-        return TWO_STEP if defined(self.inputs.inversion_facts) else TGV
 
 
 def _voxels(name: str, file: str) -> NDArray:

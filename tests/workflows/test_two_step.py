@@ -102,6 +102,18 @@ def test_a_method_that_takes_layers_off_says_so_in_the_mask(consensus):
         assert not (out / "sub-01" / "anat" / f"sub-01_{absent}.nii.gz").exists()
 
 
+def test_tgv_writes_the_same_local_field_where_asked_to(consensus):
+    raw, out = consensus.parent / "raw", consensus.parent / "tgv"
+    arguments = [str(raw), str(out), "participant", "--no-two-pass", "--local-field"]
+    assert main([*arguments, "--skip-bids-validation", "-w", str(consensus / "work")]) == 0
+    np.testing.assert_array_equal(
+        image(out, "desc-local_fieldmap", "fmap"), image(consensus, "desc-local_fieldmap", "fmap")
+    )
+    told = sidecar(out, "Chimap")
+    assert told["EstimationAlgorithm"].startswith("TGV-QSM")
+    assert not {"Background", "Inversion"} & set(told)
+
+
 def test_a_second_pass_over_the_same_voxels_is_left_out(tmp_path):
     mask = np.zeros((6, 6, 6), np.uint8)
     mask[1:5, 1:5, 1:5] = 1
