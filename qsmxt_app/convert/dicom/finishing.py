@@ -28,6 +28,8 @@ from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
 _WITH_PART = frozenset({"MEGRE", "T2starw"})
 
+_COMPONENT_WORDS = frozenset({"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY", "PHASE MAP"})
+
 Part = Literal["mag", "phase"]
 Parts = dict[Component, tuple[Member, Volume]]
 """Converted members of one echo and channel by what their numbers are."""
@@ -241,11 +243,21 @@ def _write_polar(
     if given is not None:
         given[1].write(place.add(given[0], "mag", _sidecar(acquisition, *given)))
     else:
-        path = place.add(member, "mag", _sidecar(acquisition, member, volume))
+        sidecar = _sidecar(acquisition, member, volume)
+        path = place.add(member, "mag", sidecar | _image_type(sidecar, "MAGNITUDE"))
         save_image(polar.magnitude, volume.affine, path)
     rule = "angle of real and imaginary parts" if _from_parts(parts) else "angle of the combined channels"
     sidecar = _sidecar(acquisition, member, volume) | {"Units": "rad", "PhaseScaling": rule}
+    sidecar |= _image_type(sidecar, "PHASE")
     save_image(polar.phase, volume.affine, place.add(member, "phase", sidecar))
+
+
+def _image_type(sidecar: Mapping[str, Any], component: str) -> dict[str, Any]:
+    """Image type of an image that was made of others: no more that of a part."""
+    words = sidecar.get("ImageType")
+    if not isinstance(words, list):
+        return {}
+    return {"ImageType": [word for word in words if word not in _COMPONENT_WORDS] + [component]}
 
 
 def _field_rescaling(volume: Volume) -> tuple[float, float]:

@@ -70,10 +70,14 @@ def test_real_and_imaginary_become_magnitude_and_phase(
     magnitude, phase = echoes(shape=(12, 10, 7), echo_times=ECHO_TIMES, seed=7)
     components = ("magnitude", "real", "imaginary") if with_magnitude else ("real", "imaginary")
     scale = 1 / (PHILIPS_FLOAT_SLOPE["real"]) if vendor != "ge" and not with_magnitude else 1.0
-    series = gradient_echo(vendor, magnitude, phase, ECHO_TIMES, components=components)
+    sagittal = np.array([[0, 0, 2, -9], [-2, 0, 0, 4], [0, -2, 0, 7], [0, 0, 0, 1.0]])
+    series = gradient_echo(vendor, magnitude, phase, ECHO_TIMES, components=components, affine=sagittal)
     images = converted(tmp_path, series)
     assert {image.sidecar["Units"] for image in images if image.part == "phase"} == {"rad"}
     for image in images:
+        kind = image.sidecar["ImageType"]
+        assert kind[-1] in {"mag": {"MAGNITUDE", "MIXED"}, "phase": {"PHASE"}}[image.part or ""]
+        assert not {"REAL", "IMAGINARY", "R", "I"} & set(kind)
         if image.part == "mag" and scale != 1:
             got = voxels(image, series[0]) / scale
             np.testing.assert_allclose(got, magnitude[..., (image.echo or 1) - 1], atol=1.5)
