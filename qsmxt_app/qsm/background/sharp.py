@@ -197,7 +197,7 @@ def ismv(
     b0_direction: Sequence[float] | None = None,
     weights: NDArray | None = None,
     radius: float | None = None,
-    tolerance: float = 1e-3,
+    tolerance: float = 1e-5,
     max_iterations: int = 500,
     threads: int | None = None,
 ) -> BackgroundRemoval:
@@ -218,10 +218,11 @@ def ismv(
     weights : ndarray (x, y, z), optional
         Inverse variance of the field, in any unit, for the border only as in :func:`vsharp`.
     radius
-        Radius of the sphere in mm, twice the longest voxel edge where not given.
+        Radius of the sphere in mm; where not given 4, or twice the longest voxel edge if that is more. The
+        iterations grow as the inverse square of it.
     tolerance
         Change of the background an iteration, relative to the total field (norms inside the mask), at which
-        to stop.
+        to stop. Most of the total field is background, so little of it is much of the local field.
     max_iterations
         Cap on the iterations.
     threads
@@ -240,7 +241,7 @@ def ismv(
     ----------
     Wen Y, Zhou D, Liu T, Spincemaille P, Wang Y. Magn Reson Med 72:1065-1071 (2014). doi:10.1002/mrm.24998
     """
-    radius = 2 * max(voxel_size) if radius is None else radius
+    radius = max(4.0, 2 * max(voxel_size)) if radius is None else radius
     grid, field = _box(total_field, mask, voxel_size, weights, radius, threads)
     kernel = sphere_spectrum(grid, radius)
     inner = eroded(grid, kernel)
