@@ -17,6 +17,9 @@ BENDING_POWER = 2.5
 BENDING_LENGTH = 0.7
 """Correlation of the bending between echoes, as a share of the last echo time."""
 
+CHUNK = 2048
+"""Voxels that share the work space of a loop; to reserve it for each takes as long as the fit."""
+
 GRADIENT_SHARE = 0.2
 """Bending at the last echo, as a share of the phase by which the voxel and its neighbours differ there."""
 
@@ -131,22 +134,71 @@ def _largest_difference(image: FloatArray, support: BoolArray, out: FloatArray) 
                 out[x, y, z] = largest
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def cholesky(covariance: NDArray) -> float:
     """Cholesky factor in place (lower triangle), compiled; returns the log determinant."""
     n = covariance.shape[0]
     log_determinant = 0.0
-    for i in range(n):
-        for j in range(i + 1):
+    product = 1.0
+    for j in range(n):
+        pivot = covariance[j, j]
+        for k in range(j):
+            pivot -= covariance[j, k] * covariance[j, k]
+        product *= pivot
+        # few logarithms, and no overflow
+        if not 1e-100 < product < 1e100:
+            log_determinant += np.log(product)
+            product = 1.0
+        covariance[j, j] = np.sqrt(pivot)
+        inverse = 1 / covariance[j, j]
+        for i in range(j + 1, n):
             total = covariance[i, j]
             for k in range(j):
                 total -= covariance[i, k] * covariance[j, k]
-            if i == j:
-                covariance[i, i] = np.sqrt(total)
-                log_determinant += np.log(total)
-            else:
-                covariance[i, j] = total / covariance[j, j]
-    return log_determinant
+            covariance[i, j] = total * inverse
+    return float(log_determinant + np.log(product))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _offset_of_voxel(
+    mag: FloatArray,
+    ph: FloatArray,
+    t: NDArray,
+    bending: NDArray,
+    frequency: float,
+    size: float,
+    noise_level: float,
+    covariance: NDArray,
+    white: NDArray,
+) -> tuple[float, float]:
+    """Offset and its precision by whitened least squares of the phase on a constant and time."""
+    n = t.size
+    first = np.float64(ph[0]) - frequency * t[0]
+    before = 0.0
+    for i in range(n):
+        for j in range(i + 1):
+            covariance[i, j] = size * size * bending[i, j]
+        covariance[i, i] += noise_level * noise_level / (np.float64(mag[i]) ** 2 + 1e-30)
+        white[i, 0] = 1.0
+        white[i, 1] = t[i]
+        before += wrapped_angle(ph[i] - first - frequency * t[i] - before)
+        white[i, 2] = before
+    cholesky(covariance)
+    oo, ot, tt, oy, ty = 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(n):
+        for c in range(3):
+            for k in range(i):
+                white[i, c] -= covariance[i, k] * white[k, c]
+            white[i, c] /= covariance[i, i]
+        oo += white[i, 0] * white[i, 0]
+        ot += white[i, 0] * white[i, 1]
+        tt += white[i, 1] * white[i, 1]
+        oy += white[i, 0] * white[i, 2]
+        ty += white[i, 1] * white[i, 2]
+    determinant = oo * tt - ot * ot
+    if determinant <= 1e-9 * oo * tt:
+        return 0.0, 0.0
+    return wrapped_angle(first + (tt * oy - ot * ty) / determinant), determinant / tt
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
@@ -163,31 +215,11 @@ def _fit_offset(
     precision: FloatArray,
 ) -> None:
     n = t.size
-    for v in numba.prange(magnitude.shape[0]):
-        if not selected[v]:
-            continue
-        first = np.float64(phase[v, 0]) - frequency[v] * t[0]
+    for chunk in numba.prange(-(-magnitude.shape[0] // CHUNK)):
         covariance = np.empty((n, n))
         white = np.empty((n, 3))
-        before = 0.0
-        for i in range(n):
-            for j in range(i + 1):
-                covariance[i, j] = size[v] * size[v] * bending[i, j]
-            covariance[i, i] += noise_level * noise_level / (np.float64(magnitude[v, i]) ** 2 + 1e-30)
-            white[i, 0] = 1.0
-            white[i, 1] = t[i]
-            before += wrapped_angle(phase[v, i] - first - frequency[v] * t[i] - before)
-            white[i, 2] = before
-        cholesky(covariance)
-        for c in range(3):
-            for i in range(n):
-                for k in range(i):
-                    white[i, c] -= covariance[i, k] * white[k, c]
-                white[i, c] /= covariance[i, i]
-        gram = white.T @ white
-        determinant = gram[0, 0] * gram[1, 1] - gram[0, 1] * gram[0, 1]
-        if determinant <= 1e-9 * gram[0, 0] * gram[1, 1]:
-            continue
-        shift = (gram[1, 1] * gram[0, 2] - gram[0, 1] * gram[1, 2]) / determinant
-        offset[v] = wrapped_angle(first + shift)
-        precision[v] = determinant / gram[1, 1]
+        for v in range(chunk * CHUNK, min((chunk + 1) * CHUNK, magnitude.shape[0])):
+            if selected[v]:
+                offset[v], precision[v] = _offset_of_voxel(
+                    magnitude[v], phase[v], t, bending, frequency[v], size[v], noise_level, covariance, white
+                )

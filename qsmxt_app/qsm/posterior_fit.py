@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.bending import bending_covariance, cholesky, largest_difference
+from qsmxt_app.qsm.bending import CHUNK, bending_covariance, cholesky, largest_difference
 from qsmxt_app.qsm.echo_fit import smallest_spacing, wrapped_angle
 
 FloatArray = NDArray[np.float32]
@@ -143,6 +143,23 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
     return np.asarray(shares)
 
 
+Work = tuple[NDArray, NDArray, NDArray, NDArray, NDArray]
+"""Unwrapped phase and its error (echo,), covariance (echo, echo), whitened time and phase (2, echo), and
+slope, variance and log evidence of the candidates (candidate, 3)."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _reserve(echoes: int, candidates: int) -> Work:
+    """Work space of a loop over voxels."""
+    return (
+        np.empty(echoes),
+        np.empty(echoes),
+        np.empty((echoes, echoes)),
+        np.empty((2, echoes)),
+        np.empty((candidates, 3)),
+    )
+
+
 @numba.njit(cache=True, nogil=True)
 def _unwrap_in_time(
     ph: FloatArray, prior: float, t: NDArray, error: NDArray, start: float, start_spread: float, out: NDArray
@@ -159,26 +176,25 @@ def _unwrap_in_time(
         below += weight * t[e] * t[e]
 
 
-@numba.njit(cache=True, nogil=True)
-def _line(covariance: NDArray, y: NDArray, t: NDArray) -> tuple[float, float, float]:
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _line(covariance: NDArray, y: NDArray, t: NDArray, white: NDArray) -> tuple[float, float, float]:
     """Generalised least squares of y on t, overwriting its input: slope, its variance, log evidence."""
     n = t.size
     log_determinant = cholesky(covariance)
     tt = 0.0
     ty = 0.0
     yy = 0.0
-    white_t = np.empty(n)
-    white_y = np.empty(n)
     for i in range(n):
         a = t[i]
         b = y[i]
         for k in range(i):
-            a -= covariance[i, k] * white_t[k]
-            b -= covariance[i, k] * white_y[k]
-        a /= covariance[i, i]
-        b /= covariance[i, i]
-        white_t[i] = a
-        white_y[i] = b
+            a -= covariance[i, k] * white[0, k]
+            b -= covariance[i, k] * white[1, k]
+        inverse = 1 / covariance[i, i]
+        a *= inverse
+        b *= inverse
+        white[0, i] = a
+        white[1, i] = b
         tt += a * a
         ty += a * b
         yy += b * b
@@ -196,7 +212,7 @@ def _certainty(mag: FloatArray, noise_level: float) -> float:
     return beyond * beyond / (beyond * beyond + 36.0 * mag.size)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _candidates(
     mag: FloatArray,
     ph: FloatArray,
@@ -208,15 +224,13 @@ def _candidates(
     sizes: NDArray,
     bending: NDArray,
     start_spread: float,
-    y: NDArray,
-    error: NDArray,
-    out: NDArray,
+    work: Work,
 ) -> None:
-    """Slope, variance and log evidence of each candidate (out), and the voxel's unwrapped phase and error."""
+    """Slope, variance and log evidence of each candidate, and the voxel's unwrapped phase and error."""
+    y, error, covariance, white, out = work
     n = t.size
     noise_power = noise_level * noise_level
     common = prior_spread * prior_spread
-    covariance = np.empty((n, n))
     for e in range(n):
         power = np.float64(mag[e]) ** 2
         # noise alone must not pass for signal
@@ -228,7 +242,7 @@ def _candidates(
             for j in range(i + 1):
                 covariance[i, j] = common + sizes[s] * bending[i, j]
             covariance[i, i] += error[i]
-        out[s, 0], out[s, 1], out[s, 2] = _line(covariance, y, t)
+        out[s, 0], out[s, 1], out[s, 2] = _line(covariance, y, t, white)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -246,16 +260,40 @@ def _evidence(
     voxels: NDArray,
     evidence: NDArray,
 ) -> None:
+    work = _reserve(t.size, sizes.size)
     for i in range(voxels.size):
         v = voxels[i]
-        y = np.empty(t.size)
-        error = np.empty(t.size)
-        found = np.empty((sizes.size, 3))
         _candidates(
             magnitude[v], phase[v], start[v], prior[v], prior_spread, noise_level,
-            t, sizes, bending, start_spread, y, error, found,
+            t, sizes, bending, start_spread, work,
         )  # fmt: skip
-        evidence[i] = found[:, 2]
+        evidence[i] = work[4][:, 2]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _average(work: Work, t: NDArray, shares: NDArray) -> tuple[float, float, float]:
+    """Frequency and variance averaged over the candidates, and the residual of the straight line."""
+    y, error, _, _, found = work
+    line = found[0, 0]
+    highest = -np.inf
+    for s in range(shares.size):
+        highest = max(highest, found[s, 2] + shares[s])
+    total = 0.0
+    mean = 0.0
+    square = 0.0
+    for s in range(shares.size):
+        weight = np.exp(found[s, 2] + shares[s] - highest)
+        shift = found[s, 0] - line
+        total += weight
+        mean += weight * shift
+        square += weight * (found[s, 1] + shift * shift)
+    mean /= total
+    weighted = 0.0
+    weights = 0.0
+    for e in range(t.size):
+        weighted += (y[e] - line * t[e]) ** 2 / error[e]
+        weights += 1 / error[e]
+    return line + mean, square / total - mean * mean, np.sqrt(weighted / weights)
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
@@ -277,34 +315,14 @@ def _fit(
     standard_error: FloatArray,
     residual: FloatArray,
 ) -> None:
-    for v in numba.prange(magnitude.shape[0]):
-        if not selected[v]:
-            continue
-        y = np.empty(t.size)
-        error = np.empty(t.size)
-        found = np.empty((sizes.size, 3))
-        _candidates(
-            magnitude[v], phase[v], start[v], prior[v], prior_spread, noise_level,
-            t, sizes, bending, start_spread, y, error, found,
-        )  # fmt: skip
-        line = found[0, 0]
-        shares = log_shares[classes[v]]
-        highest = np.max(found[:, 2] + shares)
-        total = 0.0
-        mean = 0.0
-        square = 0.0
-        for s in range(sizes.size):
-            weight = np.exp(found[s, 2] + shares[s] - highest)
-            shift = found[s, 0] - line
-            total += weight
-            mean += weight * shift
-            square += weight * (found[s, 1] + shift * shift)
-        mean /= total
-        frequency[v] = line + mean
-        standard_error[v] = np.sqrt((square / total - mean * mean) / _certainty(magnitude[v], noise_level))
-        weighted = 0.0
-        weights = 0.0
-        for e in range(t.size):
-            weighted += (y[e] - line * t[e]) ** 2 / error[e]
-            weights += 1 / error[e]
-        residual[v] = np.sqrt(weighted / weights)
+    for chunk in numba.prange(-(-magnitude.shape[0] // CHUNK)):
+        work = _reserve(t.size, sizes.size)
+        for v in range(chunk * CHUNK, min((chunk + 1) * CHUNK, magnitude.shape[0])):
+            if not selected[v]:
+                continue
+            _candidates(
+                magnitude[v], phase[v], start[v], prior[v], prior_spread, noise_level,
+                t, sizes, bending, start_spread, work,
+            )  # fmt: skip
+            frequency[v], variance, residual[v] = _average(work, t, log_shares[classes[v]])
+            standard_error[v] = np.sqrt(variance / _certainty(magnitude[v], noise_level))
