@@ -64,7 +64,8 @@ def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
         first, second = read_image(echoes[0].magnitude), read_image(echoes[0].phase)
     else:
         shape = (*acquisition.shape, len(echoes))
-        first, second = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        # in the order of files, in which each echo is one piece of memory
+        first, second = (np.empty(shape, np.float32, order="F") for _ in range(2))
         for index, echo in enumerate(echoes):
             first[..., index] = read_image(echo.magnitude).reshape(acquisition.shape)
             second[..., index] = read_image(echo.phase).reshape(acquisition.shape)

@@ -59,6 +59,8 @@ def wrap_phase(phase: ArrayLike) -> FloatArray:
     values = np.asarray(phase)
     if values.dtype != np.float32:
         values = values.astype(np.float64)
+    if values.flags.f_contiguous and values.ndim > 1:
+        return wrap_phase(values.T).T
     wrapped = np.empty(values.shape, dtype=np.float32)
     _wrap(np.ascontiguousarray(values).reshape(-1), wrapped.reshape(-1))
     return wrapped

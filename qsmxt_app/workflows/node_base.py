@@ -28,6 +28,7 @@ from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import QsmxtError, UnusableData
+from qsmxt_app.qsm.memory_order import echoes_together
 from qsmxt_app.workflows.fingerprint import sources_of
 from qsmxt_app.workflows.resources import limited_threads
 
@@ -93,8 +94,9 @@ def algorithm_version(step: type[Step]) -> str:
 
 
 def load(path: str | Path) -> NDArray[np.float32]:
-    """Load an image that another node saved."""
-    return np.asarray(nib.nifti1.load(path).dataobj, dtype=np.float32)
+    """Load an image that another node saved; echoes of a voxel lie together."""
+    image = np.asarray(nib.nifti1.load(path).dataobj, dtype=np.float32)
+    return echoes_together(image) if image.ndim == 4 else image
 
 
 def load_mask(path: str | Path) -> NDArray[np.bool_]:

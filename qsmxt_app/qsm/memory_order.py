@@ -1,0 +1,52 @@
+"""Order of voxels in memory: files hold echo after echo, the fits go voxel by voxel."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+TILE = 16
+"""Voxels along x and z that are moved together: a line of the cache, read and written whole."""
+
+
+def echoes_together(image: FloatArray) -> FloatArray:
+    """Put the echoes of each voxel side by side in memory, on all threads.
+
+    Parameters
+    ----------
+    image : ndarray (x, y, z, echo)
+        In any order; that of a NIfTI file, x first, is what this is made for.
+
+    Returns
+    -------
+    ndarray (x, y, z, echo)
+        The same values in C order; the image itself if it has that order.
+
+    Examples
+    --------
+    >>> image = np.asfortranarray(np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2))
+    >>> together = echoes_together(image)
+    >>> together.flags.c_contiguous, bool((together == image).all())
+    (True, True)
+    """
+    if image.flags.c_contiguous or not image.flags.f_contiguous:
+        return np.ascontiguousarray(image, dtype=np.float32)
+    out = np.empty(image.shape, np.float32)
+    _transpose(np.ascontiguousarray(image.T, dtype=np.float32), out)
+    return out
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _transpose(source: FloatArray, out: FloatArray) -> None:
+    """Transpose (echo, z, y, x) to (x, y, z, echo), tile by tile."""
+    echoes, nz, ny, nx = source.shape
+    for y in numba.prange(ny):
+        for x0 in range(0, nx, TILE):
+            for z0 in range(0, nz, TILE):
+                for x in range(x0, min(x0 + TILE, nx)):
+                    for z in range(z0, min(z0 + TILE, nz)):
+                        for e in range(echoes):
+                            out[x, y, z, e] = source[e, z, y, x]
