@@ -22,7 +22,7 @@ def without_duplicates(members: Sequence[Header]) -> tuple[list[Header], list[Le
     for header in members:
         original = first.setdefault(header.sop_uid, header)
         if original is not header:
-            duplicates.append(LeftOut(header.path, f"the same image as {original.path}"))
+            duplicates.append(LeftOut(Path(header.path), f"the same image as {original.path}"))
     unique = list(first.values())
     places: defaultdict[tuple[object, ...], list[Header]] = defaultdict(list)
     for header in unique:
@@ -32,11 +32,11 @@ def without_duplicates(members: Sequence[Header]) -> tuple[list[Header], list[Le
     for same_place in places.values():
         seen: dict[str, Header] = {}
         for header in same_place if len(same_place) > 1 else ():
-            original = seen.setdefault(pixel_digest(header.path), header)
+            original = seen.setdefault(pixel_digest(Path(header.path)), header)
             if original is not header:
                 again.add(header.sop_uid)
                 duplicates.append(
-                    LeftOut(header.path, f"the same image as {original.path} under another UID")
+                    LeftOut(Path(header.path), f"the same image as {original.path} under another UID")
                 )
     return [header for header in unique if header.sop_uid not in again], duplicates
 

@@ -76,6 +76,8 @@ def walk(  # noqa: PLR0911, PLR0912 - one pass over bytes; calls would cost more
     size = np.int64(data.size)
     position: Any = start
     count = 0
+    index = 0
+    last = np.int64(0)
     while True:
         if position + 12 > size:
             return NEEDS_BYTES, position, depth, -1, count
@@ -117,7 +119,11 @@ def walk(  # noqa: PLR0911, PLR0912 - one pass over bytes; calls would cost more
                 if length == _UNDEFINED_LENGTH:
                     return DONE, position + header, depth, -2, count
                 return DONE, position + header, depth, length, count
-            index = np.searchsorted(wanted, tag)
+            if tag < last:  # against the standard, but seen
+                index = 0
+            last = tag
+            while index < wanted.size and wanted[index] < tag:
+                index += 1
             if index < wanted.size and wanted[index] == tag and length < _UNDEFINED_LENGTH:
                 if position + header + length > size:
                     return NEEDS_BYTES, position, depth, -1, count

@@ -127,18 +127,18 @@ def words(raw: bytes | None) -> tuple[str, ...]:
     return tuple(printable)
 
 
-@lru_cache(maxsize=65536)
 def numbers(raw: bytes | None) -> tuple[float, ...]:
     """Decode decimal or integer strings; empty where any of them is no finite number."""
     if not raw:
         return ()
     try:
-        values = tuple(float(v) for v in raw.strip(b" \0").split(b"\\"))
+        values = tuple(map(float, raw.strip(b" \0").split(b"\\")))
     except ValueError:
         return ()
     return values if all(map(math.isfinite, values)) else ()
 
 
+@lru_cache(maxsize=65536)
 def number(raw: bytes | None) -> float | None:
     """Decode the first decimal or integer string."""
     values = numbers(raw)
@@ -147,8 +147,11 @@ def number(raw: bytes | None) -> float | None:
 
 def integer(raw: bytes | None) -> int | None:
     """Decode the first integer string."""
-    value = number(raw)
-    return None if value is None else int(value)
+    try:
+        return int(raw) if raw else None
+    except ValueError:
+        value = number(raw)
+        return None if value is None else int(value)
 
 
 @lru_cache(maxsize=4096)
@@ -161,7 +164,9 @@ def binary_integer(raw: bytes | None) -> int | None:
     return integer(raw)
 
 
-@lru_cache(maxsize=4096)
 def uid(raw: bytes | None) -> str:
     """Decode a unique identifier; characters that none may have are dropped."""
-    return re.sub(r"[^0-9A-Za-z.]", "", (raw or b"").decode("ascii", "replace"))[:128]
+    plain = (raw or b"").rstrip(b"\0 ").decode("ascii", "replace")
+    if len(plain) <= 64 and plain.replace(".", "0").isdecimal():
+        return plain
+    return re.sub(r"[^0-9A-Za-z.]", "", plain)[:128]

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from qsmxt_app.convert.dicom.batch import BATCH, Packets, read_packets, unpack
+from qsmxt_app.convert.dicom.fields import indices
 from qsmxt_app.convert.dicom.frames import with_frames
-from qsmxt_app.convert.dicom.header import Header, header_of, is_enhanced
+from qsmxt_app.convert.dicom.header import (
+    KIND_NAMES,
+    SCAN_NAMES,
+    Header,
+    Kind,
+    Scan,
+    decoded,
+    header_of,
+    is_enhanced,
+    kind_of,
+    scan_of,
+)
 from qsmxt_app.convert.dicom.reading import UnusableFile, read_elements, without_warnings
-
-BATCH = 64
-"""Files that a thread reads before it reports."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -77,7 +90,7 @@ def find_dicom(
     headers: list[Header] = []
     done = 0
     batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
-    with without_warnings(), ThreadPoolExecutor(max(n_threads, 1)) as pool:
+    with without_warnings(), _without_collection(), ThreadPoolExecutor(max(n_threads, 1)) as pool:
         for batch in _in_order(pool, _read_batch, batches, ahead=4 * n_threads):
             for one in batch:
                 if isinstance(one, LeftOut):
@@ -88,6 +101,18 @@ def find_dicom(
             if progress is not None:
                 progress(done, len(paths))
     return Found(tuple(headers), tuple(sorted(left_out, key=lambda one: str(one.path))))
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Spare the garbage collector from going through all headers again and again: they hold no circles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def list_files(folder: Path, leave_alone: Sequence[Path] = ()) -> tuple[list[str], list[LeftOut]]:
@@ -150,15 +175,39 @@ def _in_order(
         yield result
 
 
-def _read_batch(paths: Iterable[str]) -> list[Header | LeftOut]:
-    return [read_file(path) for path in paths]
+def _read_batch(paths: Sequence[str]) -> list[Header | LeftOut]:
+    packets = read_packets(paths)
+    return [_from_packets(path, one) or read_file(path) for path, one in zip(paths, packets, strict=True)]
+
+
+def _from_packets(path: str, packets: Packets | None) -> Header | None:
+    """Header of an ordinary classic file; None for all others."""
+    if packets is None:
+        return None
+    scan, kind = _scan(packets[0]), _kind(packets[1])
+    if scan.enhanced:
+        return None
+    header = decoded(path, scan, kind, packets[2])
+    return header if header.sop_uid and not _unusable(header) else None
+
+
+@lru_cache(maxsize=4096)
+def _scan(packet: bytes) -> Scan:
+    values = unpack(packet)
+    return scan_of(tuple(values.get(index) for index in indices(*SCAN_NAMES)))
+
+
+@lru_cache(maxsize=4096)
+def _kind(packet: bytes) -> Kind:
+    values = unpack(packet)
+    return kind_of(tuple(values.get(index) for index in indices(*KIND_NAMES)))
 
 
 def read_file(path: str) -> Header | LeftOut:
     """Read the header of one file, or say why it is no image."""
     try:
         raw = read_elements(path)
-        header = header_of(Path(path), raw)
+        header = header_of(path, raw)
         if is_enhanced(raw):
             header = with_frames(header)
     except UnusableFile as error:

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -49,11 +50,11 @@ def group_series(headers: Iterable[Header]) -> tuple[tuple[Series, ...], tuple[L
 
 def _series(identity: tuple[str, ...], members: Sequence[Header]) -> Series:
     digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:8]
-    first = min(members, key=lambda h: (h.slices[0].instance or 0, str(h.path)))
+    first = min(members, key=lambda h: (h.slices[0].instance or 0, h.path))
     series = Series(
         key=f"{first.scan.series_number or 0}-{digest}",
         header=first,
-        files=tuple(sorted(header.path for header in members)),
+        files=tuple(sorted(Path(header.path) for header in members)),
         stacks=tuple(_stacks(first.scan, members)),
     )
     return replace(series, incomplete=missing_slices(series))
@@ -118,7 +119,7 @@ def _offset(one: Slice) -> float:
 
 def _repetitions(scan: Scan, members: Sequence[_Member]) -> list[list[_Member]]:
     """Split slices that lie at the same place into repetitions, in the order of acquisition."""
-    ordered = sorted(members, key=lambda m: (_order(m[1]), str(m[0].path)))
+    ordered = sorted(members, key=lambda m: (_order(m[1]), m[0].path))
     if scan.mosaic:
         return [[member] for member in ordered]
     times: Counter[float] = Counter()
@@ -139,7 +140,7 @@ def _order(one: Slice) -> tuple[int, int, str, int]:
 def _stack(
     scan: Scan, kind: Kind, component: Component, coil: str | None, repetition: int, members: list[_Member]
 ) -> Stack:
-    files = tuple(dict.fromkeys(header.path for header, _ in members))
+    files = tuple(dict.fromkeys(Path(header.path) for header, _ in members))
     acquired = [when for when in (acquired_at(one.acquired) for _, one in members) if when]
     return Stack(
         kind=kind,

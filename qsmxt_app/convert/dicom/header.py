@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from operator import itemgetter
-from pathlib import Path
 from typing import NamedTuple
 
 from qsmxt_app.convert.dicom.component import Component, component_of
@@ -130,13 +130,13 @@ class Slice(NamedTuple):
 class Header(NamedTuple):
     """One file."""
 
-    path: Path
+    path: str
     sop_uid: str
     scan: Scan
     slices: tuple[Slice, ...]
 
 
-_SCAN_NAMES = """
+SCAN_NAMES = """
     character_set sop_class study_uid series_uid modality manufacturer model study_date series_date
     series_time study_time series_number series_description protocol patient_id patient_name
     birth_date sex identity_removed scanning_sequence sequence_variant acquisition_type
@@ -145,33 +145,43 @@ _SCAN_NAMES = """
     inversion_time field_strength flip_angle siemens_mosaic_slices uih_slices ge_locations
     philips_slices image_type
 """.split()  # noqa: SIM905 - one name a line would fill the page
-_SCAN_FIELDS = itemgetter(*indices(*_SCAN_NAMES))
-_KIND_NAMES = """
+_SCAN_FIELDS = itemgetter(*indices(*SCAN_NAMES))
+KIND_NAMES = """
     manufacturer image_type siemens_xa_image_type complex_component rescale_type ge_image_type
     philips_image_type echo_time echo_number inversion_time orientation rows columns pixel_spacing
     receive_coil siemens_coil siemens_xa_coil image_comments character_set
 """.split()  # noqa: SIM905 - one name a line would fill the page
-_KIND_FIELDS = itemgetter(*indices(*_KIND_NAMES))
-_SLICE_NAMES = """
-    sop_uid position instance_number acquisition_number temporal_position acquisition_datetime
-    acquisition_date acquisition_time
+_KIND_FIELDS = itemgetter(*indices(*KIND_NAMES))
+SLICE_NAMES = """
+    sop_uid acquisition_date acquisition_datetime acquisition_time acquisition_number instance_number
+    position temporal_position
 """.split()  # noqa: SIM905 - one name a line would fill the page
-_SLICE_FIELDS = itemgetter(*indices(*_SLICE_NAMES))
+_SLICE_FIELDS = itemgetter(*indices(*SLICE_NAMES))
 
 
-def header_of(path: Path, raw: Raw) -> Header:
+def header_of(path: str, raw: Raw) -> Header:
     """Decode the header of a classic file; of an enhanced one, all but the frames."""
-    sop_uid, position, instance, acquisition, temporal, acquired, date, time = _SLICE_FIELDS(raw)
-    when = acquired or (date or b"") + (time or b"")
+    return decoded(path, scan_of(_SCAN_FIELDS(raw)), kind_of(_KIND_FIELDS(raw)), _SLICE_FIELDS(raw))
+
+
+def decoded(path: str, scan: Scan, kind: Kind, own: Sequence[bytes | None]) -> Header:
+    """Header of a file with one slice.
+
+    Parameters
+    ----------
+    own
+        Values of the slice's own fields, in the order of `SLICE_NAMES`, which is that of their tags.
+    """
+    sop_uid, date, acquired, time, acquisition, instance, position, temporal = own
     one = Slice(
-        _kind(_KIND_FIELDS(raw)),
+        kind,
         numbers(position),
         integer(instance),
         integer(acquisition),
         integer(temporal),
-        _digits(when),
+        _digits(acquired or (date or b"") + (time or b"")),
     )
-    return Header(path, uid(sop_uid), _scan(_SCAN_FIELDS(raw)), (one,))
+    return Header(path, uid(sop_uid), scan, (one,))
 
 
 def is_enhanced(raw: Raw) -> bool:
@@ -180,8 +190,9 @@ def is_enhanced(raw: Raw) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def _scan(values: tuple[bytes | None, ...]) -> Scan:
-    raw = dict(zip(_SCAN_NAMES, values, strict=True))
+def scan_of(values: tuple[bytes | None, ...]) -> Scan:
+    """Decode the fields of `SCAN_NAMES`."""
+    raw = dict(zip(SCAN_NAMES, values, strict=True))
     vendor = text(raw["manufacturer"], raw["character_set"])
     kinds = words(raw["image_type"])
     mosaic = "MOSAIC" in kinds or "VFRAME" in kinds
@@ -242,8 +253,9 @@ def _scanning_words(echo_pulse: tuple[str, ...], echo_planar: tuple[str, ...]) -
 
 
 @lru_cache(maxsize=8192)
-def _kind(values: tuple[bytes | None, ...]) -> Kind:
-    raw = dict(zip(_KIND_NAMES, values, strict=True))
+def kind_of(values: tuple[bytes | None, ...]) -> Kind:
+    """Decode the fields of `KIND_NAMES`."""
+    raw = dict(zip(KIND_NAMES, values, strict=True))
     vendor = (text(raw["manufacturer"]).upper().split() or [""])[0]
     siemens, philips = vendor == "SIEMENS", vendor == "PHILIPS"
     kinds = words(raw["image_type"])
@@ -290,6 +302,7 @@ def acquired_at(when: str) -> datetime | None:
     )
 
 
+@lru_cache(maxsize=65536)
 def _digits(raw: bytes) -> str:
     return "".join(c for c in raw.decode("ascii", "replace").partition("+")[0] if c in "0123456789.")[:26]
 

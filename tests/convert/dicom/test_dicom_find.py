@@ -12,8 +12,9 @@ import pytest
 from dicom_writer import VENDORS, DicomSeries, echoes, gradient_echo, t1w, truncate, write_all, write_series
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from qsmxt_app.convert.dicom.batch import read_packets
 from qsmxt_app.convert.dicom.fields import NAMES, TAGS
-from qsmxt_app.convert.dicom.find import Found, find_dicom
+from qsmxt_app.convert.dicom.find import Found, find_dicom, read_file
 from qsmxt_app.convert.dicom.reading import UnusableFile, read_elements
 
 SHAPE = (8, 6, 3)
@@ -36,7 +37,14 @@ def test_any_name_extension_and_depth_is_found_and_others_are_named(tmp_path: Pa
     (tmp_path / "image.nii.gz").write_bytes(gzip.compress(b"\x5c\x01\0\0" + bytes(600)))
     (tmp_path / "half.gz").write_bytes(gzip.compress(os.urandom(60000))[:40000])
     found = find_dicom(tmp_path)
-    assert {h.path.name for h in found.headers} == {"IM0001", "scan.pdf", "a.nii", "z0.gz", "z1.gz", "z2.gz"}
+    assert {Path(h.path).name for h in found.headers} == {
+        "IM0001",
+        "scan.pdf",
+        "a.nii",
+        "z0.gz",
+        "z1.gz",
+        "z2.gz",
+    }
     assert reasons(found) == {
         "paper.dcm": "not DICOM",
         "empty.dcm": "empty",
@@ -63,7 +71,7 @@ def test_files_without_a_preamble_or_a_meta_header_are_read(tmp_path: Path) -> N
     for name, implicit in (("explicit", False), ("implicit", True)):
         pydicom.dcmwrite(tmp_path / name, dataset, implicit_vr=implicit, little_endian=True)
         assert not (tmp_path / name).read_bytes().startswith(bytes(128))
-    headers = {h.path.name: h for h in find_dicom(tmp_path).headers}
+    headers = {Path(h.path).name: h for h in find_dicom(tmp_path).headers}
     assert set(headers) == {path.name, "no_preamble", "explicit", "implicit"}
     assert len({h[1:] for h in headers.values()}) == 1
 
@@ -97,6 +105,34 @@ def test_elements_are_those_that_pydicom_reads(tmp_path: Path, vendor: str) -> N
                 element = dataset.get_item(tag)
                 value = None if element is None else element.value or b""
                 assert raw == (value.encode() if isinstance(value, str) else value), name
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("implicit", [False, True])
+def test_the_fast_way_and_the_careful_way_read_the_same(tmp_path: Path, vendor: str, implicit: bool) -> None:
+    magnitude, phase = echoes(SHAPE)
+    extra = {"ImageComments": "x" * 300, "TemporalPositionIdentifier": None, "AcquisitionTime": None}
+    paths = write_all(tmp_path, gradient_echo(vendor, magnitude, phase, (0.004, 0.008), extra=extra))
+    for index, path in enumerate(paths):
+        dataset = pydicom.dcmread(path)
+        if index % 2:  # a header that goes on after the first bytes read
+            block = dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+            block.add_new(0x10, "OB", bytes(20000 + index))
+        if index % 3 == 0:
+            del dataset.InstanceNumber
+        if implicit:
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=True)
+    assert None not in read_packets([str(path) for path in paths])
+    assert list(find_dicom(tmp_path).headers) == [read_file(str(path)) for path in sorted(paths)]
+
+
+def test_names_that_are_no_text_are_read(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, t1w_series(), skip=(1, 2))
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe line\nbreak"))
+    path.rename(odd)
+    (header,) = find_dicom(tmp_path).headers
+    assert header.path == str(odd)
 
 
 def test_nested_sequences_of_undefined_length_are_stepped_over(tmp_path: Path) -> None:
@@ -175,7 +211,7 @@ def test_links_in_a_circle_and_unreadable_places_have_a_reason(tmp_path: Path) -
     (tmp_path / "in" / "itself").symlink_to(tmp_path / "in" / "itself")
     os.mkfifo(tmp_path / "in" / "pipe")
     found = find_dicom(tmp_path / "in")
-    assert [h.path.parent.name for h in found.headers] == ["a"] * 3
+    assert [Path(h.path).parent.name for h in found.headers] == ["a"] * 3
     assert set(reasons(found)) == {"loop", "again", "nowhere", "itself", "pipe"}
     assert "already" in reasons(found)["again"]
 

@@ -14,7 +14,7 @@ from qsmxt_app.convert.dicom.header import Scan, header_of
 from qsmxt_app.convert.dicom.people import Registry, label_people, study_key
 from qsmxt_app.errors import WrongUsage
 
-BLANK = header_of(Path("x"), [None] * len(NAMES)).scan
+BLANK = header_of("x", [None] * len(NAMES)).scan
 
 
 def study(
