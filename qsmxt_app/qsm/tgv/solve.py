@@ -13,7 +13,7 @@ from .fitted import measured_laplacian
 from .iteration import Iteration, balance, prepare, thread_count
 from .layout import BoolArray, FloatArray
 from .problem import Problem, build_problem
-from .regularisation import TGVOptions, relative_weight, scaled_alpha
+from .regularisation import TGVOptions, relative_weight, scaled_alpha, scaled_slack
 
 # sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend
 # on it
