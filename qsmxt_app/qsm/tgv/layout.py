@@ -94,13 +94,17 @@ class RaggedRows:
         return out
 
 
-def ragged_rows(mask: BoolArray) -> tuple[RaggedRows, BoolArray, BoolArray]:
+def ragged_rows(
+    mask: BoolArray, axes: tuple[int, int, int] | None = None
+) -> tuple[RaggedRows, BoolArray, BoolArray]:
     """Lay out a mask and its one-voxel dilation.
 
     Parameters
     ----------
     mask : ndarray (x, y, z), bool
         Voxels at which the field equation holds; not empty.
+    axes
+        Order in which to take the axes; without, the one in which the sweep is fastest.
 
     Returns
     -------
@@ -114,7 +118,7 @@ def ragged_rows(mask: BoolArray) -> tuple[RaggedRows, BoolArray, BoolArray]:
     lengths = [int(e[-1] - e[0] + 1) for e in extent]
     # long rows fill the vector units; short slabs keep the ring of extrapolated values in the cache
     longest, second, shortest = sorted(range(3), key=lambda a: -lengths[a])
-    axes = (second, shortest, longest)
+    axes = axes or (second, shortest, longest)
     # the margin of the padded volume and the margin of the box are the same, hence no offset at the start
     first = [int(extent[a][0]) for a in axes]
     length = [lengths[a] + 2 * MARGIN for a in axes]

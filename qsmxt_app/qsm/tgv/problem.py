@@ -107,6 +107,7 @@ def build_problem(
     b0_direction: Sequence[float],
     extend: bool = True,
     slack: Sequence[float] = (),
+    axes: tuple[int, int, int] | None = None,
 ) -> Problem:
     """Crop, lay out and flag a problem; every variable starts at zero.
 
@@ -123,8 +124,10 @@ def build_problem(
         zero there: the published functional.
     slack
         Caps of the field equation's dual in the mask's outermost layers, from the outermost inwards.
+    axes
+        Order in which to store the axes; without, the one in which the sweep is fastest.
     """
-    rows, inside, domain = ragged_rows(mask)
+    rows, inside, domain = ragged_rows(mask, axes)
     order = list(rows.axes)
     voxel_size = [voxel_size[a] for a in order]
     b0_direction = [b0_direction[a] for a in order]

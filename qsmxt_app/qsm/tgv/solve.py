@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 
 from . import sweep
+from .coarse_start import continue_on, halve
 from .fitted import measured_laplacian
 from .iteration import Iteration, balance, prepare, thread_count
 from .layout import BoolArray, FloatArray
@@ -19,6 +20,7 @@ from .regularisation import TGVOptions, relative_weight, scaled_alpha, scaled_sl
 # on it
 _SPREAD_PER_LAPLACIAN = 0.6
 _REBALANCED_CHECKS = 2
+_COARSE_ITERATIONS = 150
 _DEFAULTS = TGVOptions()
 
 
@@ -96,7 +98,8 @@ def solve_tgv(
     without it, chi at the rim is off by ten times its size. Its price only bounds the equation's dual.
 
     The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel
-    preconditioner for the dual of the field equation. The result does not depend on the number of threads.
+    preconditioner for the dual of the field equation; large problems start from the solution at half the
+    resolution. The result does not depend on the number of threads.
 
     Parameters
     ----------
@@ -134,23 +137,12 @@ def solve_tgv(
     mask = np.asarray(mask, dtype=bool)
     _validate(laplacian, mask, voxel_size, b0_direction, noise)
     weight, noise_level = relative_weight(noise, mask, options)
-    alpha_1, alpha_0 = scaled_alpha(options, noise_level, voxel_size)
-    length = float(np.prod(voxel_size)) ** (1 / 3)
-    problem = build_problem(
-        laplacian,
-        mask,
-        weight,
-        voxel_size=voxel_size,
-        b0_direction=b0_direction,
-        extend=options.extend,
-        slack=[price * alpha_1 / length for price in options.slack],
-    )
-    _regularise(problem, options, (alpha_1, alpha_0))
-    threads = thread_count(threads, problem.rows.size)
+    alpha = scaled_alpha(options, noise_level, voxel_size)
     threads_before = numba.get_num_threads()
-    numba.set_num_threads(threads)
     try:
-        history, converged = _iterate(prepare(problem, threads=threads), options)
+        problem, history, converged = _solve(
+            (laplacian, mask, weight), voxel_size, b0_direction, alpha, options, threads
+        )
     finally:
         numba.set_num_threads(threads_before)
     chi = problem.rows.to_volume(problem.rows.unflatten(problem.state[sweep.CHI]))
@@ -218,6 +210,45 @@ def _validate(
         raise ValueError(f"b0_direction must be a vector of three numbers, not {b0_direction}")
 
 
+def _solve(
+    data: tuple[FloatArray, BoolArray, FloatArray | None],
+    voxel_size: Sequence[float],
+    b0_direction: Sequence[float],
+    alpha: tuple[float, float],
+    options: TGVOptions,
+    threads: int | None,
+    axes: tuple[int, int, int] | None = None,
+) -> tuple[Problem, Convergence, bool]:
+    """Solve, from the solution at half the resolution where the problem is large."""
+    length = float(np.prod(voxel_size)) ** (1 / 3)
+    problem = build_problem(
+        *data,
+        voxel_size=voxel_size,
+        b0_direction=b0_direction,
+        extend=options.extend,
+        slack=[price * alpha[0] / length for price in scaled_slack(options, voxel_size)],
+        axes=axes,
+    )
+    _regularise(problem, options, alpha)
+    spread = None
+    halved = halve(*data)
+    if halved is not None:
+        edges = [2 * edge for edge in voxel_size]
+        rough = replace(options, max_iterations=min(_COARSE_ITERATIONS, options.max_iterations))
+        coarse, _, _ = _solve(halved, edges, b0_direction, alpha, rough, threads, problem.rows.axes)
+        continue_on(coarse, problem)
+        spread = _spread(coarse)
+    used = thread_count(threads, problem.rows.size)
+    numba.set_num_threads(used)
+    return problem, *_iterate(prepare(problem, threads=used), options, spread)
+
+
+def _spread(problem: Problem) -> float:
+    """Standard deviation of chi in the mask."""
+    inside = problem.flags & sweep.EQUATION != 0
+    return float(problem.state[sweep.CHI][inside].std(dtype=np.float64))
+
+
 def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float]) -> None:
     c = problem.coefficients
     c[sweep.C_ALPHA_1], c[sweep.C_ALPHA_0] = alpha[0] / problem.length, alpha[1] / problem.length**2
@@ -225,8 +256,10 @@ def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float
     c[sweep.C_RELAX] = options.relaxation
 
 
-def _iterate(iteration: Iteration, options: TGVOptions) -> tuple[Convergence, bool]:
-    """Iterate until the criterion holds twice in a row, or to the cap."""
+def _iterate(
+    iteration: Iteration, options: TGVOptions, spread: float | None = None
+) -> tuple[Convergence, bool]:
+    """Iterate until the criterion holds twice in a row, or to the cap; spread is that of a start."""
     state = iteration.problem.state
     chi = state[sweep.CHI]
     inside = np.flatnonzero(iteration.problem.flags & sweep.EQUATION)
@@ -237,15 +270,16 @@ def _iterate(iteration: Iteration, options: TGVOptions) -> tuple[Convergence, bo
     history = Convergence()
     if data_norm == 0:
         return history.and_then(0, 0.0, 0.0), True
-    balance(iteration, _SPREAD_PER_LAPLACIAN * data_norm)
-    previous = np.zeros(inside.size, np.float32)
+    rebalanced_checks = 0 if spread else _REBALANCED_CHECKS
+    balance(iteration, spread or _SPREAD_PER_LAPLACIAN * data_norm)
+    previous = chi[inside]
     met = False
     while not history.iteration or history.iteration[-1] < options.max_iterations:
         done = history.iteration[-1] if history.iteration else 0
         count = min(options.check_every, options.max_iterations - done)
         iteration.run(count)
         current = chi[inside]
-        spread = float(current.std(dtype=np.float64))
+        spread = _spread(iteration.problem)
         change = _rms(current - previous) / max(spread, 1e-30)
         history = history.and_then(done + count, change, _rms(state[sweep.RESIDUAL][judged]) / data_norm)
         previous = current
@@ -255,7 +289,7 @@ def _iterate(iteration: Iteration, options: TGVOptions) -> tuple[Convergence, bo
         )
         if met and met_before:
             return history, True
-        if len(history.iteration) <= _REBALANCED_CHECKS and spread > 0:
+        if len(history.iteration) <= rebalanced_checks and spread > 0:
             balance(iteration, spread)
     return history, False
 
