@@ -162,6 +162,7 @@ def _read_files(
     states: NDArray[np.int64],
     packets: NDArray[np.uint8],
     filled: NDArray[np.int64],
+    same: NDArray[np.bool_],
     tables: Any,
 ) -> None:
     """Read the headers of files, without the interpreter's lock.
@@ -175,6 +176,8 @@ def _read_files(
         explicit or not, bytes of pixel data (-2: in fragments), the slice's own fields that are packed.
     packets, filled
         (n, 3, `PACKET`), and how many of these are used.
+    same
+        (n, 2), False: whether the packets of series and image are those of the file before.
     """
     chunk = np.empty(FIRST_CHUNK, np.uint8)
     found = np.empty((tables[0].size, 2), np.int64)
@@ -199,6 +202,12 @@ def _read_files(
             if state[0] == DONE and state[2] + max(state[5], 0) > _lseek(descriptor, 0, _FROM_THE_END):
                 state[0] = NOT_UNDERSTOOD
             _close(descriptor)
+        for packet in range(2 * (file > 0)):
+            size = filled[file, packet]
+            equal = filled[file - 1, packet] == size
+            for byte in range(size if equal else 0):
+                equal &= packets[file, packet, byte] == packets[file - 1, packet, byte]
+            same[file, packet] = equal
 
 
 class _Buffers(threading.local):
@@ -218,22 +227,22 @@ def read_packets(paths: Sequence[str]) -> list[Packets | None]:
     -------
     list
         For each file the packets of series and image (see `unpack`), and the values of the slice's own fields
-        in the order of `SLICE_NAMES`; None where it is no ordinary file.
+        in the order of `SLICE_NAMES`, without those missing at the end; None where it is no ordinary file.
     """
     n = len(paths)
     states, filled = np.zeros((n, 7), np.int64), np.zeros((n, 3), np.int64)
-    packets = _BUFFERS.packets[:n]
+    packets, same = _BUFFERS.packets[:n], np.zeros((n, 2), np.bool_)
     encoded = np.frombuffer(os.fsencode("\0".join(paths)) + b"\0", np.uint8)
-    _read_files(encoded, states, packets, filled, _TABLES)
+    _read_files(encoded, states, packets, filled, same, _TABLES)
     found: list[Packets | None] = []
-    for index, (status, lengths) in enumerate(zip(states[:, 0].tolist(), filled.tolist(), strict=True)):
-        if status != DONE:
-            found.append(None)
-            continue
-        scan, kind, own = (packets[index, p, : lengths[p]].tobytes() for p in range(3))
-        values = own.split(b"\0")[: len(SLICE_NAMES)]
-        values += [b""] * (len(SLICE_NAMES) - len(values))
-        found.append((scan, kind, values))
+    scan = kind = b""
+    rows = zip(states[:, 0].tolist(), filled.tolist(), same.tolist(), strict=True)
+    for index, (status, lengths, (same_scan, same_kind)) in enumerate(rows):
+        # the bytes of the file before are taken again, because their hash is known
+        scan = scan if same_scan else packets[index, 0, : lengths[0]].tobytes()
+        kind = kind if same_kind else packets[index, 1, : lengths[1]].tobytes()
+        values = packets[index, 2, : lengths[2]].tobytes().split(b"\0")
+        found.append((scan, kind, values) if status == DONE else None)
     return found
 
 

@@ -20,6 +20,7 @@ from qsmxt_app.convert.dicom.frames import with_frames
 from qsmxt_app.convert.dicom.header import (
     KIND_NAMES,
     SCAN_NAMES,
+    SLICE_NAMES,
     Header,
     Kind,
     Scan,
@@ -185,22 +186,28 @@ def _from_packets(path: str, packets: Packets | None) -> Header | None:
     if packets is None:
         return None
     scan, kind = _scan(packets[0]), _kind(packets[1])
-    if scan.enhanced:
+    if scan is None or kind is None:
         return None
-    header = decoded(path, scan, kind, packets[2])
-    return header if header.sop_uid and not _unusable(header) else None
+    values = packets[2]
+    header = decoded(path, scan, kind, (values + _NOTHING)[: len(_NOTHING)])
+    return header if header.sop_uid else None
+
+
+_NOTHING = [b""] * len(SLICE_NAMES)
 
 
 @lru_cache(maxsize=4096)
-def _scan(packet: bytes) -> Scan:
+def _scan(packet: bytes) -> Scan | None:
     values = unpack(packet)
-    return scan_of(tuple(values.get(index) for index in indices(*SCAN_NAMES)))
+    scan = scan_of(tuple(values.get(index) for index in indices(*SCAN_NAMES)))
+    return None if scan.enhanced or _unusable_scan(scan) else scan
 
 
 @lru_cache(maxsize=4096)
-def _kind(packet: bytes) -> Kind:
+def _kind(packet: bytes) -> Kind | None:
     values = unpack(packet)
-    return kind_of(tuple(values.get(index) for index in indices(*KIND_NAMES)))
+    kind = kind_of(tuple(values.get(index) for index in indices(*KIND_NAMES)))
+    return kind if kind.rows and kind.columns else None
 
 
 def read_file(path: str) -> Header | LeftOut:
@@ -219,12 +226,13 @@ def read_file(path: str) -> Header | LeftOut:
 
 
 def _unusable(header: Header) -> str:
-    scan = header.scan
+    first = header.slices[0].kind
+    if not header.sop_uid:
+        return "DICOM without a UID of its own"
+    return _unusable_scan(header.scan) or ("" if first.rows and first.columns else "DICOM without an image")
+
+
+def _unusable_scan(scan: Scan) -> str:
     if scan.modality != "MR":
         return f"DICOM of another kind: modality {scan.modality or 'not given'}"
-    if not scan.series_uid or not header.sop_uid:
-        return "DICOM without the UIDs of its series and image"
-    first = header.slices[0].kind
-    if not (first.rows and first.columns):
-        return "DICOM without an image"
-    return ""
+    return "" if scan.series_uid else "DICOM without the UID of its series"
