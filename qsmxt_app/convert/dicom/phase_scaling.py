@@ -79,11 +79,11 @@ def phase_scaling(stored: StoredPhase) -> PhaseScaling:
         any header whose whole range is one turn in radians or milliradians (Philips). Anything else keeps
         its scaling, with arbitrary units.
     """
-    vendor = (stored.manufacturer.upper().split() or [""])[0]
+    vendor = stored.manufacturer.upper().strip()
     scaling = _declared(stored) or _of_vendor(vendor, stored)
     if scaling is None:
         scaling = PhaseScaling(stored.slope, stored.intercept, "arbitrary", "as stored")
-    if vendor != "GE":
+    if not vendor.startswith("GE"):
         return scaling
     rule = f"{scaling.rule}; sign changed, as GE's phase falls where the field is higher"
     return PhaseScaling(-scaling.slope, -scaling.intercept, scaling.units, rule)
@@ -91,10 +91,10 @@ def phase_scaling(stored: StoredPhase) -> PhaseScaling:
 
 def _of_vendor(vendor: str, stored: StoredPhase) -> PhaseScaling | None:
     levels = stored.integers and stored.lowest >= 0 and stored.highest < _SIEMENS_LEVELS
-    if levels and (vendor == "SIEMENS" or (stored.slope, stored.intercept) == _SIEMENS_RESCALING):
+    if levels and (vendor.startswith("SIEMENS") or (stored.slope, stored.intercept) == _SIEMENS_RESCALING):
         return PhaseScaling(TURN / _SIEMENS_LEVELS, -np.pi, "rad", "Siemens' 4096 levels are one turn")
     largest = max(abs(stored.slope * v + stored.intercept) for v in (stored.lowest, stored.highest))
-    if vendor == "GE" and stored.integers and np.pi < largest <= _GE_LARGEST:
+    if vendor.startswith("GE") and stored.integers and np.pi < largest <= _GE_LARGEST:
         return PhaseScaling(stored.slope / 1000, stored.intercept / 1000, "rad", "GE's milliradians")
     return None
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nibabel.filebasedimages import ImageFileError
+
 from qsmxt_app.bids.atomic import make_folder, output_error, write_json
 from qsmxt_app.convert.dicom.converter import VERSION, ConversionFailed
 from qsmxt_app.convert.dicom.finishing import finish
@@ -94,7 +96,7 @@ def _convert(
         return Failure(acquisition, " ".join(str(error).split()))
     except (CannotCreateOutput, InputOutputFailed):
         raise
-    except (QsmxtError, OSError, ValueError) as error:
+    except (QsmxtError, ImageFileError, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise output_error(store, error) from error
         first = acquisition.members[0].stack.files[0] if acquisition.members else acquisition.key
