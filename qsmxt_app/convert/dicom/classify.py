@@ -38,9 +38,11 @@ _PROCESSED = frozenset(
     CSAPARALLEL, SUBTRACTION, ADC, FA, TRACEW, TENSOR, REFORMATTED, AVERAGE, AVE, MEAN, T1 MAP, T2
     MAP, T2_STAR MAP, T2STAR MAP, R2_STAR MAP, R2 MAP, R1 MAP, SCREEN SAVE, RESAMPLED, QSM, MOCO,
     CSA RESAMPLED, CPR, WATER, FAT, IN_PHASE, OUT_PHASE, FAT_FRACTION, RGB, PCA, HP, FILTERED,
-    DIFFUSION, PERFUSION
+    DIFFUSION, PERFUSION, B1, B1 MAP, FLIP ANGLE MAP
 """.split(",")  # noqa: SIM905 - one word a line would fill the page
 )
+_SPIN_ECHO_PLANAR = re.compile(r"epse|ep_b|ez_b|dwi", re.I)
+_GRADIENT_ECHO = re.compile(r"ffe|gre|spgr|flash|fl[23]d|fe", re.I)
 _SIEMENS_FIELD_MAP = re.compile(r"\*?fm[23]d\d*r?|gre_?field_?map", re.I)
 _ENDING: dict[Component, re.Pattern[str]] = {
     "phase": re.compile(r"(^|[^a-z])(pha?|phase|pha_images)(_?map)?$", re.I),
@@ -48,6 +50,8 @@ _ENDING: dict[Component, re.Pattern[str]] = {
     "imaginary": re.compile(r"(^|[^a-z])(imag|imaginary)$", re.I),
     "magnitude": re.compile(r"(^|[^a-z])(mag|magnitude|mag_images)$", re.I),
 }
+SHORTEST_TIME_SERIES = 8
+"""Volumes: a scan that is repeated so often in one series follows something in time."""
 LONGEST_ECHO_TIME_OF_T1W = 0.012
 """s."""
 SHORTEST_ECHO_TIME_ALONE = 0.010
@@ -88,7 +92,7 @@ def classify(series: Sequence[Series]) -> dict[str, Verdict]:
     verdicts = {one.key: classify_alone(one) for one in series}
     for one in series:
         verdicts[one.key] = _among_neighbours(one, verdicts, series)
-    return {one.key: _magnitude_of_field_map(one, verdicts, series) for one in series}
+    return {one.key: _after_neighbours(one, verdicts, series) for one in series}
 
 
 def classify_alone(series: Series) -> Verdict:
@@ -195,18 +199,23 @@ def _t1w(series: Series, components: tuple[Component, ...]) -> Verdict | None:
 def _not_gradient_echo(series: Series, components: tuple[Component, ...]) -> Verdict | None:
     scan = series.scan
     codes = set(scan.scanning_sequence)
-    repeated = max((stack.repetition for stack in series.stacks), default=0)
-    if "SE" in codes:
+    volumes = 1 + max((stack.repetition for stack in series.stacks), default=0)
+    planar = _is_echo_planar(series)
+    if "SE" in codes or (planar and _SPIN_ECHO_PLANAR.search(scan.technique)):
         return Verdict("other", components, "high", "a spin echo")
-    if "EP" in codes and repeated:
-        return Verdict("other", components, "high", f"a time series of {repeated + 1} echo-planar volumes")
+    if volumes >= SHORTEST_TIME_SERIES or (planar and volumes > 1):
+        return Verdict("other", components, "high", f"a time series of {volumes} volumes")
     if "IR" in codes:
         return Verdict("other", components, "high", "an inversion recovery that is no T1w image")
-    if not codes & {"GR", "EP"} and not re.search(r"ffe|gre|spgr|flash|fl[23]d|fe", scan.technique, re.I):
+    if not codes & {"GR", "EP"} and not _GRADIENT_ECHO.search(scan.technique):
         if set(components) & {"phase", "real", "imaginary"}:
             return None
         return Verdict("other", components, "medium", "no gradient echo, as far as the header tells")
     return None
+
+
+def _is_echo_planar(series: Series) -> bool:
+    return "EP" in series.scan.scanning_sequence or "epi" in series.scan.technique.lower()
 
 
 def _field_map_sequence(series: Series) -> bool:
@@ -293,12 +302,16 @@ def _about(one: float | None, two: float | None) -> bool:
     return one is None or two is None or abs(one - two) <= 0.01 * max(abs(one), abs(two))
 
 
-def _magnitude_of_field_map(one: Series, verdicts: dict[str, Verdict], series: Sequence[Series]) -> Verdict:
-    """Give the magnitudes beside a phase difference their role."""
+def _after_neighbours(one: Series, verdicts: dict[str, Verdict], series: Sequence[Series]) -> Verdict:
+    """Judge again magnitudes whose meaning depends on what else the scan gave."""
     verdict = verdicts[one.key]
-    if verdict.role != "gradient-echo" or set(verdict.components) != {"magnitude"}:
+    if set(verdict.components) != {"magnitude"}:
         return verdict
     phases = _has_phase(one, verdicts, series)
+    if verdict.role == "T1w":
+        return _t1w_again(one, verdict, verdicts, series, phases=phases)
+    if verdict.role != "gradient-echo":
+        return verdict
     for other in series:
         known = verdicts[other.key]
         if other is one or known.role not in {"phase-difference", "b0-map"} or not is_neighbour(one, other):
@@ -306,15 +319,43 @@ def _magnitude_of_field_map(one: Series, verdicts: dict[str, Verdict], series: S
         if belongs_to_map(one, other) and "magnitude" not in known.components and not phases:
             role = known.role.replace("-", " ")
             return Verdict("field-map", verdict.components, "high", f"magnitude beside a {role}, {other.key}")
-    if _field_map_sequence(one):
+    return verdict if phases else _magnitude_alone(one, verdict, verdicts, series)
+
+
+def _t1w_again(
+    one: Series, verdict: Verdict, verdicts: dict[str, Verdict], series: Sequence[Series], *, phases: bool
+) -> Verdict:
+    if phases and "IR" not in one.scan.scanning_sequence and "by its name" in verdict.reason:
         return Verdict(
-            "other", verdict.components, "high", "magnitude of a field map whose phase is not there"
+            "gradient-echo", verdict.components, "medium", "gradient echo, magnitude beside its phase"
         )
-    if len(one.echo_times) == 1 and not phases:
-        (echo_time,) = one.echo_times
-        if echo_time < SHORTEST_ECHO_TIME_ALONE:
-            why = f"gradient echo of one short echo ({echo_time * 1000:g} ms) without phase"
-            return Verdict("other", verdict.components, "medium", why)
+    for other in series:
+        if verdicts[other.key].role == "UNIT1" and is_neighbour(one, other) and same_protocol(one, other):
+            why = "one inversion of MP2RAGE: only the combined UNI is used"
+            return Verdict("other", verdict.components, "high", why)
+    return verdict
+
+
+def _magnitude_alone(
+    one: Series, verdict: Verdict, verdicts: dict[str, Verdict], series: Sequence[Series]
+) -> Verdict:
+    """Magnitude without phase: worth keeping only if it has several echoes or a long one."""
+    if _field_map_sequence(one):
+        why = "magnitude of a field map whose phase is not there"
+        return Verdict("other", verdict.components, "high", why)
+    if _is_echo_planar(one):
+        return Verdict("other", verdict.components, "medium", "an echo-planar image without phase")
+    times = set(one.echo_times)
+    for other in series:
+        if (
+            verdicts[other.key].role == "gradient-echo"
+            and is_neighbour(one, other)
+            and same_protocol(one, other)
+        ):
+            times |= set(other.echo_times)
+    if len(times) == 1 and min(times) < SHORTEST_ECHO_TIME_ALONE:
+        why = f"gradient echo of one short echo ({min(times) * 1000:g} ms) without phase"
+        return Verdict("other", verdict.components, "medium", why)
     return verdict
 
 

@@ -255,6 +255,64 @@ def test_uni_of_mp2rage_is_unit1_and_its_inversions_are_not_t1w(tmp_path: Path) 
     assert [m.suffix for m in acquisition.members] == ["UNIT1"]
 
 
+def test_inversions_without_a_telling_name_beside_their_uni_are_no_t1w(tmp_path: Path) -> None:
+    values = MAGNITUDE[..., 0]
+    inversion = t1w("siemens", values, number=1, description="anat_INV1", protocol="anat")
+    uni = t1w(
+        "siemens", values, number=2, description="anat_UNI", protocol="anat",
+        image_type=("DERIVED", "PRIMARY", "M", "ND", "UNI"),
+    )  # fmt: skip
+    (acquisition,) = sort_written(tmp_path, inversion, uni).joined.plan
+    assert [m.suffix for m in acquisition.members] == ["UNIT1"]
+
+
+def test_a_name_alone_makes_no_t1w_of_a_magnitude_with_phase(tmp_path: Path) -> None:
+    (acquisition,) = sort_written(tmp_path, *scan(description="t1_qsm", protocol="t1_qsm")).joined.plan
+    assert images_of(acquisition) == PAIRS
+    one = gradient_echo(
+        "siemens", MAGNITUDE[..., :1], PHASE[..., :1], (0.008,), description="t1w_3d", protocol="t1"
+    )
+    (acquisition,) = sort_written(tmp_path / "single", *one).joined.plan
+    assert [image[1] for image in images_of(acquisition)] == ["magnitude", "phase"]
+
+
+@pytest.mark.parametrize("echo_planar", [True, False])
+def test_time_series_are_left_out(tmp_path: Path, echo_planar: bool) -> None:
+    import pydicom
+
+    folder = tmp_path / "in"
+    (one,) = gradient_echo("philips", MAGNITUDE[..., :1], PHASE[..., :1], (0.03,))
+    for turn in range(9 if not echo_planar else 3):
+        for path in write_series(folder / str(turn), one):
+            dataset = pydicom.dcmread(path)
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = (
+                f"{dataset.SOPInstanceUID}.{turn}"
+            )
+            dataset.TemporalPositionIdentifier = turn + 1
+            dataset.ScanningSequence = ["EP", "GR"] if echo_planar else "GR"
+            dataset.save_as(path)
+    ready = sort_folder(folder, tmp_path / "out")
+    assert not ready.joined.plan
+    assert "time series" in next(iter(ready.without.values()))
+
+
+def test_magnitudes_alone(tmp_path: Path) -> None:
+    """Several echoes or a long one are kept; one short echo (angiography, calibration) is not."""
+
+    def plan(
+        name: str, times: tuple[float, ...], split: str = "none"
+    ) -> list[list[tuple[str, str, int | None, float]]]:
+        magnitude, phase = echoes(SHAPE, times)
+        series = gradient_echo("canon", magnitude, phase, times, components=("magnitude",), split=split)
+        return [images_of(one) for one in sort_written(tmp_path / name, *series).joined.plan]
+
+    assert plan("short", (0.003,)) == []
+    assert plan("long", (0.02,)) == [[("T2starw", "magnitude", None, 20.0)]]
+    several = [[("MEGRE", "magnitude", 1, 3.0), ("MEGRE", "magnitude", 2, 6.0)]]
+    assert plan("together", (0.003, 0.006)) == several
+    assert plan("split", (0.003, 0.006), "echoes") == several
+
+
 def test_missing_slices_are_reported_and_left_out_or_kept(tmp_path: Path) -> None:
     series = scan("siemens")
     folder = tmp_path / "in"
