@@ -108,52 +108,55 @@ def _restrict_fine(base, start, stop, nz, fine, coarse):
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
 def _restrict(fine, coarse):
     """Restrict a coarse grid to the next coarser one."""
-    nx, ny, nz = fine.shape
-    for cx in prange(1, coarse.shape[0] - 1):
-        for cy in range(1, coarse.shape[1] - 1):
-            for cz in range(1, coarse.shape[2] - 1):
-                total = np.float32(0)
-                for sx in range(4):
-                    x = 2 * cx - 2 + sx
-                    if x >= nx:
-                        continue
-                    wx = INNER if 0 < sx < 3 else OUTER
-                    for sy in range(4):
-                        y = 2 * cy - 2 + sy
-                        if y >= ny:
-                            continue
-                        wy = wx * (INNER if 0 < sy < 3 else OUTER)
-                        z = 2 * cz - 2
-                        value = OUTER * fine[x, y, z] + INNER * fine[x, y, z + 1]
-                        if z + 2 < nz:
-                            value += INNER * fine[x, y, z + 2]
-                        if z + 3 < nz:
-                            value += OUTER * fine[x, y, z + 3]
-                        total += wy * value
-                coarse[cx, cy, cz] = total
+    nx, ny, nz = np.uint64(fine.shape[0]), np.uint64(fine.shape[1]), np.uint64(fine.shape[2])
+    cells_y, cells_z = np.uint64(coarse.shape[1]), np.uint64(coarse.shape[2])
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    for cell in prange(1, coarse.shape[0] - 1):
+        cx = np.uint64(cell)
+        line = np.zeros(max(nz, two * cells_z), np.float32)
+        for cy in range(one, cells_y - one):
+            line[:] = 0
+            for sx in range(four):
+                for sy in range(four):
+                    x, y = two * cx - two + sx, two * cy - two + sy
+                    if x < nx and y < ny:
+                        weight = (INNER if one <= sx <= two else OUTER) * (
+                            INNER if one <= sy <= two else OUTER
+                        )
+                        for z in range(nz):
+                            line[z] += weight * fine[x, y, z]
+            for cz in range(one, cells_z - one):
+                z = two * cz - two
+                coarse[cx, cy, cz] = OUTER * (line[z] + line[z + three]) + INNER * (
+                    line[z + one] + line[z + two]
+                )
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
 def _prolong(coarse, fine, gain, add):
     """Weigh a grid's own values by its gain, and add the interpolation of the next coarser grid."""
-    for x in prange(1, fine.shape[0] - 1):
+    one, two = np.uint64(1), np.uint64(2)
+    ny, nz, cells_z = np.uint64(fine.shape[1]), np.uint64(fine.shape[2]), np.uint64(coarse.shape[2])
+    for cell in prange(1, fine.shape[0] - 1):
         # fine cell x (of the bordered grid) lies in coarse cell cx and next to coarse cell dx
-        cx = (x + 1) // 2
-        dx = cx - 1 if x % 2 == 1 else cx + 1
-        for y in range(1, fine.shape[1] - 1):
-            cy = (y + 1) // 2
-            dy = cy - 1 if y % 2 == 1 else cy + 1
-            for z in range(1, fine.shape[2] - 1):
-                value = gain[x, y, z] * fine[x, y, z]
-                if add:
-                    cz = (z + 1) // 2
-                    dz = cz - 1 if z % 2 == 1 else cz + 1
-                    near = INNER * (INNER * coarse[cx, cy, cz] + OUTER * coarse[cx, dy, cz])
-                    near += OUTER * (INNER * coarse[dx, cy, cz] + OUTER * coarse[dx, dy, cz])
-                    far = INNER * (INNER * coarse[cx, cy, dz] + OUTER * coarse[cx, dy, dz])
-                    far += OUTER * (INNER * coarse[dx, cy, dz] + OUTER * coarse[dx, dy, dz])
-                    value += INNER * near + OUTER * far
-                fine[x, y, z] = value
+        x = np.uint64(cell)
+        cx = (x + one) // two
+        dx = cx - one if x % two == one else cx + one
+        line = np.zeros(cells_z, np.float32)
+        row = np.zeros(max(nz, two * cells_z), np.float32)
+        for y in range(one, ny - one):
+            cy = (y + one) // two
+            dy = cy - one if y % two == one else cy + one
+            if add:
+                for cz in range(cells_z):
+                    near = INNER * coarse[cx, cy, cz] + OUTER * coarse[cx, dy, cz]
+                    far = INNER * coarse[dx, cy, cz] + OUTER * coarse[dx, dy, cz]
+                    line[cz] = INNER * near + OUTER * far
+                for cz in range(one, cells_z - one):
+                    row[two * cz - one] = INNER * line[cz] + OUTER * line[cz - one]
+                    row[two * cz] = INNER * line[cz] + OUTER * line[cz + one]
+            for z in range(one, nz - one):
+                fine[x, y, z] = gain[x, y, z] * fine[x, y, z] + row[z]
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
