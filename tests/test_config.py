@@ -1,5 +1,6 @@
 import inspect
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -129,6 +130,17 @@ def test_every_setting_has_help_and_a_default():
 
 def test_nearest_lists_the_choices_when_none_is_near():
     assert nearest("zzz", ["one", "two"]) == "Choose one of: one, two."
+
+
+def test_every_preset_and_method_is_in_the_documentation():
+    page = (Path(__file__).parents[1] / "docs" / "presets.md").read_text(encoding="utf-8")
+    methods = [
+        choice
+        for setting in setting_fields()
+        if setting.name in ("background", "inversion")
+        for choice in setting.metadata["choices"]
+    ]
+    assert not [name for name in ("auto", *preset_names(), *methods) if f"`{name}`" not in page]
 
 
 def test_auto_lets_a_preset_decide_what_the_user_left_open(tmp_path):

@@ -190,11 +190,9 @@ def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: st
 def _connect_outputs(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
     derivatives = made["derivatives"]
     workflow.connect([(end, derivatives, [(whole, "filled")])])
-    passes = {need_of(name) for name in made if name.endswith("_reliable")}
     for name, maps in MAPS.items():
         if name in made:
-            given = [(trait, trait) for trait in maps if trait != "chi_singlepass" or passes]
-            workflow.connect([(made[name], derivatives, given)])
+            workflow.connect([(made[name], derivatives, [(trait, trait) for trait in maps])])
     for name in PARAMETERS:
         if name in made:
             workflow.connect([(made[name], derivatives, [("facts", f"{name}_facts")])])

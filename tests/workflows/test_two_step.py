@@ -6,13 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from mini_dataset import FIELD_STRENGTH, VOXEL_SIZE, mini_head, write_mini_dataset
+from nipype import Node, Workflow
 
 from qsmxt_app.bids.validation import find_issues
 from qsmxt_app.cli import main
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.dipole import forward_field
-from qsmxt_app.workflows.node_base import SKIPPED, second_pass
-from qsmxt_app.workflows.nodes import InvertTGV
+from qsmxt_app.workflows.node_base import FACTS_FILE, read_json, second_pass
+from qsmxt_app.workflows.nodes import CombineAndReference, InvertTGV
 
 
 def image(out, kind, folder="anat"):
@@ -119,12 +120,30 @@ def test_a_second_pass_over_the_same_voxels_is_left_out(tmp_path):
     mask[1:5, 1:5, 1:5] = 1
     larger = mask.copy()
     larger[0] = 1
+    chi = mask * np.random.default_rng(0).standard_normal(mask.shape)
     files = {}
-    for name, array in {"mask": mask, "larger": larger}.items():
+    for name, array in {"mask": mask, "larger": larger, "chi": chi}.items():
         files[name] = str(tmp_path / f"{name}.nii")
         nib.Nifti1Image(array, np.eye(4)).to_filename(files[name])
     assert second_pass(files["larger"], files["mask"]) is None
     assert np.array_equal(second_pass(files["mask"], files["larger"]), mask > 0)
-    # neither images nor settings are looked at
-    step = InvertTGV(mask=files["mask"], whole=files["mask"])
-    assert step.compute(tmp_path) == SKIPPED
+
+    # nothing of it but the masks is read
+    reliable = InvertTGV(
+        laplacian=files["chi"], noise=files["chi"], mask=files["mask"], whole=files["mask"],
+        voxel_size=(1.0, 1.0, 1.0), b0_direction=(0.0, 0.0, 1.0), alpha=(1.0, 1.0), max_iterations=1,
+        tolerance=1.0,
+    )  # fmt: skip
+    combine = CombineAndReference(
+        chi_filled=files["chi"], filled=files["mask"], reliable=files["mask"], reference="none"
+    )
+    graph = Workflow("graph", base_dir=str(tmp_path))
+    last = Node(combine, "combine")
+    graph.connect([(Node(reliable, "reliable"), last, [("chi", "chi_reliable")])])
+    graph.config["execution"] = {"remove_unnecessary_outputs": "false"}
+    graph.run()
+    assert read_json(tmp_path / "graph" / "reliable" / FACTS_FILE)["skipped"]
+    combined = tmp_path / "graph" / "combine"
+    found = nib.load(combined / "chi.nii").get_fdata(dtype=np.float32)
+    assert np.array_equal(found, chi.astype(np.float32))
+    assert not (combined / "chi_singlepass.nii").exists()
