@@ -150,6 +150,7 @@ def test_nested_sequences_of_undefined_length_are_stepped_over(tmp_path: Path) -
     dataset[0x00081140].is_undefined_length = True
     dataset.add_new(0x00180010, "LO", "x" * 40)
     dataset.save_as(path)
+    assert None not in read_packets([str(path)])
     (header,) = find_dicom(tmp_path).headers
     assert header.scan.series_uid == str(dataset.SeriesInstanceUID)
     assert header.slices[0].kind.echo_time == pytest.approx(0.00298)
