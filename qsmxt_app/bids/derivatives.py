@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -156,9 +156,11 @@ def save_image(
         write_json(sidecar_path(path), sidecar)
     with atomic_file(path) as stream:
         if path.suffix == ".gz":
-            # No time and no name in the gzip header: the same voxels give the same bytes.
-            with gzip.GzipFile("", "wb", _COMPRESSION, fileobj=stream, mtime=0) as compressed:
-                image.to_stream(compressed)
+            # zlib's own gzip header has no time and no name: the same voxels give the same bytes
+            strategy = zlib.Z_RLE if _runs_are_of_bytes(array) else zlib.Z_DEFAULT_STRATEGY
+            deflate = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, zlib.MAX_WBITS | 16, 9, strategy)
+            stream.write(deflate.compress(image.to_bytes()))
+            stream.write(deflate.flush())
         else:
             image.to_stream(stream)
     return path
@@ -208,6 +210,18 @@ def bids_uri(path: Path, root: Path, dataset: str = RAW_LINK) -> str:
     # Not resolve(): images of git-annex are links out of the dataset.
     inside = Path(os.path.abspath(path)).relative_to(os.path.abspath(root))  # noqa: PTH100
     return f"bids:{dataset}:{inside.as_posix()}"
+
+
+def _runs_are_of_bytes(array: np.ndarray) -> bool:
+    """Whether all that repeats in an image is zero: then a search for longer patterns only takes time.
+
+    A map with a constant other than zero (outside a mask, say) has runs of four bytes.
+    """
+    if array.dtype == bool:
+        return True
+    values = array.ravel(order="K")
+    repeated = (values[1:] == values[:-1]) & (values[1:] != 0)
+    return bool(np.count_nonzero(repeated) < 0.01 * values.size)
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

@@ -120,16 +120,14 @@ def _restrict(fine, coarse):
                 for sy in range(four):
                     x, y = two * cx - two + sx, two * cy - two + sy
                     if x < nx and y < ny:
-                        weight = (INNER if one <= sx <= two else OUTER) * (
-                            INNER if one <= sy <= two else OUTER
-                        )
+                        of_x = INNER if one <= sx <= two else OUTER
+                        of_y = INNER if one <= sy <= two else OUTER
                         for z in range(nz):
-                            line[z] += weight * fine[x, y, z]
+                            line[z] += of_x * of_y * fine[x, y, z]
             for cz in range(one, cells_z - one):
-                z = two * cz - two
-                coarse[cx, cy, cz] = OUTER * (line[z] + line[z + three]) + INNER * (
-                    line[z + one] + line[z + two]
-                )
+                first = two * cz - two
+                outer, inner = line[first] + line[first + three], line[first + one] + line[first + two]
+                coarse[cx, cy, cz] = OUTER * outer + INNER * inner
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
