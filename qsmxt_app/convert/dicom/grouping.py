@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from qsmxt_app.convert.dicom.completeness import missing_slices
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.duplicates import without_duplicates, without_second_copies
 from qsmxt_app.convert.dicom.find import LeftOut
-from qsmxt_app.convert.dicom.header import Header, Kind, Scan, Slice, acquired_at
+from qsmxt_app.convert.dicom.header import Header, Kind, Scan, Slice, Vector, acquired_at
 from qsmxt_app.convert.dicom.series import Series, Stack
 
 _GE_FIELD_MAPS = ("B0MAP", "B0RF")
@@ -114,7 +115,12 @@ def _offset(one: Slice) -> float:
     """Distance along the slices' normal, mm."""
     if len(one.kind.orientation) != 6 or len(one.position) != 3:
         return float(one.instance or 0)
-    return float(np.dot(np.cross(one.kind.orientation[:3], one.kind.orientation[3:]), one.position))
+    return sum(n * p for n, p in zip(_normal(one.kind.orientation), one.position, strict=True))
+
+
+@lru_cache(maxsize=1024)
+def _normal(orientation: Vector) -> Vector:
+    return tuple(float(c) for c in np.cross(orientation[:3], orientation[3:]))
 
 
 def _repetitions(scan: Scan, members: Sequence[_Member]) -> list[list[_Member]]:

@@ -284,6 +284,7 @@ def kind_of(values: tuple[bytes | None, ...]) -> Kind:
     )
 
 
+@lru_cache(maxsize=65536)
 def acquired_at(when: str) -> datetime | None:
     """Date and time of ``YYYYMMDDHHMMSS.ffffff``; None where there is no valid date in it."""
     try:

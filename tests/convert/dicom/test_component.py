@@ -31,7 +31,9 @@ def test_image_types(words: tuple[str, ...], component: str) -> None:
     assert component_of("ANY", (*ORIGINAL, *words)) == component
 
 
-@pytest.mark.parametrize(("value", "component"), enumerate(("magnitude", "phase", "real", "imaginary")))
+@pytest.mark.parametrize(
+    ("value", "component"), [(0, "magnitude"), (1, "phase"), (2, "real"), (3, "imaginary")]
+)
 def test_the_element_of_ge_counts_for_ge_alone(value: int, component: str) -> None:
     assert component_of("GE MEDICAL SYSTEMS", (*ORIGINAL, "OTHER"), ge_type=value) == component
     assert component_of("SIEMENS", (*ORIGINAL, "M"), ge_type=value) == "magnitude"

@@ -182,8 +182,18 @@ def test_cut_files_are_left_out_with_a_reason_at_any_length(tmp_path: Path) -> N
     assert one.reason == "cut short: its pixel data end early"
 
 
-def test_damaged_files_never_stop_the_scan(tmp_path: Path) -> None:
-    (path,) = write_series(tmp_path / "whole", t1w_series("philips-enhanced"))
+def test_a_cut_gzipped_file_is_left_out(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, t1w_series(), skip=(1, 2), compress=True)
+    content = path.read_bytes()
+    for length in (40, len(content) // 2, len(content) - 20):
+        path.write_bytes(content[:length])
+        found = find_dicom(tmp_path)
+        assert not found.headers and len(found.left_out) == 1
+
+
+@pytest.mark.parametrize("vendor", ["philips-enhanced", "ge"])
+def test_damaged_files_never_stop_the_scan(tmp_path: Path, vendor: str) -> None:
+    path = write_series(tmp_path / "whole", t1w_series(vendor))[0]
     content = path.read_bytes()
     rng = np.random.default_rng(5)
     folder = tmp_path / "damaged"
