@@ -5,7 +5,7 @@ The bounds are the accuracy that was asked for before anything was measured; the
 
 import pytest
 
-from benchmarks.accuracy import Case, run_case
+from benchmarks.accuracy import Case, run_case, run_simulated
 from benchmarks.scans import Scan
 
 SEED = 20_261
@@ -14,12 +14,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    return {
-        direction: run_case(
-            Case(Scan(SEED, direction, voxel_size=(2.0, 2.0, 2.0))), tmp_path_factory.mktemp(direction)
-        )
-        for direction in ("straight", "tilted")
-    }
+    folders = {direction: tmp_path_factory.mktemp(direction) for direction in ("straight", "tilted")}
+    scans = {direction: Scan(SEED, direction, voxel_size=(2.0, 2.0, 2.0)) for direction in folders}
+    found = {direction: run_case(Case(scan), folders[direction]) for direction, scan in scans.items()}
+    found["consensus"] = run_simulated(Case(scans["straight"], "consensus"), folders["straight"])
+    return found
 
 
 @pytest.mark.parametrize("direction", ["straight", "tilted"])
@@ -39,3 +38,10 @@ def test_deep_grey_nuclei_have_the_same_values_in_an_oblique_scan(outcomes):
     straight, tilted = (outcomes[direction].score.deep_grey_bias for direction in ("straight", "tilted"))
     for nucleus, bias in straight.items():
         assert tilted[nucleus] == pytest.approx(bias, abs=0.02), nucleus
+
+
+def test_background_removal_and_inversion_are_as_close_to_the_truth_as_promised(outcomes):
+    score = outcomes["consensus"].score
+    assert score.nrmse < 50
+    assert score.coverage > 0.98
+    assert 0.85 < score.deep_grey_slope < 1.15
