@@ -20,6 +20,7 @@ import numpy as np
 import scipy.ndimage
 from numba import njit, prange
 
+from .compilation import DistinctArrays
 from .layout import BoolArray, FloatArray, RaggedRows
 from .sweep import MATHS
 
@@ -35,14 +36,18 @@ class Multilevel:
     gains: list[FloatArray]
 
     def spread(self, residual: FloatArray, rows: RaggedRows) -> FloatArray:
-        """Sum of all coarse levels' contributions, on the finest coarse grid."""
+        """Sum of all coarse levels' contributions, on the finest coarse grid.
+
+        Small grids are visited by one thread: on a busy machine threads cost more to gather than they save.
+        """
         _restrict_fine(rows.base, rows.start, rows.stop, rows.shape[2], residual, self.values[0])
         for fine, coarse in zip(self.values, self.values[1:], strict=False):
             _restrict(fine, coarse)
         last = len(self.values) - 1
         for level in range(last, -1, -1):
             coarser = self.values[level + 1] if level < last else self.values[level]
-            _prolong(coarser, self.values[level], self.gains[level], level < last)
+            prolong = _prolong if level else _prolong_finest
+            prolong(coarser, self.values[level], self.gains[level], level < last)
         return self.values[0]
 
 
@@ -105,15 +110,14 @@ def _restrict_fine(base, start, stop, nz, fine, coarse):
                 coarse[cx, cy, cz] = OUTER * (line[z] + line[z + 3]) + INNER * (line[z + 1] + line[z + 2])
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
+@njit(cache=True, nogil=True, fastmath=MATHS)
 def _restrict(fine, coarse):
     """Restrict a coarse grid to the next coarser one."""
     nx, ny, nz = np.uint64(fine.shape[0]), np.uint64(fine.shape[1]), np.uint64(fine.shape[2])
     cells_y, cells_z = np.uint64(coarse.shape[1]), np.uint64(coarse.shape[2])
     one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
-    for cell in prange(1, coarse.shape[0] - 1):
-        cx = np.uint64(cell)
-        line = np.zeros(max(nz, two * cells_z), np.float32)
+    line = np.zeros(max(nz, two * cells_z), np.float32)
+    for cx in range(one, np.uint64(coarse.shape[0]) - one):
         for cy in range(one, cells_y - one):
             line[:] = 0
             for sx in range(four):
@@ -130,31 +134,43 @@ def _restrict(fine, coarse):
                 coarse[cx, cy, cz] = OUTER * outer + INNER * inner
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
-def _prolong(coarse, fine, gain, add):
-    """Weigh a grid's own values by its gain, and add the interpolation of the next coarser grid."""
+@njit(nogil=True, fastmath=MATHS, pipeline_class=DistinctArrays)
+def _prolong_slab(x, coarse, fine, gain, add):
+    """Weigh a slab's own values by its gain, and add the interpolation of the next coarser grid."""
     one, two = np.uint64(1), np.uint64(2)
     ny, nz, cells_z = np.uint64(fine.shape[1]), np.uint64(fine.shape[2]), np.uint64(coarse.shape[2])
-    for cell in prange(1, fine.shape[0] - 1):
-        # fine cell x (of the bordered grid) lies in coarse cell cx and next to coarse cell dx
-        x = np.uint64(cell)
-        cx = (x + one) // two
-        dx = cx - one if x % two == one else cx + one
-        line = np.zeros(cells_z, np.float32)
-        row = np.zeros(max(nz, two * cells_z), np.float32)
-        for y in range(one, ny - one):
-            cy = (y + one) // two
-            dy = cy - one if y % two == one else cy + one
-            if add:
-                for cz in range(cells_z):
-                    near = INNER * coarse[cx, cy, cz] + OUTER * coarse[cx, dy, cz]
-                    far = INNER * coarse[dx, cy, cz] + OUTER * coarse[dx, dy, cz]
-                    line[cz] = INNER * near + OUTER * far
-                for cz in range(one, cells_z - one):
-                    row[two * cz - one] = INNER * line[cz] + OUTER * line[cz - one]
-                    row[two * cz] = INNER * line[cz] + OUTER * line[cz + one]
-            for z in range(one, nz - one):
-                fine[x, y, z] = gain[x, y, z] * fine[x, y, z] + row[z]
+    # fine cell x (of the bordered grid) lies in coarse cell cx and next to coarse cell dx
+    cx = (x + one) // two
+    dx = cx - one if x % two == one else cx + one
+    line = np.zeros(cells_z, np.float32)
+    row = np.zeros(max(nz, two * cells_z), np.float32)
+    for y in range(one, ny - one):
+        cy = (y + one) // two
+        dy = cy - one if y % two == one else cy + one
+        if add:
+            for cz in range(cells_z):
+                near = INNER * coarse[cx, cy, cz] + OUTER * coarse[cx, dy, cz]
+                far = INNER * coarse[dx, cy, cz] + OUTER * coarse[dx, dy, cz]
+                line[cz] = INNER * near + OUTER * far
+            for cz in range(one, cells_z - one):
+                row[two * cz - one] = INNER * line[cz] + OUTER * line[cz - one]
+                row[two * cz] = INNER * line[cz] + OUTER * line[cz + one]
+        for z in range(one, nz - one):
+            fine[x, y, z] = gain[x, y, z] * fine[x, y, z] + row[z]
+
+
+@njit(cache=True, nogil=True, fastmath=MATHS)
+def _prolong(coarse, fine, gain, add):
+    """Prolong to a small grid."""
+    for x in range(np.uint64(1), np.uint64(fine.shape[0] - 1)):
+        _prolong_slab(x, coarse, fine, gain, add)
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
+def _prolong_finest(coarse, fine, gain, add):
+    """Prolong to the finest of the coarse grids, on all threads."""
+    for x in prange(1, fine.shape[0] - 1):
+        _prolong_slab(np.uint64(x), coarse, fine, gain, add)
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath=MATHS)
