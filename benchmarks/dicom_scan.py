@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,10 @@ import numpy as np
 import pydicom
 
 from qsmxt_app.convert.dicom.find import find_dicom
-from tests.convert.dicom_writer import DicomSeries, volume, write_series
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "convert"))
+
+from dicom_writer import DicomSeries, volume, write_series
 
 SLICES = 100
 

@@ -286,7 +286,7 @@ def test_time_series_are_left_out(tmp_path: Path, echo_planar: bool) -> None:
         for path in write_series(folder / str(turn), one):
             dataset = pydicom.dcmread(path)
             dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = (
-                f"{dataset.SOPInstanceUID}.{turn}"
+                f"1.2.{turn}.{dataset.InstanceNumber}"
             )
             dataset.TemporalPositionIdentifier = turn + 1
             dataset.ScanningSequence = ["EP", "GR"] if echo_planar else "GR"
