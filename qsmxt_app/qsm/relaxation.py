@@ -152,12 +152,29 @@ def _log_linear(m: FloatArray, t: NDArray, fastest: float) -> tuple[float, float
 
 
 @numba.njit(cache=True, nogil=True)
-def _cost(m: FloatArray, t: NDArray, s0: float, rate: float, noise_level: float) -> float:
-    total = 0.0
+def _normal_equations(
+    m: FloatArray, t: NDArray, s0: float, rate: float, noise_level: float
+) -> tuple[float, float, float, float, float, float]:
+    """Sum of squared residuals, and the normal equations of a step in log s0 and rate."""
+    cost = 0.0
+    jss = 0.0
+    jsr = 0.0
+    jrr = 0.0
+    gs = 0.0
+    gr = 0.0
     for e in range(t.size):
-        mean, _ = _rician_mean(s0 * np.exp(-rate * t[e]), noise_level)
-        total += (m[e] - mean) ** 2
-    return total
+        decay = np.exp(-rate * t[e])
+        mean, slope = _rician_mean(s0 * decay, noise_level)
+        ds = slope * decay * s0  # by log s0, so that the two parameters have like scales
+        dr = -slope * decay * s0 * t[e]
+        difference = m[e] - mean
+        cost += difference**2
+        jss += ds * ds
+        jsr += ds * dr
+        jrr += dr * dr
+        gs += ds * difference
+        gr += dr * difference
+    return cost, jss, jsr, jrr, gs, gr
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
@@ -179,25 +196,10 @@ def _fit(
         if s0 <= 0:
             t2star[v] = 0.0
             continue
-        cost = _cost(m, t, s0, rate, noise_level)
+        here = _normal_equations(m, t, s0, rate, noise_level)
         damping = 1e-3
         for _ in range(25):
-            jss = 0.0
-            jsr = 0.0
-            jrr = 0.0
-            gs = 0.0
-            gr = 0.0
-            for e in range(t.size):
-                decay = np.exp(-rate * t[e])
-                mean, slope = _rician_mean(s0 * decay, noise_level)
-                ds = slope * decay * s0  # by log s0, so that the two parameters have like scales
-                dr = -slope * decay * s0 * t[e]
-                difference = m[e] - mean
-                jss += ds * ds
-                jsr += ds * dr
-                jrr += dr * dr
-                gs += ds * difference
-                gr += dr * difference
+            cost, jss, jsr, jrr, gs, gr = here
             a = jss * (1 + damping)
             d = jrr * (1 + damping)
             det = a * d - jsr * jsr
@@ -207,12 +209,12 @@ def _fit(
             step_r = (a * gr - jsr * gs) / det
             new_rate = min(max(rate + step_r, 0.0), fastest)
             new_s0 = s0 * np.exp(step_s)
-            new_cost = _cost(m, t, new_s0, new_rate, noise_level)
-            if new_cost <= cost:
+            there = _normal_equations(m, t, new_s0, new_rate, noise_level)
+            if there[0] <= cost:
                 change = abs(new_rate - rate) * t[-1] + abs(step_s)
                 s0 = new_s0
                 rate = new_rate
-                cost = new_cost
+                here = there
                 damping *= 0.2
                 if change < 1e-5:
                     break
