@@ -8,6 +8,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -70,6 +71,11 @@ class Step(SimpleInterface):
     def compute(self, folder: Path) -> dict[str, Any]:
         """Do the work: set `_results` with files in `folder`, return facts for the record."""
         raise NotImplementedError
+
+    def save_maps(self, maps: Mapping[str, NDArray], affine: NDArray[np.float64], folder: Path) -> None:
+        """Save images for other nodes, each under the name of its output."""
+        for name, array in maps.items():
+            self._results[name] = save(array, affine, folder / f"{name}.nii")
 
     def _run_interface(self, runtime: Any) -> Any:
         folder = Path(runtime.cwd)

@@ -17,7 +17,6 @@ from qsmxt_app.workflows.node_base import (
     load,
     load_affine,
     load_mask,
-    save,
 )
 from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, echo_times, image
 
@@ -49,9 +48,8 @@ class FitRelaxation(Step):
         given = self.inputs
         affine, mask = load_affine(given.magnitude), load_mask(given.mask)
         fit = fit_relaxation(load(given.magnitude), np.asarray(given.echo_times), mask=mask)
-        for name, array in {"r2star": fit.r2star, "t2star": fit.t2star, "s0": fit.s0}.items():
-            self._results[name] = save(array, affine, folder / f"{name}.nii")
-        return {"r2star_median": float(np.median(fit.r2star[mask])), "warnings": getattr(fit, "warnings", ())}
+        self.save_maps({"r2star": fit.r2star, "t2star": fit.t2star, "s0": fit.s0}, affine, folder)
+        return {"r2star_median": float(np.median(fit.r2star[mask]))}
 
 
 class SWIInputSpec(StepInputSpec):
@@ -91,6 +89,5 @@ class WeightBySusceptibility(Step):
         )
         axis = int(np.argmax(np.abs(given.b0_direction)))
         projection = minimum_intensity_projection(weighted.swi, voxel_size=given.voxel_size, axis=axis)
-        self._results["swi"] = save(weighted.swi, affine, folder / "swi.nii")
-        self._results["mip"] = save(projection, affine, folder / "mip.nii")
+        self.save_maps({"swi": weighted.swi, "mip": projection}, affine, folder)
         return {"equivalent_echo_time": weighted.echo_time, "projection_axis": "ijk"[axis]}

@@ -18,7 +18,6 @@ from qsmxt_app.workflows.node_base import (
     load,
     load_affine,
     load_mask,
-    save,
 )
 from qsmxt_app.workflows.nodes.inputs import VoxelSize, echo_times, image
 
@@ -82,13 +81,11 @@ class FitField(Step):
             "filled": known,
             "reliable": load_mask(given.reliable) & certain,
         }
-        for name, array in maps.items():
-            self._results[name] = save(array, affine, folder / f"{name}.nii")
+        self.save_maps(maps, affine, folder)
         return {
             "noise_median_hz": float(np.median(fit.field_noise[certain])),
             "known_fraction": float(certain.sum() / filled.sum()),
             "trusted_fraction": float(np.mean(fit.trust[certain] > 0.5)),
             "residual_median_rad": float(np.median(fit.residual[certain])),
             "offsets_removed": len(echo_times) > 1,
-            "warnings": getattr(fit, "warnings", ()),
         }

@@ -20,7 +20,6 @@ from qsmxt_app.workflows.node_base import (
     load,
     load_affine,
     load_on_grid,
-    save,
 )
 from qsmxt_app.workflows.nodes.inputs import VoxelSize, echo_times, image
 
@@ -81,8 +80,7 @@ class BuildMasks(Step):
             options=options,
             within=self._within(magnitude),
         )
-        self._results["filled"] = save(masks.filled, affine, folder / "filled.nii")
-        self._results["reliable"] = save(masks.reliable, affine, folder / "reliable.nii")
+        self.save_maps({"filled": masks.filled, "reliable": masks.reliable}, affine, folder)
         return {
             "method": "given mask" if defined(given.mask_file) else given.method,
             "threshold": masks.threshold,

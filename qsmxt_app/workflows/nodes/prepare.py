@@ -9,7 +9,7 @@ from nipype.interfaces.base import File, traits
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.images import load_acquisition
-from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, save
+from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec
 
 
 class PrepareInputSpec(StepInputSpec):
@@ -37,6 +37,6 @@ class Prepare(Step):
         """Save magnitude and phase of all echoes."""
         acquisition = self.inputs.acquisition
         images = load_acquisition(acquisition)
-        self._results["magnitude"] = save(images.magnitude, acquisition.affine, folder / "magnitude.nii")
-        self._results["phase"] = save(images.phase, acquisition.affine, folder / "phase.nii")
+        maps = {"magnitude": images.magnitude, "phase": images.phase}
+        self.save_maps(maps, acquisition.affine, folder)
         return {"phase_scaling": images.phase_scaling, "warnings": images.warnings}

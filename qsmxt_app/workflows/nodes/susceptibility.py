@@ -23,7 +23,6 @@ from qsmxt_app.workflows.node_base import (
     load_affine,
     load_mask,
     load_on_grid,
-    save,
     second_pass,
 )
 from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, image
@@ -72,7 +71,7 @@ class InvertTGV(Step):
             ),
             threads=given.num_threads,
         )
-        self._results["chi"] = save(result.chi, load_affine(given.mask), folder / "chi.nii")
+        self.save_maps({"chi": result.chi}, load_affine(given.mask), folder)
         history = result.history
         return {
             "iterations": result.iterations,
@@ -119,11 +118,11 @@ class CombineAndReference(Step):
         chi = load(given.chi_filled)
         if defined(given.chi_reliable):
             single = reference_chi(chi, filled, region)
-            self._results["chi_singlepass"] = save(single.chi, affine, folder / "chi_singlepass.nii")
+            self.save_maps({"chi_singlepass": single.chi}, affine, folder)
             reliable = load_mask(given.reliable) & filled
             chi = combine_two_pass(load(given.chi_reliable), chi, reliable, filled)
         referenced = reference_chi(chi, filled, region)
-        self._results["chi"] = save(referenced.chi, affine, folder / "chi.nii")
+        self.save_maps({"chi": referenced.chi}, affine, folder)
         return {"reference": given.reference, "reference_value_ppm": referenced.value}
 
 
@@ -160,5 +159,5 @@ class EstimateChiNoise(Step):
             b0_direction=given.b0_direction,
             threads=given.num_threads,
         )
-        self._results["chi_noise"] = save(noise, load_affine(given.mask), folder / "chi_noise.nii")
+        self.save_maps({"chi_noise": noise}, load_affine(given.mask), folder)
         return {"chi_noise_median_ppm": float(np.median(noise[mask]))}

@@ -19,7 +19,6 @@ from qsmxt_app.workflows.node_base import (
     load,
     load_affine,
     load_mask,
-    save,
     second_pass,
 )
 from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, echo_times, image
@@ -74,9 +73,7 @@ class RemoveBackground(Step):
             "mask": removed.mask,
             "measured": removed.measured,
         }
-        affine = load_affine(given.mask)
-        for name, array in maps.items():
-            self._results[name] = save(array, affine, folder / f"{name}.nii")
+        self.save_maps(maps, load_affine(given.mask), folder)
         return {
             "background_iterations": removed.iterations,
             "background_converged": removed.converged,
@@ -127,5 +124,5 @@ class InvertField(Step):
             threads=given.num_threads,
             **options,
         )
-        self._results["chi"] = save(result.chi, load_affine(given.mask), folder / "chi.nii")
+        self.save_maps({"chi": result.chi}, load_affine(given.mask), folder)
         return {"iterations": result.iterations, "converged": result.converged}
