@@ -162,14 +162,16 @@ def fit_total_field(
     period = 1 / smallest_spacing(times)
     wrapped = wrap_phase(fit.frequency * np.float32(2 * np.pi / period))
     largest = np.float32(period / np.sqrt(12))
-    error = np.hypot(fit.standard_error, _off_centre(wrapped, period, magnitude[..., 0]))
+    hz_per_radian = np.float32(period / (2 * np.pi))
+    wrapped_field = wrapped * hz_per_radian
+    off_centre = centroid_error(wrapped_field, period, magnitude[..., 0])
+    error = np.hypot(fit.standard_error, off_centre)
     noise = np.where(support, np.minimum(error, largest), largest)
     # a residue beside a voxel that is uncertain anyway is that voxel's fault, not its neighbours'
     noise[phase_residues(wrapped, mask=noise < UNCERTAIN * largest)] = largest
     return FieldFit(
-        total_field=_unwrapped(wrapped, noise, mask, voxel_size, unwrapping)
-        * np.float32(period / (2 * np.pi)),
-        wrapped_field=wrapped * np.float32(period / (2 * np.pi)),
+        total_field=_unwrapped(wrapped, noise, mask, voxel_size, unwrapping) * hz_per_radian,
+        wrapped_field=wrapped_field,
         period=period,
         field_noise=noise,
         offset=smooth.offset,
@@ -178,10 +180,6 @@ def fit_total_field(
         trust=np.exp(-0.5 * (2 * np.pi * np.float32(times.mean()) * noise) ** 2),
         noise_level=smooth.noise_level,
     )
-
-
-def _off_centre(wrapped: FloatArray, period: float, magnitude: FloatArray) -> FloatArray:
-    return centroid_error(wrapped * np.float32(period / (2 * np.pi)), period, magnitude)
 
 
 def _unwrapped(

@@ -167,6 +167,12 @@ def _row_positions(start: IndexArray, stop: IndexArray, shape: Sequence[int]) ->
     return base.astype(np.uint64), int(offset.max() + stored.max() + CACHE_LINE)
 
 
+def mean_edge(voxel_size: Sequence[float]) -> float:
+    """Edge in mm of a cube of the voxel's volume."""
+    edge: float = float(np.prod(voxel_size)) ** (1 / 3)
+    return edge
+
+
 def aligned_zeros(rows: int, columns: int) -> FloatArray:
     """Zeros whose rows start at cache lines, at different offsets modulo a page.
 

@@ -10,7 +10,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from . import sweep
-from .layout import BoolArray, FloatArray, RaggedRows, aligned_zeros, ragged_rows
+from .layout import BoolArray, FloatArray, RaggedRows, aligned_zeros, mean_edge, ragged_rows
 
 
 @dataclass
@@ -50,7 +50,7 @@ def stencil_coefficients(voxel_size: Sequence[float], b0_direction: Sequence[flo
     Langkammer C, et al. NeuroImage 111:622-630 (2015), eq. 3, where b is along the third axis.
     """
     edges = np.asarray(voxel_size, dtype=np.float64)
-    g = np.prod(edges) ** (1 / 3) / edges
+    g = mean_edge(voxel_size) / edges
     b = np.asarray(b0_direction, dtype=np.float64)
     b = b / np.linalg.norm(b)
     b = np.where(np.abs(b) < 1e-6, 0.0, b)
@@ -133,7 +133,7 @@ def build_problem(
     b0_direction = [b0_direction[a] for a in order]
     if not extend:
         domain = inside
-    length = float(np.prod(voxel_size)) ** (1 / 3)
+    length = mean_edge(voxel_size)
     state = aligned_zeros(sweep.N_STATE, rows.size)
     box = np.where(inside, rows.to_box(laplacian), 0) * np.float32(length**2)
     state[sweep.LAPLACIAN] = rows.flatten(box)

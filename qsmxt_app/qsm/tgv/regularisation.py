@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layout import BoolArray, FloatArray
+from .layout import BoolArray, FloatArray, mean_edge
 
 REFERENCE_RAD_PER_PPM = 2 * np.pi * 0.020 * 42.577478518 * 3.0
 """Phase per ppm at 3 T and 20 ms, for which the published alphas are meant: they weigh phase in rad against
@@ -120,7 +120,7 @@ def scaled_alpha(
     if noise_level is not None:
         calibration = np.hypot(options.calibration_noise, options.model_error)
         noise = float(np.hypot(noise_level, options.model_error) / calibration)
-        edge = float(np.prod(voxel_size)) ** (1 / 3) / options.calibration_edge
+        edge = mean_edge(voxel_size) / options.calibration_edge
         alpha_1, alpha_0 = alpha_1 * noise * edge, alpha_0 * noise * edge**2
     return alpha_1 / REFERENCE_RAD_PER_PPM, alpha_0 / REFERENCE_RAD_PER_PPM
 
@@ -129,8 +129,8 @@ def scaled_slack(options: TGVOptions, voxel_size: Sequence[float]) -> tuple[floa
     """Prices of sources that are no tissue, in units of alpha1, for a voxel size.
 
     Small voxels need them cheaper: the layers in which bone and air are felt are thinner, and there are as
-    many. On four simulated heads the best prices at 1 mm were a quarter of those at 2 mm; the factor is that
-    of the voxel's face, and is not carried beyond what was measured.
+    many. The best prices at 1 mm (two simulated heads) were a quarter of those at 2 mm (four); the factor is
+    that of the voxel's face, and is not carried beyond what was measured.
     """
-    edge = float(np.prod(voxel_size)) ** (1 / 3) / options.calibration_edge
+    edge = mean_edge(voxel_size) / options.calibration_edge
     return tuple(price * float(np.clip(edge, 0.5, 1.0)) ** 2 for price in options.slack)

@@ -12,7 +12,7 @@ from . import sweep
 from .coarse_start import continue_on, halve
 from .fitted import measured_laplacian
 from .iteration import Iteration, balance, prepare, thread_count
-from .layout import BoolArray, FloatArray
+from .layout import BoolArray, FloatArray, mean_edge
 from .problem import Problem, build_problem
 from .regularisation import TGVOptions, relative_weight, scaled_alpha, scaled_slack
 
@@ -220,7 +220,7 @@ def _solve(
     axes: tuple[int, int, int] | None = None,
 ) -> tuple[Problem, Convergence, bool]:
     """Solve, from the solution at half the resolution where the problem is large."""
-    length = float(np.prod(voxel_size)) ** (1 / 3)
+    length = mean_edge(voxel_size)
     problem = build_problem(
         *data,
         voxel_size=voxel_size,
