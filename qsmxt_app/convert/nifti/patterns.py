@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import get_args
 
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.config import nearest
-from qsmxt_app.convert.images import ANATOMICAL
+from qsmxt_app.convert.images import ANATOMICAL, Part, Suffix
 from qsmxt_app.errors import WrongUsage
 
 ENTITIES = (
@@ -26,17 +27,8 @@ ENTITIES = (
 GRADIENT_ECHO = "gradient-echo"
 """A suffix to be decided when the number of echoes is known."""
 IGNORE = "ignore"
-SUFFIXES = (
-    *sorted(ANATOMICAL),
-    "phasediff",
-    "phase1",
-    "phase2",
-    "magnitude",
-    "magnitude1",
-    "magnitude2",
-    "fieldmap",
-)
-PARTS = ("mag", "phase", "real", "imag")
+SUFFIXES = (*sorted(ANATOMICAL), *(suffix for suffix in get_args(Suffix) if suffix not in ANATOMICAL))
+PARTS = get_args(Part)
 
 _BIDS_KEYS = {
     "sub": "subject",
