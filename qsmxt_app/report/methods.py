@@ -59,6 +59,20 @@ class Methods:
         return cited(self.sentences)
 
 
+_OF_OUTPUTS = {
+    "r2star": "R2* was fitted to the decay of the magnitude, whose noise is Rician [@gudbjartsson1995].",
+    "swi": (
+        "Susceptibility-weighted images [@haacke2004] were made from the combined magnitude and a sigmoid of "
+        "the high-pass filtered field, as in CLEAR-SWI [@eckstein2021]."
+    ),
+    "chi_noise": (
+        "The standard error of susceptibility was estimated from that of the field, passed through a "
+        "Tikhonov-regularised inversion [@kressler2010]."
+    ),
+}
+"""Sentences about maps beside chi, each for runs that wrote the map."""
+
+
 def describe_methods(settings: Mapping[str, Any], record: Record | None = None) -> Methods:
     """Write the methods of one acquisition.
 
@@ -78,9 +92,7 @@ def describe_methods(settings: Mapping[str, Any], record: Record | None = None) 
         *_susceptibility(settings, done),
         _two_pass(settings, done),
         _reference(settings, done),
-        _relaxation(done),
-        _susceptibility_weighted(done),
-        _chi_noise(done),
+        *(sentence for output, sentence in _OF_OUTPUTS.items() if output in done.outputs),
     ]
     return Methods(tuple(sentence for sentence in sentences if sentence))
 
@@ -221,30 +233,6 @@ def _reference(settings: Mapping[str, Any], record: Record) -> str:
     if reference == "mean":
         return "Susceptibility is relative to its mean over the mask."
     return "Susceptibility is relative to its mean over a supplied region."
-
-
-def _relaxation(record: Record) -> str:
-    if "r2star" not in record.outputs:
-        return ""
-    return "R2* was fitted to the decay of the magnitude, whose noise is Rician [@gudbjartsson1995]."
-
-
-def _susceptibility_weighted(record: Record) -> str:
-    if "swi" not in record.outputs:
-        return ""
-    return (
-        "Susceptibility-weighted images [@haacke2004] were made from the combined magnitude and a sigmoid of "
-        "the high-pass filtered field, as in CLEAR-SWI [@eckstein2021]."
-    )
-
-
-def _chi_noise(record: Record) -> str:
-    if "chi_noise" not in record.outputs:
-        return ""
-    return (
-        "The standard error of susceptibility was estimated from that of the field, passed through a "
-        "Tikhonov-regularised inversion [@kressler2010]."
-    )
 
 
 def _plain(value: str) -> str:
