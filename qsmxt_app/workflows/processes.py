@@ -13,8 +13,10 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,9 @@ class Machine:
     def __post_init__(self) -> None:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._context.set_forkserver_preload(list(PRELOADED))
+        # a request that is cut short by a signal makes the server write a traceback: not to the terminal
+        with _errors_to(self.log_file):
+            forkserver.ensure_running()
         self._last_task = 0
 
     def free(self) -> tuple[float, int]:
@@ -245,10 +250,27 @@ def _work(connection: Connection, node: Any, log_file: str) -> None:
 
 
 def _print_to(log_file: str) -> None:
-    descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = _open_log(log_file)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+@contextmanager
+def _errors_to(log_file: Path) -> Iterator[None]:
+    """Let processes that are started meanwhile write their errors to the log."""
+    terminal, descriptor = os.dup(2), _open_log(str(log_file))
+    try:
+        os.dup2(descriptor, 2)
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(descriptor)
+        os.close(terminal)
+
+
+def _open_log(log_file: str) -> int:
+    return os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
 
 def _end_with_parent() -> None:

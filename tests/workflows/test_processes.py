@@ -138,6 +138,35 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     assert not any(is_running(pid) for pid in pids)
 
 
+def test_a_request_cut_short_by_a_signal_writes_nothing_to_the_terminal(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os, sys
+        from multiprocessing import forkserver, reduction
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from fake_nodes import fake_graph
+        from qsmxt_app.workflows.processes import GraphScheduler, Machine
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        if __name__ == "__main__":
+            scheduler = GraphScheduler(Machine(2, 2.0, Path({str(tmp_path / "log")!r})))
+            fake_graph("g", {str(tmp_path)!r}).run(plugin=scheduler)
+            reduction.sendfds = interrupted
+            try:
+                scheduler.step()
+            except KeyboardInterrupt:
+                os.waitpid(forkserver._forkserver._forkserver_pid, 0)
+        """)
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "EOFError" in (tmp_path / "log").read_text()
+
+
 def is_running(pid):
     try:
         os.kill(pid, 0)
