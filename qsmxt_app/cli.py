@@ -15,8 +15,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from qsmxt_app import __version__
-from qsmxt_app.config import AUTO, load_settings, nearest, preset_names, setting_fields
+from qsmxt_app.config import AUTO, load_settings, preset_names
 from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
+from qsmxt_app.settings import setting_fields
+from qsmxt_app.settings.text import nearest
 
 EXIT_UNEXPECTED = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT

@@ -5,7 +5,7 @@ import pytest
 
 from qsmxt_app import __version__
 from qsmxt_app.cli import build_parser, main
-from qsmxt_app.config import setting_fields
+from qsmxt_app.settings import setting_fields
 
 
 def run(capsys, *arguments):

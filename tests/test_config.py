@@ -4,19 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from qsmxt_app.config import (
-    Settings,
-    load_settings,
-    nearest,
-    preset_names,
-    read_preset,
-    setting_fields,
-    to_toml,
-)
+from qsmxt_app.config import load_settings, preset_names, read_preset, to_repeat, with_preset
 from qsmxt_app.errors import NoInput, WrongUsage
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.masking import MaskOptions
 from qsmxt_app.qsm.tgv import TGVOptions
+from qsmxt_app.settings import Settings, setting_fields
+from qsmxt_app.settings.text import nearest, to_toml
 
 
 def test_later_sources_win(tmp_path):
@@ -147,20 +141,20 @@ def test_auto_lets_a_preset_decide_what_the_user_left_open(tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text("tgv_iterations = 77\n")
     asked = load_settings({"preset": "auto", "config": str(file), "mask_erosion": "2"})
-    bet = asked.with_preset("bet")
+    bet = with_preset(asked, "bet")
     assert (
         bet.as_dict() == load_settings({"preset": "bet", "config": str(file), "mask_erosion": "2"}).as_dict()
     )
     # from one preset to another nothing of the first is left
-    assert bet.with_preset("fast") == asked.with_preset("fast")
-    assert asked.with_preset("fast").tgv_iterations == 77
+    assert with_preset(bet, "fast") == with_preset(asked, "fast")
+    assert with_preset(asked, "fast").tgv_iterations == 77
 
 
 def test_the_file_that_repeats_an_automatic_run_leaves_its_choices_open(tmp_path):
     asked = load_settings({"preset": "auto", "mask_erosion": "2"})
     file = tmp_path / "settings.toml"
-    file.write_text(to_toml(asked.to_repeat()))
+    file.write_text(to_toml(to_repeat(asked)))
     again = load_settings({"config": str(file)})
     assert again.preset == "auto"
     for name in preset_names():
-        assert again.with_preset(name).to_repeat() == asked.with_preset(name).to_repeat()
+        assert to_repeat(with_preset(again, name)) == to_repeat(with_preset(asked, name))

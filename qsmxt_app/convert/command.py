@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from qsmxt_app.bids.atomic import make_folder
 from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.bids.lock import named_lock
-from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import Written, prepare_dataset, write_dataset
 from qsmxt_app.convert.detect import Input
 from qsmxt_app.convert.dicom import convert_dicom
@@ -18,6 +17,7 @@ from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.convert.memory import fingerprint, recall, remember
 from qsmxt_app.convert.nifti.run import convert_nifti
 from qsmxt_app.errors import CannotCreateOutput, UnusableData
+from qsmxt_app.settings import Settings
 
 SOURCEDATA = "sourcedata"
 DICOM_TABLE, NIFTI_TABLE = "conversion", "nifti_conversion"

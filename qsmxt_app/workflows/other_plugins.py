@@ -7,8 +7,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from qsmxt_app.config import Settings, nearest
 from qsmxt_app.errors import WrongUsage
+from qsmxt_app.settings import Settings
+from qsmxt_app.settings.text import nearest
 from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, read_json
 
 MULTIPROC = "MultiProc"

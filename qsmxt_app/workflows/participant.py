@@ -11,7 +11,7 @@ from nipype import Node, Workflow
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import sidecar_path
-from qsmxt_app.config import Settings
+from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, read_json
 from qsmxt_app.workflows.preset_choice import Choice, settings_for

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmxt_app.bids.acquisition import Acquisition
-from qsmxt_app.config import AUTO, DEFAULT_PRESET, Settings
+from qsmxt_app.config import AUTO, with_preset
+from qsmxt_app.settings import DEFAULT_PRESET, Settings
 
 BODY_PART_KEYS = ("BodyPart", "BodyPartExamined")
 HEAD = ("head", "brain", "skull", "cereb", "cranium")
@@ -36,7 +37,7 @@ def settings_for(acquisition: Acquisition, settings: Settings) -> tuple[Settings
     if settings.preset != AUTO:
         return settings, None
     choice = choose_preset(acquisition)
-    return settings.with_preset(choice.preset), choice
+    return with_preset(settings, choice.preset), choice
 
 
 def choose_preset(acquisition: Acquisition) -> Choice:

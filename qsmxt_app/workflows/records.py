@@ -15,7 +15,7 @@ from qsmxt_app import __version__
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.entities import parse_name
-from qsmxt_app.config import Settings
+from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.outputs import maps_on_disk
 from qsmxt_app.workflows.participant import Scan
 from qsmxt_app.workflows.scan_steps import is_bipolar

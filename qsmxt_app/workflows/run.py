@@ -15,9 +15,9 @@ from qsmxt_app.bids.dataset import Dataset, find_acquisitions, open_dataset
 from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.bids.selection import Selection, read_bids_filter, select_labels
 from qsmxt_app.bids.validation import validate_dataset
-from qsmxt_app.config import Settings
 from qsmxt_app.convert.detect import Input, look_into
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
+from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
 from qsmxt_app.workflows.other_plugins import read_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines

@@ -9,8 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsmxt_app.config import Settings, to_toml
+from qsmxt_app.config import to_repeat
 from qsmxt_app.errors import CannotCreateOutput
+from qsmxt_app.settings import Settings
+from qsmxt_app.settings.text import to_toml
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s: %(message)s"
 PRIVATE = 0o700
@@ -40,7 +42,7 @@ def create_run_folder(output_dir: Path, settings: Settings, command: str) -> Run
     folder = RunFolder(create_folder(output_dir / "logs" / name))
     comment = "".join(char if char.isprintable() else "?" for char in command)
     folder.path.joinpath("config.toml").write_text(
-        f"# {comment}\n{to_toml(settings.to_repeat())}", encoding="utf-8"
+        f"# {comment}\n{to_toml(to_repeat(settings))}", encoding="utf-8"
     )
     return folder
 

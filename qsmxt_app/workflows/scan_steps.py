@@ -9,7 +9,7 @@ from typing import Any
 from nipype import Node
 
 from qsmxt_app.bids.acquisition import Acquisition
-from qsmxt_app.config import MASK_METHODS, REFERENCES, Settings
+from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.node_base import Step
 from qsmxt_app.workflows.outputs import PARAMETERS, WriteDerivatives, method_parameters

@@ -15,10 +15,10 @@ from nipype import config as nipype_config
 
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.lock import participant_lock
-from qsmxt_app.config import Settings
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.index import build_index
+from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
 from qsmxt_app.workflows.participant import Scan, build_participant, build_report

@@ -8,12 +8,12 @@ import openpyxl
 import pytest
 
 from qsmxt_app.bids.validation import find_issues
-from qsmxt_app.config import Settings
 from qsmxt_app.convert.command import convert_folder, raw_folder
 from qsmxt_app.convert.detect import look_into
 from qsmxt_app.convert.nifti.patterns import from_usual_names, read_patterns
 from qsmxt_app.convert.table import read_table, write_table
 from qsmxt_app.errors import CannotCreateOutput, NoInput, UnusableData, WrongUsage
+from qsmxt_app.settings import Settings
 
 SHAPE = (7, 6, 5)
 AFFINE = np.diag([1.0, 1, 2, 1])

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from report_data import record
 
-from qsmxt_app.config import setting_fields
 from qsmxt_app.report.methods import cited, describe_methods, methods_of, render_citations
 from qsmxt_app.report.record import parse_record
 from qsmxt_app.report.references import REFERENCES
+from qsmxt_app.settings import setting_fields
 
 
 def keys(**changes: Any) -> set[str]:

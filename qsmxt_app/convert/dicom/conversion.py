@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.dicom.channels import name_channels
 from qsmxt_app.convert.dicom.classify import Verdict, classify, same_protocol
@@ -35,6 +34,7 @@ from qsmxt_app.convert.dicom.run import Failure, run_plan
 from qsmxt_app.convert.dicom.series import Series
 from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.convert.table import write_table
+from qsmxt_app.settings import Settings
 
 FILES_SUFFIX = "_files"
 """The list of all files is named after the review table."""

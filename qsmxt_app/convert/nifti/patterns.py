@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import get_args
 
 from qsmxt_app.bids.entities import parse_name
-from qsmxt_app.config import nearest
 from qsmxt_app.convert.images import ANATOMICAL, Part, Suffix
 from qsmxt_app.errors import WrongUsage
+from qsmxt_app.settings.text import nearest
 
 ENTITIES = (
     "subject",

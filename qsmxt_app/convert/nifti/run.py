@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.convert.naming import group_key
@@ -16,6 +15,7 @@ from qsmxt_app.convert.nifti.gather import gather
 from qsmxt_app.convert.nifti.patterns import read_patterns
 from qsmxt_app.convert.nifti.sheet import Sheet, fill_in, write_sheet
 from qsmxt_app.errors import UnusableData
+from qsmxt_app.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)

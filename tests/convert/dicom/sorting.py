@@ -8,11 +8,11 @@ from typing import Any
 
 from dicom_writer import DicomSeries, write_all
 
-from qsmxt_app.config import Settings
 from qsmxt_app.convert.dicom.conversion import SortedSeries, sort_series
 from qsmxt_app.convert.dicom.find import find_dicom
 from qsmxt_app.convert.dicom.join import PlannedAcquisition
 from qsmxt_app.convert.table import read_table
+from qsmxt_app.settings import Settings
 
 
 def sort_folder(folder: Path, output: Path, **settings: Any) -> SortedSeries:

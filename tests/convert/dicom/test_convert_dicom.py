@@ -12,10 +12,10 @@ import pytest
 from dicom_writer import echoes, gradient_echo, on_written_grid, phase_difference, t1w, truncate, write_all
 from sorting import review_rows
 
-from qsmxt_app.config import Settings
 from qsmxt_app.convert.dataset import prepare_dataset, write_dataset
 from qsmxt_app.convert.dicom import DicomConversion, convert_dicom
 from qsmxt_app.convert.table import read_table
+from qsmxt_app.settings import Settings
 
 
 def convert(source: Path, output: Path) -> DicomConversion:

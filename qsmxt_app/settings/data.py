@@ -1,0 +1,33 @@
+"""Which participants, sessions and scans are processed."""
+
+# ruff: noqa: RUF009 (dataclasses.field is what `setting` returns)
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsmxt_app.settings.declaration import declared_in
+
+setting = declared_in("Which data")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which participants, sessions and scans are processed."""
+
+    participant_label: tuple[str, ...] = setting(
+        (), "participants to process, with or without sub- (default: all)", metavar="LABEL"
+    )
+    session_label: tuple[str, ...] = setting((), "sessions to process", metavar="LABEL")
+    run_label: tuple[str, ...] = setting((), "runs to process", metavar="LABEL")
+    acquisition_label: tuple[str, ...] = setting(
+        (), "acquisitions (acq-) to process", metavar="LABEL", aliases=("acq-label",)
+    )
+    bids_filter_file: Path | None = setting(
+        None, "JSON file with the entities to select, as for fMRIPrep", kind="file"
+    )
+    skip_bids_validation: bool = setting(
+        False,
+        "do not check first that the input is valid BIDS",
+        aliases=("skip-bids-validator",),
+    )
