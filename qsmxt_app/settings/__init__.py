@@ -9,6 +9,7 @@ from typing import Any
 from qsmxt_app.errors import WrongUsage
 from qsmxt_app.settings.conversion import ConversionSettings
 from qsmxt_app.settings.data import DataSettings
+from qsmxt_app.settings.group import GroupSettings
 from qsmxt_app.settings.maps import MapSettings
 from qsmxt_app.settings.method import DEFAULT_PRESET, MASK_METHODS, REFERENCES, MethodSettings
 from qsmxt_app.settings.running import RunningSettings
@@ -23,6 +24,7 @@ __all__ = ["DEFAULT_PRESET", "MASK_METHODS", "REFERENCES", "Settings", "setting_
 class Settings(
     ShowingSettings,
     RunningSettings,
+    GroupSettings,
     MapSettings,
     MethodSettings,
     ConversionSettings,
