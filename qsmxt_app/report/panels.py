@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.report.panel import Panel, make_view
 from qsmxt_app.report.pictures import (
     CHI,
     CHI_NOISE,
@@ -17,55 +17,18 @@ from qsmxt_app.report.pictures import (
     SWI,
     TRUST,
     Window,
-    colourise,
     curve_plot,
-    encode,
     field_window,
     outline,
     r2star_window,
 )
 from qsmxt_app.report.record import Record, mapping, number, numbers
-from qsmxt_app.report.slices import PLANES, Cut, Grid, size_mm
-from qsmxt_app.report.volumes import Slices, Volumes
+from qsmxt_app.report.slices import Cut, size_mm
+from qsmxt_app.report.volumes import Volumes
 
 MAGNITUDE = Window(0.0, 1.0, "of the brightest tissue")
 WIDE = Window(-0.5, 0.5, "ppm")
 DIFFERENCE = Window(-0.05, 0.05, "ppm", "RdBu_r")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One slice as a picture, with the letters of its sides, its place, and outlines drawn over it."""
-
-    image: str
-    alt: str
-    sides: tuple[str, str]
-    position: str
-    width: float
-    height: float
-    paths: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class View:
-    """One map: rows of tiles that share a colour bar. A view without a window has no bar."""
-
-    name: str
-    rows: tuple[tuple[Tile, ...], ...]
-    window: Window | None
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A heading, a sentence on how to read it, and one or more views to choose from."""
-
-    key: str
-    title: str
-    text: str
-    views: tuple[View, ...] = ()
-    legend: tuple[tuple[str, str], ...] = ()
-    plots: tuple[tuple[str, str], ...] = ()
 
 
 def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
@@ -73,23 +36,23 @@ def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
     grid, final, single = volumes.grid, volumes.slices.get("chi"), volumes.slices.get("chi_singlepass")
     if grid is None or final is None:
         return None
-    views = [_view("Susceptibility", final, grid, CHI, by_plane=True)]
+    views = [make_view("Susceptibility", final, grid, CHI, by_plane=True)]
     if single is not None:
         change = {cut: final[cut] - single[cut] for cut in final}
         views = [
-            _view("Two passes (final)", final, grid, CHI, by_plane=True),
-            _view("Single pass", single, grid, CHI, by_plane=True),
-            _view(
+            make_view("Two passes (final)", final, grid, CHI, by_plane=True),
+            make_view("Single pass", single, grid, CHI, by_plane=True),
+            make_view(
                 "Difference", change, grid, DIFFERENCE, by_plane=True, caption="Two passes minus single pass."
             ),
         ]
     views.append(
-        _view("Wide window", final, grid, WIDE, by_plane=True, caption="For strong sources and streaks.")
+        make_view("Wide window", final, grid, WIDE, by_plane=True, caption="For strong sources and streaks.")
     )
     noise = volumes.slices.get("chi_noise")
     if noise is not None:
         told = "What the noise of the field causes, estimated; streaks and partial volume are not part of it."
-        views.append(_view("Standard error", noise, grid, CHI_NOISE, caption=told))
+        views.append(make_view("Standard error", noise, grid, CHI_NOISE, caption=told))
     reference = {"none": "an unknown constant", "mean": "the mean over the mask"}.get(
         str(record.tgv.get("reference", "mean")), "the mean of the reference region"
     )
@@ -125,7 +88,7 @@ def mask_panel(volumes: Volumes) -> Panel | None:
     if reliable is not None:
         legend.append(("hole", "phase not reliable: filled in by the second pass"))
         words += " Unreliable voxels are usual beside air and in strong veins, not in large areas."
-    view = _view("Magnitude", relative, grid, MAGNITUDE, overlay=overlay, outside=False)
+    view = make_view("Magnitude", relative, grid, MAGNITUDE, overlay=overlay, outside=False)
     return Panel("mask", "Mask", words, (view,), legend=tuple(legend))
 
 
@@ -141,7 +104,7 @@ def field_panel(volumes: Volumes, record: Record) -> Panel | None:
         ("field_trust", "Trust", TRUST, "1 where the echoes agree, 0 where they contradict each other."),
     )
     views = tuple(
-        _view(name, volumes.slices[key], volumes.grid, window, caption=caption)
+        make_view(name, volumes.slices[key], volumes.grid, window, caption=caption)
         for key, name, window, caption in maps
         if key in volumes.slices and volumes.grid is not None
     )
@@ -155,7 +118,7 @@ def swi_panel(volumes: Volumes) -> Panel | None:
     """Susceptibility-weighted images, where they were made."""
     maps = (("swi", "Susceptibility-weighted"), ("mip", "Minimum over a slab"))
     views = tuple(
-        _view(name, volumes.slices[key], volumes.grid, SWI, outside=False)
+        make_view(name, volumes.slices[key], volumes.grid, SWI, outside=False)
         for key, name in maps
         if key in volumes.slices and volumes.grid is not None
     )
@@ -170,7 +133,7 @@ def r2star_panel(volumes: Volumes, record: Record) -> Panel | None:
     if volumes.grid is None or "r2star" not in volumes.slices:
         return None
     window = r2star_window(number(record.inputs.get("field_strength")))
-    view = _view("R2*", volumes.slices["r2star"], volumes.grid, window)
+    view = make_view("R2*", volumes.slices["r2star"], volumes.grid, window)
     words = "How fast the signal decays. High in iron-rich nuclei, veins and beside air; low in fluid."
     return Panel("r2star", "R2*", words, (view,))
 
@@ -220,45 +183,3 @@ def _state(name: str, solve: Mapping[str, Any]) -> str:
         "converged after" if converged is True else "did not converge in" if converged is False else "ran for"
     )
     return f"{name.capitalize()}: {verb} {number_of}."
-
-
-def _view(
-    name: str,
-    slices: Slices,
-    grid: Grid,
-    window: Window,
-    *,
-    by_plane: bool = False,
-    caption: str = "",
-    overlay: Callable[[Cut], tuple[tuple[str, str], ...]] = lambda _: (),
-    outside: bool = True,
-) -> View:
-    tiles = {
-        cut: _tile(name, cut, colourise(values, window, outside=outside), grid, overlay(cut))
-        for cut, values in slices.items()
-    }
-    rows = [tuple(tile for cut, tile in tiles.items() if cut.plane == plane) for plane in PLANES]
-    if not by_plane:
-        rows = [tuple(tiles.values())]
-    return View(name, tuple(row for row in rows if row), window, caption)
-
-
-def _tile(
-    name: str,
-    cut: Cut,
-    painted: NDArray[np.uint8],
-    grid: Grid,
-    paths: tuple[tuple[str, str], ...],
-) -> Tile:
-    size = size_mm(grid, cut)
-    position = cut.position(grid)
-    left, right = cut.sides
-    return Tile(
-        image=encode(painted, size),
-        alt=f"{name}, {cut.plane} slice at {position}, {left} on the left and {right} on the right side",
-        sides=cut.sides,
-        position=position,
-        width=round(size[0], 1),
-        height=round(size[1], 1),
-        paths=tuple((kind, path) for kind, path in paths if path),
-    )

@@ -10,8 +10,8 @@ from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput
 from qsmxt_app.report.findings import LEVELS, Finding, find
 from qsmxt_app.report.methods import Methods, cited, methods_of
+from qsmxt_app.report.panel import Panel
 from qsmxt_app.report.panels import (
-    Panel,
     chi_panel,
     convergence_panel,
     field_panel,
