@@ -24,7 +24,7 @@ def run(capsys, *arguments):
         (["in", "out", "participant", "--preset=gree"], "Did you mean gre?"),
         (["in", "out", "participant", "surplus"], "surplus"),
         (["in", "out", "participant", "--tgv-iterations", "1.5"], "whole number"),
-        (["in", "out", "participant", "--submit", "slurm"], "unknown option --submit"),
+        (["in", "out", "participant", "--sumbit", "slurm"], "unknown option --sumbit"),
     ],
 )
 def test_wrong_usage_is_64_and_one_line(capsys, arguments, part):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmxt_app.errors import WrongUsage
+from qsmxt_app.settings.cluster import ClusterSettings
 from qsmxt_app.settings.conversion import ConversionSettings
 from qsmxt_app.settings.data import DataSettings
 from qsmxt_app.settings.group import GroupSettings
@@ -23,6 +24,7 @@ __all__ = ["DEFAULT_PRESET", "MASK_METHODS", "REFERENCES", "Settings", "setting_
 @dataclass(frozen=True)
 class Settings(
     ShowingSettings,
+    ClusterSettings,
     RunningSettings,
     GroupSettings,
     MapSettings,

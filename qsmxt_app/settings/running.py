@@ -49,4 +49,7 @@ class RunningSettings:
         aliases=("use-plugin",),
         kind="file",
     )
+    clean_workdir: bool = setting(
+        False, "remove the intermediate files of every participant that ended without a failure"
+    )
     stop_on_first_crash: bool = setting(False, "stop everything at the first failure")

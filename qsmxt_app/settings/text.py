@@ -70,7 +70,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def check_setting(setting: Setting, value: Any) -> None:
     """Refuse a value outside the choices or the range of its setting, and a file that does not exist."""
     choices, least = setting.metadata.get("choices"), setting.metadata.get("least")
-    if choices and value not in choices:
+    if choices and value is not None and value not in choices:
         raise WrongUsage(f"{_flag(setting)} {value} is not possible.", nearest(str(value), choices))
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, float) and not math.isfinite(number):
