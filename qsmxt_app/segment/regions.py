@@ -1,0 +1,116 @@
+"""What the numbers of a label image stand for: BIDS' table of a discrete segmentation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsmxt_app.errors import UnusableData
+
+COLUMNS = ("index", "name", "hemisphere", "kind")
+NOT_KNOWN = "n/a"
+HEMISPHERES = ("L", "R", "")
+
+
+@dataclass(frozen=True)
+class Region:
+    """One label.
+
+    Attributes
+    ----------
+    index
+        Its number in the image, above 0.
+    name
+        Without the hemisphere: `putamen`.
+    hemisphere
+        `L`, `R`, or empty for what lies on both sides.
+    kind
+        `nucleus`, `cortex`, `white`, ...; empty where nobody said.
+    """
+
+    index: int
+    name: str
+    hemisphere: str = ""
+    kind: str = ""
+
+
+def read_regions(path: Path) -> tuple[Region, ...]:
+    """Read a table of labels, in the order of their numbers.
+
+    The columns `index` and `name` are needed; `hemisphere` (or `hemi`) and `kind` may be there. A name that
+    tells its side as atlases do (`Left-Putamen`, `ctx-lh-insula`, `Putamen_R`) is taken apart.
+
+    Raises
+    ------
+    UnusableData
+        The file is no such table, or a number stands for two regions.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnusableData(f"{path}: cannot be read as a table ({error}).", "Check the file.") from error
+    if not rows or not {"index", "name"} <= rows[0].keys():
+        raise UnusableData(
+            f"{path}: no table of labels.", "Columns named index and name, separated by tabs, are needed."
+        )
+    found: dict[int, Region] = {}
+    for row in rows:
+        try:
+            index = int(row["index"])
+        except (TypeError, ValueError) as error:
+            message = f"{path}: index {row['index']!r} is no whole number."
+            raise UnusableData(message, "Correct it.") from error
+        if index in found:
+            raise UnusableData(f"{path}: index {index} stands for two regions.", "Correct it.")
+        if index > 0:  # 0 is the background, which some tables name
+            found[index] = _region(index, row)
+    return tuple(found[index] for index in sorted(found))
+
+
+def regions_table(regions: Iterable[Region]) -> str:
+    """Return the text of a table that `read_regions` reads back."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for region in regions:
+        writer.writerow([region.index, region.name, region.hemisphere or NOT_KNOWN, region.kind or NOT_KNOWN])
+    return stream.getvalue()
+
+
+def split_hemisphere(name: str) -> tuple[str, str]:
+    """Take the side out of a name.
+
+    Examples
+    --------
+    >>> split_hemisphere("Left-Putamen")
+    ('Putamen', 'L')
+    >>> split_hemisphere("ctx-rh-insula")
+    ('ctx-insula', 'R')
+    >>> split_hemisphere("Brain-Stem")
+    ('Brain-Stem', '')
+    """
+    sides = {"left": "L", "lh": "L", "l": "L", "right": "R", "rh": "R", "r": "R"}
+    for separator in ("-", "_", " "):
+        words = name.split(separator)
+        told = [word for word in words if word.lower() in sides]
+        if len(told) == 1 and len(words) > 1:
+            words.remove(told[0])
+            return separator.join(words), sides[told[0].lower()]
+    return name, ""
+
+
+def _region(index: int, row: dict[str, str]) -> Region:
+    def told(column: str) -> str:
+        value = (row.get(column) or "").strip()
+        return "" if value.lower() == NOT_KNOWN else value
+
+    name, side = told("name") or f"region-{index}", (told("hemisphere") or told("hemi")).upper()[:1]
+    if side not in HEMISPHERES:
+        side = ""
+    if not side:
+        name, side = split_hemisphere(name)
+    return Region(index, name, side, told("kind"))
