@@ -14,6 +14,7 @@ from qsmxt_app.settings.group import GroupSettings
 from qsmxt_app.settings.maps import MapSettings
 from qsmxt_app.settings.method import DEFAULT_PRESET, MASK_METHODS, REFERENCES, MethodSettings
 from qsmxt_app.settings.running import RunningSettings
+from qsmxt_app.settings.segmentation import SegmentationSettings
 from qsmxt_app.settings.showing import ShowingSettings
 from qsmxt_app.settings.text import check_choice_or_file, check_setting, plain
 
@@ -27,6 +28,7 @@ class Settings(
     ClusterSettings,
     RunningSettings,
     GroupSettings,
+    SegmentationSettings,
     MapSettings,
     MethodSettings,
     ConversionSettings,
@@ -52,6 +54,10 @@ class Settings(
             )
         if self.dry_run and self.reports_only:
             raise WrongUsage("--dry-run and --reports-only exclude each other.", "Give one of them.")
+        if self.segmentation == "meshnet" and self.model is None and not self.derivatives:
+            raise WrongUsage("--segmentation meshnet needs a network.", "Give its folder by --model.")
+        if self.roi_threshold >= 1:
+            raise WrongUsage(f"--roi-threshold {self.roi_threshold:g} leaves no voxel.", "Give less than 1.")
         check_choice_or_file("mask", self.mask, MASK_METHODS)
         check_choice_or_file("reference", self.reference, REFERENCES)
 

@@ -52,7 +52,7 @@ def plain(value: Any) -> Any:
     """Return a value as text, number or list."""
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -77,8 +77,10 @@ def check_setting(setting: Setting, value: Any) -> None:
             raise WrongUsage(f"{_flag(setting)} {number} is not a number that can be used.")
         if least is not None and number is not None and number < least:
             raise WrongUsage(f"{_flag(setting)} {number} is too small.", f"The least is {least:g}.")
-    if setting.metadata.get("kind") == "file" and value is not None and not value.is_file():
-        raise NoInput(f"{_flag(setting)} {value} does not exist.", "Check the path.")
+    kind = setting.metadata.get("kind")
+    for path in (value if isinstance(value, tuple) else (value,)) if kind else ():
+        if path is not None and not (path.is_file() if kind == "file" else path.is_dir()):
+            raise NoInput(f"{_flag(setting)} {path} does not exist or is no {kind}.", "Check the path.")
 
 
 def check_choice_or_file(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -75,7 +75,9 @@ def _write_scan(root: Path, subject: str, run: int | None, *, seed: int, echoes:
         for part, image in (("mag", np.abs(signal)), ("phase", np.angle(signal))):
             name = f"{part_of}{echo}part-{part}_{suffix}"
             nib.Nifti1Image(image.astype(np.float32), affine).to_filename(folder / f"{name}.nii.gz")
+            # no regions are looked for in what is no head
             sidecar = {"EchoTime": echo_time, "MagneticFieldStrength": FIELD_STRENGTH}
+            sidecar["BodyPartExamined"] = "PHANTOM"
             if part == "phase":
                 sidecar["Units"] = "rad"
             if echoes > 1:

@@ -107,20 +107,24 @@ def test_a_map_that_this_run_did_not_write_is_named(finished):
 
 
 def test_the_preset_is_chosen_for_each_scan(finished, capsys):
-    changed = finished.raw / "sub-01" / "anat" / "sub-01_run-2_echo-1_part-phase_MEGRE.json"
-    before = changed.read_text()
-    changed.write_text(json.dumps(json.loads(before) | {"BodyPartExamined": "LIVER"}))
+    sidecars = [
+        finished.raw / "sub-01" / "anat" / f"sub-01_run-{run}_echo-1_part-phase_MEGRE.json" for run in (1, 2)
+    ]
+    before = [sidecar.read_text() for sidecar in sidecars]
+    for sidecar, text, part in zip(sidecars, before, ("HEAD", "LIVER"), strict=True):
+        sidecar.write_text(json.dumps(json.loads(text) | {"BodyPartExamined": part}))
     try:
         assert finished.again("--preset", "auto", "--dry-run") == 0
         assert "preset body: BodyPartExamined LIVER" in capsys.readouterr().out
-        assert finished.again("--preset", "auto", "--no-two-pass") == 0
+        assert finished.again("--preset", "auto", "--no-two-pass", "--segmentation", "none") == 0
         chosen = [record(finished.out, f"sub-01_run-{run}") for run in (1, 2)]
         assert [told["settings"]["preset"] for told in chosen] == ["gre", "body"]
         assert chosen[1]["settings"]["mask_components"] == 5
         assert "LIVER" in chosen[1]["preset"]["reason"]
         assert "chosen because: BodyPartExamined LIVER" in (finished.out / "sub-01.html").read_text()
     finally:
-        changed.write_text(before)
+        for sidecar, text in zip(sidecars, before, strict=True):
+            sidecar.write_text(text)
         assert finished.again("--no-two-pass") == 0
 
 
