@@ -33,6 +33,7 @@ from qsmxt_app.workflows.run_folder import (
 )
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.study import Plan, Request, Study
+from qsmxt_app.workflows.submission import submit
 
 __all__ = ["Request", "run_participants"]
 
@@ -55,9 +56,15 @@ def run_participants(request: Request) -> int:
     QsmxtError
         What keeps a run from starting.
     """
+    if request.settings.retry_failed and not request.settings.submit:
+        raise WrongUsage("--retry-failed needs --submit.", "A run without it goes on from what is finished.")
     if request.settings.reports_only:
         return _show_or_run(request, _plan_reports(request))
     found = look_into(request.bids_dir)
+    if request.settings.submit and found.kind != "bids":
+        raise WrongUsage(
+            f"--submit: {request.bids_dir} is no BIDS dataset.", "Convert it first, with --convert-only."
+        )
     if found.kind != "bids":
         return _convert_and_run(request, found)
     if request.settings.convert_only:
@@ -86,6 +93,8 @@ def _convert_and_run(request: Request, found: Input) -> int:
 
 
 def _show_or_run(request: Request, plan: Plan) -> int:
+    if request.settings.submit:
+        return submit(request, plan)
     if request.settings.dry_run:
         _show(plan, request)
         return 0

@@ -1,0 +1,50 @@
+"""What scans are expected to need, before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.preset_choice import settings_for
+from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB, memory_gb, step_cost
+from qsmxt_app.workflows.scan_steps import need_of, step_names
+
+START_SECONDS = 10.0
+REPORT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Memory (GB) of the most demanding step, and the time of all (seconds on two cores)."""
+
+    memory_gb: float
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        minutes = self.seconds / 60
+        time = f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+        return f"up to {self.memory_gb:.1f} GB, about {time} on two cores"
+
+
+def estimate_scan(acquisition: Acquisition, settings: Settings) -> Estimate:
+    """Return what the steps of one scan need by `resources.NEEDS`."""
+    own, _ = settings_for(acquisition, settings)
+    x, y, z = acquisition.shape
+    steps = [need_of(step) for step in step_names(acquisition, own)]
+    return Estimate(
+        max(memory_gb(step, x * y * z, len(acquisition.echoes)) for step in steps),
+        sum(step_cost(step, x * y * z) for step in steps),
+    )
+
+
+def estimate_all(acquisitions: Iterable[Acquisition], settings: Settings) -> Estimate:
+    """Return what several scans and a report need, the steps of each after the other."""
+    scans = [estimate_scan(acquisition, settings) for acquisition in acquisitions]
+    return Estimate(
+        max([WORKER_GB + REPORT_GB, *(scan.memory_gb for scan in scans)]),
+        START_SECONDS + REPORT_SECONDS + sum(scan.seconds for scan in scans),
+    )
