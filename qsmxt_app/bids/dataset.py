@@ -22,6 +22,8 @@ from qsmxt_app.bids.sidecars import Sidecars
 from qsmxt_app.errors import NoInput, NothingSelected
 
 QSM_SUFFIXES = ("MEGRE", "T2starw")
+T1W_SUFFIXES = ("T1w", "UNIT1")
+"""T1-weighted images, the better first: MP2RAGE's uniform image is noisy where there is no head."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _assemble_scans(
 
 
 def _is_t1w(image: ImageFile) -> bool:
-    return image.suffix == "T1w" and image.part == "mag"
+    return image.suffix in T1W_SUFFIXES and image.part == "mag"
 
 
 def _with_t1w(acquisition: Acquisition, images: list[ImageFile]) -> Acquisition:
@@ -185,10 +187,13 @@ def _with_t1w(acquisition: Acquisition, images: list[ImageFile]) -> Acquisition:
         return acquisition
     own = [image for image in images if image.entities.get("ses") == acquisition.session]
     # min() keeps the first in natural order among equals.
-    best = min(own or images, key=lambda image: len(image.entities))
+    best = min(own or images, key=lambda image: (T1W_SUFFIXES.index(image.suffix), len(image.entities)))
+    others = [image.path.name for image in own if image.suffix == best.suffix and image is not best]
     warnings = acquisition.warnings
     if not own:
         warnings += (f"no T1w in this session; {best.path.name} is used",)
+    elif others:
+        warnings += (f"several T1w in this session; {best.path.name} is used, not {', '.join(others)}",)
     return replace(acquisition, t1w=best.path, warnings=warnings)
 
 

@@ -183,7 +183,20 @@ def test_t1w_of_another_session_is_flagged(empty_dataset):
     first, second = _find(empty_dataset).acquisitions
     assert first.t1w == second.t1w == plain
     assert "no T1w in this session" in first.warnings[0]
-    assert second.warnings == ()
+    assert second.warnings == (
+        "several T1w in this session; sub-01_ses-B_run-1_T1w.nii.gz is used, not sub-01_ses-B_run-2_T1w.nii.gz",
+    )
+
+
+def test_the_uniform_image_of_mp2rage_stands_in_for_a_t1w(empty_dataset):
+    empty_dataset.megre("sub-01")
+    uniform = empty_dataset.file("sub-01_UNIT1.nii.gz")
+    shutil.copyfile(empty_dataset.t1w("sub-01_acq-x"), uniform)
+    assert _find(empty_dataset).acquisitions[0].t1w == empty_dataset.file("sub-01_acq-x_T1w.nii.gz")
+    empty_dataset.file("sub-01_acq-x_T1w.nii.gz").unlink()
+    (acquisition,) = _find(empty_dataset).acquisitions
+    assert acquisition.t1w == uniform
+    assert acquisition.warnings == ()
 
 
 def test_scans_that_differ_in_suffix_only_get_different_names(empty_dataset):
