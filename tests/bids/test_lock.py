@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from qsmxt_app.bids import lock
-from qsmxt_app.bids.lock import participant_lock
+from qsmxt_app.bids.lock import named_lock, participant_lock
 from qsmxt_app.errors import CannotCreateOutput, WrongUsage
 
 HOLD = """
@@ -86,28 +87,74 @@ def _plant(tmp_path, **changes):
     return path
 
 
-@pytest.mark.parametrize(
-    ("changes", "taken_over"),
-    [
-        ({"pid": 2**22 + 1}, True),  # no such process
-        ({"started": "1"}, True),  # another process with the same number
-        ({}, False),  # runs
-        ({"host": "elsewhere", "pid": 2**22 + 1}, False),
-        ({"machine": "another", "pid": 2**22 + 1}, False),  # a host of the same name
-        ({"namespace": "pid:[1]", "pid": 2**22 + 1}, False),  # another container on this host
-        ({"started": ""}, False),
-    ],
-)
-def test_only_locks_known_to_be_dead_are_taken_over(tmp_path, changes, taken_over):
+HERE_AND_DEAD = [{"pid": 2**22 + 1}, {"started": "1"}]  # no such process; another one of the same number
+ELSEWHERE = [
+    {"host": "elsewhere", "pid": 2**22 + 1},
+    {"machine": "another", "pid": 2**22 + 1},  # a host of the same name
+    {"namespace": "pid:[1]", "pid": 2**22 + 1},  # another container on this host
+    {"started": ""},
+]
+
+
+@pytest.mark.parametrize("changes", HERE_AND_DEAD)
+def test_a_dead_process_of_this_host_is_followed_at_once(tmp_path, changes, monkeypatch):
+    monkeypatch.setattr(lock, "SILENT_SECONDS", 1e9)
     path = _plant(tmp_path, **changes)
     before = path.read_text()
-    if taken_over:
-        with participant_lock(tmp_path, "01"):
-            assert path.read_text() != before
-        return
-    with pytest.raises(CannotCreateOutput), participant_lock(tmp_path, "01"):
+    with participant_lock(tmp_path, "01"):
+        assert path.read_text() != before
+
+
+@pytest.mark.parametrize("changes", ELSEWHERE)
+def test_a_holder_elsewhere_is_dead_when_it_is_silent(tmp_path, changes, monkeypatch):
+    monkeypatch.setattr(lock, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.05)
+    path = _plant(tmp_path, **changes)
+    before = path.read_text()
+    with participant_lock(tmp_path, "01"):
+        assert path.read_text() != before
+
+
+@pytest.mark.parametrize("changes", ELSEWHERE)
+def test_a_holder_elsewhere_that_gives_signs_is_left_alone(tmp_path, changes, monkeypatch):
+    monkeypatch.setattr(lock, "SILENT_SECONDS", 60)
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.05)
+    path = _plant(tmp_path, **changes)
+    before = path.read_text()
+    sign = threading.Timer(0.3, os.utime, (path,))
+    sign.start()
+    with pytest.raises(CannotCreateOutput, match="has been at it"), participant_lock(tmp_path, "01"):
         pytest.fail("taken over")
+    sign.join()
     assert path.read_text() == before
+
+
+def test_the_holder_gives_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
+    with participant_lock(tmp_path, "01"):
+        os.utime(_path(tmp_path), (1, 1))
+        end = time.monotonic() + 20
+        while _path(tmp_path).stat().st_mtime == 1:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+def test_a_process_whose_lock_was_taken_from_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
+    told = threading.Event()
+    monkeypatch.setattr(os, "kill", lambda pid, number: told.set())
+    with participant_lock(tmp_path, "01"):
+        path = _plant(tmp_path, host="elsewhere")
+        assert told.wait(20)
+    assert path.exists()
+
+
+def test_a_living_holder_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.02)
+    path = _plant(tmp_path)
+    threading.Timer(0.3, path.unlink).start()
+    with named_lock(tmp_path, "sub-01", patience=20):
+        assert json.loads(path.read_text())["token"]
 
 
 def test_a_lock_that_was_taken_over_meanwhile_is_left_alone(tmp_path):
@@ -125,18 +172,24 @@ def test_locks_from_before_a_reboot(tmp_path, monkeypatch):
     with participant_lock(tmp_path, "01"):
         pass
     monkeypatch.setattr(lock, "_content", lambda path: "" if "machine-id" in path else "now")
-    _plant(tmp_path, boot="before")
-    with pytest.raises(CannotCreateOutput), participant_lock(tmp_path, "01"):
-        pytest.fail("a host without an id may be another one of the same name")
+    # a host without an id may be another one of the same name
+    assert not lock._is_dead(replace(lock._myself(), boot="before"), lock._myself())
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"host"', "\x00"])
-def test_a_lock_that_cannot_be_understood_is_respected(tmp_path, content):
+def test_a_lock_that_cannot_be_understood_is_respected_while_it_changes(tmp_path, content, monkeypatch):
+    monkeypatch.setattr(lock, "LOOK_SECONDS", 0.02)
     path = _plant(tmp_path)
     path.write_text(content)
+    sign = threading.Timer(0.2, os.utime, (path,))
+    sign.start()
     with pytest.raises(CannotCreateOutput, match=r"remove .*sub-01\.lock"), participant_lock(tmp_path, "01"):
         pytest.fail("taken over")
+    sign.join()
     assert path.read_text() == content
+    monkeypatch.setattr(lock, "SILENT_SECONDS", 0.1)  # torn when its writer died
+    with participant_lock(tmp_path, "01"):
+        assert path.read_text() != content
 
 
 def test_anothers_lock_is_not_removed_at_the_end(tmp_path):
