@@ -16,8 +16,6 @@ from nipype import config as nipype_config
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.errors import QsmxtError
-from qsmxt_app.report.citation import write_citations
-from qsmxt_app.report.index import build_index
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
@@ -29,6 +27,7 @@ from qsmxt_app.workflows.records import problem_record, scan_record, write_recor
 from qsmxt_app.workflows.resources import step_cost
 from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.scan_steps import need_of, step_names
+from qsmxt_app.workflows.sharing import outputs_of, page_of, write_shared_pages
 
 POLL_SECONDS = 0.5
 REPORT_COST = 2.0
@@ -71,6 +70,11 @@ class Plan:
     def subjects(self) -> list[str]:
         """Participants in the order in which they are started."""
         return list(dict.fromkeys([*self.acquisitions, *self.problems]))
+
+    def sessions(self, subject: str) -> set[str | None]:
+        """Sessions of a participant that are processed; None stands for data without one."""
+        scans = [*self.acquisitions.get(subject, ()), *self.problems.get(subject, ())]
+        return {scan.session for scan in scans}
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ class Study:
         """Process one participant: yield its graphs, each to be finished before the next is asked for."""
         scans: list[ScanOutcome] = []
         try:
-            with participant_lock(self.output_dir, subject), participant_lock(self.request.work_dir, subject):
+            held = outputs_of(self.output_dir, subject, self.plan.sessions(subject))
+            with held, participant_lock(self.request.work_dir, subject):
                 scans += [self._problem(problem) for problem in self.plan.problems.get(subject, [])]
                 if self.plan.acquisitions.get(subject):
                     scans += yield from self._maps(subject, self.plan.acquisitions[subject])
@@ -173,7 +178,8 @@ class Study:
     def _report(self, subject: str) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
         workflow = build_report(subject, self.output_dir, self.request.work_dir)
         self._costs[f"{workflow.name}.report"] = REPORT_COST
-        result = yield from self._run_graph(workflow)
+        with page_of(self.output_dir, subject):
+            result = yield from self._run_graph(workflow)
         name = f"sub-{subject} report"
         return [
             ScanOutcome(name, "report", message, SOMETHING_FAILED) for message in result.failures.values()
@@ -231,8 +237,7 @@ class Study:
     def _conclude(self) -> None:
         """Write what covers all participants."""
         try:
-            write_citations(self.output_dir)
-            build_index(self.output_dir)
+            write_shared_pages(self.output_dir)
         except Exception as error:  # no page is worth losing the maps' outcome
             log.exception("citations and index")
             failed = ScanOutcome(
