@@ -1,0 +1,141 @@
+"""Labels on another grid, in one interpolation that knows that they are labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from qsmxt_app.registration.images import Grid, Image
+from qsmxt_app.registration.resample import ResampledLabels, indices, slabs
+from qsmxt_app.registration.transforms import Transform
+
+MOST_SAMPLES = 5
+"""Samples along one edge of a voxel: a fifth of the edge is fine enough for any share of it."""
+EQUAL = 1e-4
+"""Shares of a voxel that differ by less are equal: coordinates are known to about a hundred thousandth."""
+
+
+def resample_labels(labels: Image, grid: Grid, transform: Transform | None = None) -> ResampledLabels:
+    """Bring labels from their space to a grid in another, and say how full of its label each voxel is.
+
+    The share of a voxel that a label fills is its membership (1 where the label is, 0 elsewhere),
+    interpolated linearly at points spread evenly over the voxel, as many as it takes to see every voxel of
+    the labels, and averaged. So a voxel of 3 mm over labels of 1 mm counts all that it holds, and not what
+    lies at its centre. Labels are never mixed into numbers between them.
+
+    Parameters
+    ----------
+    labels : Image
+        Whole numbers; 0 is the background, which is also outside the image.
+    grid : Grid
+        Where the result lies.
+    transform : Transform
+        From the labels' space to the grid's. None: both are the same world.
+
+    Returns
+    -------
+    ResampledLabels
+        Among labels that fill equally much the lowest wins, the background before all.
+
+    Notes
+    -----
+    Every voxel of the grid is mapped once, whatever the number of points in it, and memory is that of three
+    such volumes, whatever the number of labels: the mapping is taken as linear within a voxel.
+    """
+    coordinates = np.empty((*grid.shape, 3), dtype=np.float32)
+    through = transform or Transform()
+    for slab, points in slabs(grid):
+        coordinates[slab] = np.moveaxis(indices(points, through, labels.affine), 0, -1)
+    source = np.ascontiguousarray(labels.array, dtype=np.int32)
+    found, fraction = _resample(source, coordinates, _samples_per_edge(coordinates))
+    return ResampledLabels(Image(found, grid.affine), fraction)
+
+
+def _samples_per_edge(coordinates: NDArray[np.float32]) -> tuple[int, int, int]:
+    """How many samples along each edge of a voxel are no further apart than the voxels of the labels."""
+    counts = []
+    for axis in range(3):
+        steps = np.diff(coordinates, axis=axis)
+        lengths = np.sqrt((steps * steps).sum(axis=-1))
+        step = float(np.median(lengths)) if lengths.size else 1.0
+        counts.append(int(np.clip(np.ceil(step - 1e-3), 1, MOST_SAMPLES)))
+    return counts[0], counts[1], counts[2]
+
+
+@njit(cache=True, inline="always")
+def _step(coordinates, x, y, z, axis):  # type: ignore[no-untyped-def]
+    """Change of the coordinates over one voxel along an axis."""
+    here = (x, y, z)
+    a, b, c = int(axis == 0), int(axis == 1), int(axis == 2)
+    back, on = int(here[axis] > 0), int(here[axis] + 1 < coordinates.shape[axis])
+    before = coordinates[x - back * a, y - back * b, z - back * c]
+    after = coordinates[x + on * a, y + on * b, z + on * c]
+    width = max(1, back + on)
+    return (after[0] - before[0]) / width, (after[1] - before[1]) / width, (after[2] - before[2]) / width
+
+
+@njit(cache=True, inline="always")
+def _add_memberships(labels, i, j, k, found, shares, count):  # type: ignore[no-untyped-def]
+    """Add the linear memberships of all labels at a point; return how many labels were found by now."""
+    low_i, low_j, low_k = int(np.floor(i)), int(np.floor(j)), int(np.floor(k))
+    for corner in range(8):
+        a, b, c = corner >> 2, (corner >> 1) & 1, corner & 1
+        weight = abs(1 - a - (i - low_i)) * abs(1 - b - (j - low_j)) * abs(1 - c - (k - low_k))
+        if weight == 0:
+            continue
+        label = 0
+        u, v, w = low_i + a, low_j + b, low_k + c
+        if 0 <= u < labels.shape[0] and 0 <= v < labels.shape[1] and 0 <= w < labels.shape[2]:
+            label = labels[u, v, w]
+        slot = 0
+        while slot < count and found[slot] != label:
+            slot += 1
+        if slot == count:
+            found[slot], shares[slot] = label, 0
+            count += 1
+        shares[slot] += weight
+    return count
+
+
+@njit(cache=True, inline="always")
+def _fullest(found, shares, count):  # type: ignore[no-untyped-def]
+    """Return the label with the largest share (of equals the lowest) and that share."""
+    best, share = found[0], shares[0]
+    for slot in range(1, count):
+        tied = abs(shares[slot] - share) < EQUAL
+        if (tied and found[slot] < best) or (not tied and shares[slot] > share):
+            best, share = found[slot], shares[slot]
+    return best, share
+
+
+@njit(cache=True)
+def _resample_slab(labels, coordinates, x, samples, resampled, fraction):  # type: ignore[no-untyped-def]
+    points = samples[0] * samples[1] * samples[2]
+    found, shares = np.empty(8 * points, np.int32), np.empty(8 * points, np.float64)
+    for y in range(coordinates.shape[1]):
+        for z in range(coordinates.shape[2]):
+            centre = coordinates[x, y, z]
+            step_x = _step(coordinates, x, y, z, 0)
+            step_y = _step(coordinates, x, y, z, 1)
+            step_z = _step(coordinates, x, y, z, 2)
+            count = 0
+            for point in range(points):
+                p = (point // (samples[1] * samples[2]) + 0.5) / samples[0] - 0.5
+                q = ((point // samples[2]) % samples[1] + 0.5) / samples[1] - 0.5
+                r = (point % samples[2] + 0.5) / samples[2] - 0.5
+                i = centre[0] + p * step_x[0] + q * step_y[0] + r * step_z[0]
+                j = centre[1] + p * step_x[1] + q * step_y[1] + r * step_z[1]
+                k = centre[2] + p * step_x[2] + q * step_y[2] + r * step_z[2]
+                count = _add_memberships(labels, i, j, k, found, shares, count)
+            resampled[x, y, z], share = _fullest(found, shares, count)
+            fraction[x, y, z] = share / points
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _resample(labels, coordinates, samples):  # type: ignore[no-untyped-def]
+    resampled = np.empty(coordinates.shape[:3], np.int32)
+    fraction = np.empty(coordinates.shape[:3], np.float32)
+    for x in prange(coordinates.shape[0]):
+        _resample_slab(labels, coordinates, np.int64(x), samples, resampled, fraction)
+    return resampled, fraction
