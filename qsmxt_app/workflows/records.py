@@ -125,7 +125,7 @@ def _beginning(
         "status": "failed" if errors else "done",
         "settings": settings.as_dict(),
         "errors": [dict(error) for error in errors],
-        "software": _software(),
+        "software": software_versions(),
         "command": command,
     }
 
@@ -149,7 +149,8 @@ def obliquity_degrees(b0_direction: Sequence[float]) -> float:
     return math.degrees(math.acos(min(1.0, max(abs(component) for component in b0_direction))))
 
 
-def _software() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
+    """Return the versions of this package and of what its results depend on."""
     found = {"qsmxt": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -109,7 +109,7 @@ class Study:
 
     def run(self) -> list[ParticipantOutcome]:
         """Run all participants, as many at once as there is room for, and return how each ended."""
-        _configure_nipype(self.folder, self.request.verbosity)
+        configure_nipype(self.folder, self.request.verbosity)
         # nipype collects garbage whenever it looks for work; what is imported by now is none
         gc.freeze()
         waiting = deque(self.plan.subjects)
@@ -261,7 +261,8 @@ def _advance(participant: Generator[GraphScheduler, None, None], active: _Active
         active[participant] = scheduler
 
 
-def _configure_nipype(folder: RunFolder, verbosity: int) -> None:
+def configure_nipype(folder: RunFolder, verbosity: int) -> None:
+    """Let nipype keep what steps leave beside their outputs, and write crash files into the run's folder."""
     nipype_config.update_config(
         {
             "execution": {
