@@ -11,7 +11,7 @@ from qsmxt_app import __version__
 from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.convert.command import ConversionOutcome, convert_folder, keep_source_clean, raw_folder
 from qsmxt_app.convert.detect import Input
-from qsmxt_app.workflows.resources import available_cpus
+from qsmxt_app.workflows.limits import available_cpus
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
     RunFolder,

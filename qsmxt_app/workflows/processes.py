@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
+from qsmxt_app.workflows.limits import threads_of_new_processes
+
 START_METHOD = "forkserver"
 PRELOADED = ("qsmxt_app.workflows.nodes", "qsmxt_app.report.participant")
 """Modules that workers share instead of importing them each."""
@@ -83,7 +85,7 @@ class Machine:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._context.set_forkserver_preload(list(PRELOADED))
         # a request that is cut short by a signal makes the server write a traceback: not to the terminal
-        with _errors_to(self.log_file):
+        with _errors_to(self.log_file), threads_of_new_processes(self.n_procs):
             forkserver.ensure_running()
         self._last_task = 0
 

@@ -1,4 +1,4 @@
-"""What a run may use (cores, memory), and what each step needs of it."""
+"""What each step needs: memory, time, threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 BYTES_PER_GB = 1e9
 
@@ -67,25 +66,6 @@ def step_cost(step: str, voxels: int) -> float:
     return NEEDS[step].cost * voxels / 1e6
 
 
-def available_cpus() -> int:
-    """Return the cores that this process may use: its affinity and its control group's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _read_words("/sys/fs/cgroup/cpu.max")
-    if len(quota) == 2 and quota[0] != "max":
-        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
-    return cores
-
-
-def available_memory_gb() -> float:
-    """Return the memory that this process may use: the machine's, its control group's, or SLURM's limit."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        limits += [int(word) for word in _read_words(file) if word.isdecimal()]
-    if os.environ.get("SLURM_MEM_PER_NODE", "").isdecimal():
-        limits.append(int(os.environ["SLURM_MEM_PER_NODE"]) * 1024**2)
-    return min(limits) / BYTES_PER_GB
-
-
 @contextmanager
 def limited_threads(count: int) -> Iterator[None]:
     """Keep numba, BLAS, OpenMP, FFTs and ITK to a number of threads within the block."""
@@ -103,10 +83,3 @@ def limited_threads(count: int) -> Iterator[None]:
         numba.set_num_threads(min(count, most))
         stack.callback(numba.set_num_threads, before)
         yield
-
-
-def _read_words(file: str) -> list[str]:
-    try:
-        return Path(file).read_text(encoding="ascii").split()
-    except OSError:
-        return []

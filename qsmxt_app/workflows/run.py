@@ -19,10 +19,11 @@ from qsmxt_app.convert.detect import Input, look_into
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
+from qsmxt_app.workflows.limits import available_cpus, available_memory_gb
 from qsmxt_app.workflows.other_plugins import read_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
 from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.resources import available_cpus, available_memory_gb, memory_gb
+from qsmxt_app.workflows.resources import memory_gb
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
     RunFolder,
@@ -126,7 +127,7 @@ def _plan(request: Request, dataset: Dataset) -> Plan:
         acquisitions.setdefault(acquisition.subject, []).append(acquisition)
     for problem in found.problems:
         problems.setdefault(problem.subject, []).append(problem)
-    return Plan(acquisitions, problems, found.notes, **_machine_share(settings, len(found.acquisitions)))
+    return Plan(acquisitions, problems, found.notes, **machine_share(settings, len(found.acquisitions)))
 
 
 def _plan_reports(request: Request) -> Plan:
@@ -139,11 +140,11 @@ def _plan_reports(request: Request) -> Plan:
         )
     subjects = select_labels("sub", request.settings.participant_label, existing)
     return Plan(
-        {subject: [] for subject in subjects}, {}, (), **_machine_share(request.settings, len(subjects))
+        {subject: [] for subject in subjects}, {}, (), **machine_share(request.settings, len(subjects))
     )
 
 
-def _machine_share(settings: Settings, scans: int) -> dict[str, Any]:
+def machine_share(settings: Settings, scans: int) -> dict[str, Any]:
     """Return how much of the machine is used; many scans run side by side, few get more cores each."""
     plugin, arguments = read_plugin(settings)
     cpus = settings.n_cpus or arguments.get("n_procs") or available_cpus()
@@ -161,7 +162,7 @@ def _machine_share(settings: Settings, scans: int) -> dict[str, Any]:
 
 def _run(request: Request, plan: Plan, folder: RunFolder | None = None) -> int:
     output_dir = request.output_dir.absolute()
-    _check_work_dir(request)
+    check_work_dir(request)
     initialise_derivative(output_dir, request.bids_dir, __version__)
     folder = folder or create_run_folder(output_dir, request.settings, request.command)
     create_folder(request.work_dir, PRIVATE)
@@ -177,7 +178,7 @@ def _run(request: Request, plan: Plan, folder: RunFolder | None = None) -> int:
     return _conclude(outcomes, folder, request)
 
 
-def _check_work_dir(request: Request) -> None:
+def check_work_dir(request: Request) -> None:
     """Keep intermediate files out of the raw dataset, which is only read."""
     raw, output, work = (path.resolve() for path in (request.bids_dir, request.output_dir, request.work_dir))
     if work.is_relative_to(raw) and not work.is_relative_to(output):
