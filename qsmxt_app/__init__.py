@@ -2,6 +2,10 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from qsmxt_app.surroundings import settle_this_process
+
+settle_this_process()
+
 try:
     __version__ = version("qsmxt-app")
 except PackageNotFoundError:  # a source tree that was never installed

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Compile the kernels and list the fonts of an environment, for processors of the last ten years.
+#
+#   container/prepare.sh ENVIRONMENT
+#
+# Done by real runs on small simulated heads, so that every kernel gets the types that real data give it.
+set -eu
+environment=$1
+python=$environment/bin/python
+cache=$environment/share/qsmxt/cache
+work=$(mktemp -d)
+mkdir -p "$cache/numba" "$cache/matplotlib"
+export NUMBA_NUM_THREADS=2 OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
+
+$python -c 'import qsmxt_app, os, sys; sys.exit("NUMBA_CPU_NAME" not in os.environ)' || {
+    echo "prepare.sh: this processor cannot run the kernels of an image (AVX2 is missing)" >&2
+    exit 1
+}
+MPLCONFIGDIR=$cache/matplotlib $python -c 'import matplotlib.font_manager'
+
+qsmxt() {
+    "$environment/bin/qsmxt" "$@" --n-cpus 2 --mem-gb 6 --quiet
+}
+
+$python -m qsmxt_app.simulate "$work/bids" --subjects 2 --voxel-size 4
+$python -m qsmxt_app.simulate "$work/single" --voxel-size 4 --echo-times 0.02 --bipolar
+qsmxt "$work/bids" "$work/gre" participant
+for preset in epi bet body consensus; do
+    qsmxt "$work/bids" "$work/$preset" participant --participant-label 01 --preset $preset --segmentation none
+done
+qsmxt "$work/single" "$work/single-out" participant --segmentation none
+rm -rf "$work"
+chmod -R a+rX,go-w "$cache"
+echo "kernels: $(find "$cache/numba" -name '*.nbc' | wc -l), $(du -sm "$cache" | cut -f 1) MB"
