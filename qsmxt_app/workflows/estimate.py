@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB, memory_gb, step_cost
 from qsmxt_app.workflows.scan_steps import need_of, step_names
@@ -26,8 +27,8 @@ class Estimate:
     def text(self) -> str:
         """For people."""
         minutes = self.seconds / 60
-        time = f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-        return f"up to {self.memory_gb:.1f} GB, about {time} on two cores"
+        time = f"{max(1, minutes):.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+        return f"up to {self.memory_gb:.1f} GB of memory, about {time} on two cores"
 
 
 def estimate_scan(acquisition: Acquisition, settings: Settings) -> Estimate:
@@ -47,4 +48,19 @@ def estimate_all(acquisitions: Iterable[Acquisition], settings: Settings) -> Est
     return Estimate(
         max([WORKER_GB + REPORT_GB, *(scan.memory_gb for scan in scans)]),
         START_SECONDS + REPORT_SECONDS + sum(scan.seconds for scan in scans),
+    )
+
+
+def too_large(acquisition: Acquisition, settings: Settings, most_gb: float) -> Problem | None:
+    """Return why a scan is not started where it needs more memory than there may be; None where it fits."""
+    needed = estimate_scan(acquisition, settings).memory_gb
+    if needed <= most_gb:
+        return None
+    return Problem(
+        acquisition.subject,
+        acquisition.session,
+        acquisition.files[0],
+        f"{acquisition.label}: not started, it needs {needed:.1f} GB of memory and may use {most_gb:.1f}.",
+        "Give it more: --mem-gb, or the limit of the container or the job.",
+        SOMETHING_FAILED,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,11 +20,11 @@ from qsmxt_app.convert.detect import Input, look_into
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
+from qsmxt_app.workflows.estimate import estimate_all, estimate_scan, too_large
 from qsmxt_app.workflows.limits import available_cpus, available_memory_gb
 from qsmxt_app.workflows.other_plugins import read_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
 from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.resources import memory_gb
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
     RunFolder,
@@ -32,7 +33,7 @@ from qsmxt_app.workflows.run_folder import (
     log_to,
     stop_logging,
 )
-from qsmxt_app.workflows.scan_steps import need_of, step_names
+from qsmxt_app.workflows.scan_steps import step_names
 from qsmxt_app.workflows.study import Plan, Request, Study
 from qsmxt_app.workflows.submission import submit
 
@@ -123,11 +124,17 @@ def _plan(request: Request, dataset: Dataset) -> Plan:
     found = find_acquisitions(dataset, selection)
     acquisitions: dict[str, list[Acquisition]] = {}
     problems: dict[str, list[Problem]] = {}
+    share = machine_share(settings, len(found.acquisitions))
+    # jobs get other machines than the one that submits them
+    most = math.inf if settings.submit else share["memory_gb"] / (1 if settings.mem_gb else SHARE_OF_MEMORY)
     for acquisition in found.acquisitions:
-        acquisitions.setdefault(acquisition.subject, []).append(acquisition)
+        if problem := too_large(acquisition, settings, most):
+            problems.setdefault(problem.subject, []).append(problem)
+        else:
+            acquisitions.setdefault(acquisition.subject, []).append(acquisition)
     for problem in found.problems:
         problems.setdefault(problem.subject, []).append(problem)
-    return Plan(acquisitions, problems, found.notes, **machine_share(settings, len(found.acquisitions)))
+    return Plan(acquisitions, problems, found.notes, **share)
 
 
 def _plan_reports(request: Request) -> Plan:
@@ -169,6 +176,7 @@ def _run(request: Request, plan: Plan, folder: RunFolder | None = None) -> int:
     handler = log_to(folder, request.verbosity)
     try:
         log.info("%s", request.command)
+        plan = replace(plan, notes=(_expected(plan, request.settings), *plan.notes))
         outcomes = Study(request, plan, folder).run()
     except Exception:
         log.exception("the run ended early")
@@ -176,6 +184,13 @@ def _run(request: Request, plan: Plan, folder: RunFolder | None = None) -> int:
     finally:
         stop_logging(handler)
     return _conclude(outcomes, folder, request)
+
+
+def _expected(plan: Plan, settings: Settings) -> str:
+    """Say what the run is expected to need, and what it may use."""
+    scans = [scan for found in plan.acquisitions.values() for scan in found]
+    machine = f"{plan.n_cpus} cores and {plan.memory_gb:.1f} GB may be used"
+    return f"{len(scans)} scans need {estimate_all(scans, settings).text}; {machine}."
 
 
 def check_work_dir(request: Request) -> None:
@@ -212,8 +227,7 @@ def _show(plan: Plan, request: Request) -> None:
             own, choice = settings_for(acquisition, settings)
             steps = step_names(acquisition, own)
             x, y, z = acquisition.shape
-            needs = [memory_gb(need_of(step), x * y * z, len(acquisition.echoes)) for step in steps]
-            line(f"{acquisition.label}: {x}x{y}x{z} voxels, up to {max(needs):.1f} GB")
+            line(f"{acquisition.label}: {x}x{y}x{z} voxels, {estimate_scan(acquisition, settings).text}")
             if choice:
                 line(f"  preset {choice.preset}: {choice.reason}")
             line(f"  {' -> '.join(steps)}")

@@ -1,0 +1,52 @@
+"""What came of a submission, said before the group level begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.cluster.tasks import Ending, read_endings
+from qsmxt_app.workflows.outcome import SOMETHING_FAILED
+from qsmxt_app.workflows.sharing import write_shared_pages
+
+MISSING = "missing.txt"
+
+
+def name_missing(table: Path, output_dir: Path) -> int:
+    """Say which tasks of a submission did not finish, and write down the same beside its table.
+
+    The pages that cover all participants are written again: a task that was killed last could not.
+
+    Parameters
+    ----------
+    table
+        The submission's table of tasks.
+    output_dir
+        Where the study's results are.
+
+    Returns
+    -------
+    int
+        0 if everybody is there, otherwise 1.
+    """
+    endings = read_endings(table)
+    write_shared_pages(output_dir)
+    missing = [ending for ending in endings if not ending.done]
+    lines = _lines(missing, len(endings), table.parent)
+    write_text(table.parent / MISSING, "".join(f"{line}\n" for line in lines if missing))
+    console = Console(stderr=True, highlight=False)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    return SOMETHING_FAILED if missing else 0
+
+
+def _lines(missing: list[Ending], count: int, folder: Path) -> list[str]:
+    if not missing:
+        return [f"All {count} tasks are done."]
+    return [
+        f"{len(missing)} of {count} tasks are missing:",
+        *(f"  {ending.text}" for ending in missing),
+        f"Logs, a file a task: {folder}. The same command with --retry-failed submits them again.",
+    ]
