@@ -13,6 +13,7 @@ from qsmxt_app.cluster.tasks import ENDINGS, NOT_APPLICABLE, TABLE
 
 CONFIG = "config.toml"
 JOBS = "jobs"
+GROUP = "group"
 SUBMIT = "submit.sh"
 # what a task must know of its job inside an image too, where the environment may be cleaned
 JOB_VARIABLES = (
@@ -109,7 +110,7 @@ class Scripts:
     @property
     def files(self) -> dict[str, str]:
         """Texts by the names of their files."""
-        return {f"qsmxt.{self.suffix}": self.tasks, f"group.{self.suffix}": self.group, SUBMIT: self.submit}
+        return {f"qsmxt.{self.suffix}": self.tasks, f"{GROUP}.{self.suffix}": self.group, SUBMIT: self.submit}
 
 
 def write_scripts(
@@ -170,7 +171,8 @@ def _task(scheduler: Scheduler, study: Study, each: Resources) -> str:
 def _group(scheduler: Scheduler, study: Study, group: Resources) -> str:
     submitted = f"--submitted {shlex.quote(str(study.folder / TABLE))}"
     work = f"--work-dir {shlex.quote(str(study.work_dir))}"
-    return f"exec {study.command('group', submitted, work, scheduler.limits(group))}\n"
+    command = study.command("group", submitted, work, scheduler.limits(group))
+    return f'{command}\ncode=$?\necho "$code" > "$folder/{ENDINGS}/{GROUP}"\nexit "$code"\n'
 
 
 def _submit(scheduler: Scheduler, study: Study, count: int, options: Options) -> str:
@@ -182,21 +184,15 @@ def _submit(scheduler: Scheduler, study: Study, count: int, options: Options) ->
         return " ".join(filter(None, [scheduler.submit, *parsable, *more, words, script]))
 
     suffix = scheduler.name
-    tasks = submission(f"qsmxt.{suffix}", *scheduler.array(count))
-    group = submission(f"group.{suffix}", *scheduler.after("tasks", array=count > 1))
-    return "\n".join(
-        [
-            "#!/bin/bash",
-            f"# {count} tasks, and the group level when all of them have ended, however they ended",
-            "set -eu",
-            f"cd -- {shlex.quote(str(study.host_folder))}",
-            f"tasks=$({tasks})",
-            "tasks=${tasks%%;*}",
-            f'echo "$tasks" > {JOBS}',
-            f"group=$({group})",
-            "group=${group%%;*}",
-            f'echo "$group" >> {JOBS}',
-            f'echo "Submitted: job $tasks for {count} tasks, job $group for the group level."',
-            "",
-        ]
-    )
+    lines = ["#!/bin/bash", "set -eu", f"cd -- {shlex.quote(str(study.host_folder))}"]
+    if count:
+        tasks = submission(f"qsmxt.{suffix}", *scheduler.array(count))
+        group = submission(f"{GROUP}.{suffix}", *scheduler.after("tasks", array=count > 1))
+        lines += [f"tasks=$({tasks})", "tasks=${tasks%%;*}", f'echo "$tasks" > {JOBS}']
+        lines += [f'echo "Submitted: job $tasks for {count} tasks."']
+        lines += ["# the group level when all of them have ended, however they ended"]
+    else:
+        group = submission(f"{GROUP}.{suffix}")
+    lines += [f"group=$({group})", "group=${group%%;*}", f'echo "$group" >> {JOBS}']
+    lines += ['echo "Submitted: job $group for the group level."', ""]
+    return "\n".join(lines)

@@ -19,7 +19,7 @@ from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.cluster.container import image_of
 from qsmxt_app.cluster.schedulers import Options, Resources, Scheduler, scheduler_for
-from qsmxt_app.cluster.scripts import CONFIG, JOBS, SUBMIT, Scripts, write_scripts
+from qsmxt_app.cluster.scripts import CONFIG, GROUP, JOBS, SUBMIT, Scripts, write_scripts
 from qsmxt_app.cluster.scripts import Study as SubmittedStudy
 from qsmxt_app.cluster.tasks import ENDINGS, TABLE, Ending, Task, note_ending, read_endings, table_text
 from qsmxt_app.config import to_repeat
@@ -213,7 +213,7 @@ def _done_before(
 
 def _group_is_done(output_dir: Path) -> bool:
     last = _last_submission(output_dir.absolute())
-    return last is not None and _text(last / ENDINGS / "group").strip() == "0"
+    return last is not None and _text(last / ENDINGS / GROUP).strip() == "0"
 
 
 def _write(submission: _Submission, request: Request) -> None:
