@@ -80,7 +80,7 @@ def running_slurm(folder: Path) -> Iterator[Path]:
     munge += [f"--{name}-file={folder / 'munge' / name}" for name in ("key", "seed")]
     with ExitStack() as stack:
         _start(stack, folder, "munged", "--force", "--foreground", *munge, f"--socket={folder}/munge/socket")
-        _wait(lambda: (folder / "munge" / "socket").exists())
+        _wait((folder / "munge" / "socket").exists)
         before = os.environ.get("SLURM_CONF")
         os.environ["SLURM_CONF"] = str(configuration)
         stack.callback(_restore, before)

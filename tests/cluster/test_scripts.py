@@ -103,10 +103,9 @@ def test_hostile_names_reach_the_command_as_they_are(tmp_path, monkeypatch, sche
     assert group[:5] == [*common, "group"]
     assert group[group.index("--submitted") + 1] == str(study.folder / "tasks.tsv")
     assert not list(tmp_path.rglob("owned"))
-    # no directive comes from a name
-    directives = [line for line in scripts.tasks.splitlines() if line.startswith(("#SBATCH", "#PBS"))]
-    head = scripts.tasks.split("\n\n", maxsplit=1)[0].splitlines()
-    assert [line for line in head if line.startswith("#")][1:] == directives[: len(head) - 1]
+    # schedulers read directives up to the first command, and no name stands before it
+    lines = scripts.tasks.split("\nset -u\n", maxsplit=1)[0].splitlines()
+    assert lines[1:] == [*scheduler.directives("qsmxt", EACH, Options(), log="task-%a.log"), ""]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
