@@ -1,0 +1,138 @@
+"""The documentation and the descriptors of registries say what the parser says."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from qsmxt_app import __version__
+from qsmxt_app.cli import build_parser, parse_arguments
+from qsmxt_app.config import load_settings
+from qsmxt_app.settings import setting_fields
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+BOSH = """
+import sys
+from boutiques.bosh import bosh
+
+bosh(["validate", sys.argv[1]])
+print(bosh(["exec", "simulate", sys.argv[1], "-i", sys.argv[2]]))
+"""
+
+
+def module(path: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(Path(path).stem + "_page", REPOSITORY / path)
+    assert specification is not None
+    assert specification.loader is not None
+    loaded = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(loaded)
+    return loaded
+
+
+def flags(*, shown: bool = False) -> set[str]:
+    actions = [a for a in build_parser()._actions if not (shown and a.help == argparse.SUPPRESS)]
+    return {flag for action in actions for flag in action.option_strings}
+
+
+def test_the_page_of_options_lists_what_the_parser_knows() -> None:
+    page = module("docs/hooks.py").options_page()
+    named = set(re.findall(r"(?<![\w`-])`(--?[a-z][a-z0-9-]*)", page))
+    assert named == flags()
+    assert flags(shown=True) < named  # the aliases too
+    for field in setting_fields():
+        assert f"In a file: `{field.name}`." in page
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the extra 'docs' is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    options = (tmp_path / "options" / "index.html").read_text(encoding="utf-8")
+    assert "--participant-label" in options
+    assert not re.search(
+        r'(src|href)="(https?:)?//[^"]*(font|cdn)', options
+    )  # nothing is loaded from elsewhere
+
+
+def test_the_boutiques_descriptor_is_that_of_this_parser() -> None:
+    maker = module("registry/boutiques.py")
+    committed = json.loads(maker.DESCRIPTOR.read_text(encoding="utf-8"))
+    assert committed == maker.descriptor(), "run: python registry/boutiques.py"
+    assert {
+        item["command-line-flag"] for item in committed["inputs"] if "command-line-flag" in item
+    } <= flags()
+
+
+def test_boutiques_accepts_the_descriptor_and_makes_commands_that_the_parser_accepts(tmp_path: Path) -> None:
+    invocation = {
+        "bids_dir": str(tmp_path),
+        "output_dir": "out",
+        "analysis_level": "participant",
+        "participant_label": ["01", "02"],
+        "preset": "consensus",
+        "two_pass": True,
+        "mem_gb": 4.5,
+        "n_cpus": 2,
+        "dry_run": True,
+    }
+    simulated = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            BOSH,
+            str(REPOSITORY / "registry" / "boutiques.json"),
+            str(write(tmp_path / "invocation.json", invocation)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
+    assert simulated.returncode == 0, simulated.stderr
+    line = next(line for line in simulated.stdout.splitlines() if line.startswith("qsmxt "))
+    options = vars(parse_arguments(line.split()[1:]))
+    settings = load_settings(
+        {f.name: options[f.name] for f in setting_fields() if options[f.name] is not None}
+    )
+    assert settings.participant_label == ("01", "02")
+    assert settings.preset == "consensus"
+    assert settings.two_pass is False  # the flag of the descriptor is --no-two-pass
+    assert (settings.mem_gb, settings.n_cpus, settings.dry_run) == (4.5, 2, True)
+
+
+def write(path: Path, content: object) -> Path:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_the_brainlife_app_calls_the_command_with_its_configuration() -> None:
+    folder = REPOSITORY / "registry" / "brainlife"
+    main = (folder / "main").read_text(encoding="utf-8")
+    assert set(re.findall(r"--[a-z][a-z-]+", main)) - {"--arg", "--cleanenv"} <= flags()
+    keys = re.search(r"for key in ([a-z_ ]+);", main)
+    assert keys is not None
+    configuration = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert set(configuration) == {"bids", *keys[1].split()}
+    assert set(keys[1].split()) <= {field.name for field in setting_fields()}
+    assert os.access(folder / "main", os.X_OK)
+
+
+def test_versions_agree() -> None:
+    recipe = yaml.safe_load(
+        (REPOSITORY / "registry" / "neurodesk" / "build.yaml").read_text(encoding="utf-8")
+    )
+    assert recipe["version"] == __version__
+    assert f"ARG VERSION={__version__}\n" in (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
