@@ -105,7 +105,7 @@ def test_hostile_names_reach_the_command_as_they_are(tmp_path, monkeypatch, sche
     assert not list(tmp_path.rglob("owned"))
     # schedulers read directives up to the first command, and no name stands before it
     lines = scripts.tasks.split("\nset -u\n", maxsplit=1)[0].splitlines()
-    assert lines[1:] == [*scheduler.directives("qsmxt", EACH, Options(), log="task-%a.log"), ""]
+    assert lines[1:] == scheduler.directives("qsmxt", EACH, Options(), log="task-%a.log")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
