@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,46 +12,38 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import nodes
-from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, read_json
+from qsmxt_app.workflows.labelled_images import LabelledImages
+from qsmxt_app.workflows.part import Part, node_name
 from qsmxt_app.workflows.preset_choice import Choice, settings_for
 from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB
 from qsmxt_app.workflows.scan_steps import connect_scan, scan_nodes
+from qsmxt_app.workflows.segmentation_plan import SegmentationPlan, plan_segmentation
+from qsmxt_app.workflows.segmentation_steps import region_steps
 
 
 @dataclass(frozen=True)
-class Scan:
-    """An acquisition, and where its steps work.
+class Scan(Part):
+    """An acquisition and the steps that make its maps.
 
     Attributes
     ----------
     acquisition
         What is processed.
-    name
-        Full name of its workflow in nipype: that of a node is followed by a dot and the step.
-    folder
-        Where its nodes work, one folder a step.
-    steps
-        Names of its steps, in their order.
     settings
         With which it is processed.
     choice
         The preset that was chosen for it, where none was given.
+    plan
+        How its regions are found.
+    labelling
+        The steps that find them, those of the T1w first.
     """
 
     acquisition: Acquisition
-    name: str
-    folder: Path
-    steps: tuple[str, ...]
     settings: Settings
-    choice: Choice | None = None
-
-    def facts(self, step: str) -> dict[str, Any]:
-        """Return what a step noted when it finished; empty before."""
-        return read_json(self.folder / step / FACTS_FILE)
-
-    def failure(self, step: str) -> dict[str, Any]:
-        """Return what a step noted when it failed; empty if it did not, or was killed."""
-        return read_json(self.folder / step / FAILURE_FILE)
+    choice: Choice | None
+    plan: SegmentationPlan
+    labelling: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -99,17 +90,30 @@ def build_participant(
     threads
         Cores for one step.
     """
-    workflow = Workflow(f"sub_{_node_name(subject)}", base_dir=str(work_dir))
+    workflow = Workflow(f"sub_{node_name(subject)}", base_dir=str(work_dir))
+    places = {"bids_dir": bids_dir, "output_dir": output_dir}
+    labelled = LabelledImages(workflow, work_dir, threads=threads, **places)
     scans = []
     for acquisition in acquisitions:
-        name = _node_name(f"{acquisition.stem}_{acquisition.suffix}")
+        name = node_name(f"{acquisition.stem}_{acquisition.suffix}")
         scan_workflow = Workflow(name)
         own, choice = settings_for(acquisition, settings)
-        made = scan_nodes(acquisition, own, bids_dir, output_dir, threads)
+        plan = plan_segmentation(acquisition, own)
+        made = scan_nodes(acquisition, own, plan, threads=threads, **places)
         connect_scan(scan_workflow, made)
         workflow.add_nodes([scan_workflow])
-        folder = work_dir / workflow.name / name
-        scan = Scan(acquisition, f"{workflow.name}.{name}", folder, tuple(made), own, choice)
+        regions = region_steps(plan)
+        where = Part(f"{workflow.name}.{name}", work_dir / workflow.name / name, regions)
+        scan = Scan(
+            where.name,
+            where.folder,
+            tuple(step for step in made if step not in regions),
+            acquisition,
+            own,
+            choice,
+            plan,
+            labelled.connect(scan_workflow, made, where, plan, acquisition, own),
+        )
         made["derivatives"].overwrite = not _outputs_exist(scan, output_dir) or None
         scans.append(scan)
     return ParticipantGraph(subject, workflow, tuple(scans))
@@ -117,10 +121,19 @@ def build_participant(
 
 def build_report(subject: str, output_dir: Path, work_dir: Path) -> Any:
     """Build the graph that writes the report of one participant from what is on disk."""
-    workflow = Workflow(f"sub_{_node_name(subject)}", base_dir=str(work_dir))
+    workflow = Workflow(f"sub_{node_name(subject)}", base_dir=str(work_dir))
     step = nodes.WriteReport(subject=subject, output_dir=str(output_dir))
     workflow.add_nodes([Node(step, "report", overwrite=True, mem_gb=WORKER_GB + REPORT_GB)])
     return workflow
+
+
+def work_folder(work_dir: Path, subject: str) -> Path:
+    """Return where all nodes of a participant work."""
+    return work_dir / _workflow_name(subject)
+
+
+def _workflow_name(subject: str) -> str:
+    return f"sub_{_node_name(subject)}"
 
 
 def _outputs_exist(scan: Scan, output_dir: Path) -> bool:
@@ -129,7 +142,3 @@ def _outputs_exist(scan: Scan, output_dir: Path) -> bool:
     return all(
         (output_dir / path).is_file() and sidecar_path(output_dir / path).is_file() for path in written
     )
-
-
-def _node_name(text: str) -> str:
-    return re.sub(r"\W", "_", text.replace("+", "_plus_"))

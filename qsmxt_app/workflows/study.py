@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import shutil
 from collections import deque
 from collections.abc import Generator
 from contextlib import ExitStack, closing
@@ -19,7 +20,7 @@ from qsmxt_app.errors import QsmxtError
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
-from qsmxt_app.workflows.participant import Scan, build_participant, build_report
+from qsmxt_app.workflows.participant import Scan, build_participant, build_report, work_folder
 from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.processes import GraphScheduler, Machine
 from qsmxt_app.workflows.progress import ProgressDisplay
@@ -27,6 +28,9 @@ from qsmxt_app.workflows.records import problem_record, scan_record, write_recor
 from qsmxt_app.workflows.resources import step_cost
 from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.scan_steps import need_of, step_names
+from qsmxt_app.workflows.segmentation_plan import plan_segmentation
+from qsmxt_app.workflows.segmentation_record import segmentation_record
+from qsmxt_app.workflows.segmentation_steps import anatomy_steps, anatomy_voxels, region_steps
 from qsmxt_app.workflows.sharing import outputs_of, page_of, write_shared_pages
 
 POLL_SECONDS = 0.5
@@ -145,6 +149,8 @@ class Study:
                 if self.plan.acquisitions.get(subject):
                     scans += yield from self._maps(subject, self.plan.acquisitions[subject])
                 scans += yield from self._report(subject)
+                if self.settings.clean_workdir and not any(scan.failed for scan in scans):
+                    shutil.rmtree(work_folder(self.request.work_dir, subject), ignore_errors=True)
         except QsmxtError as error:
             log.exception("sub-%s", subject)
             scans.append(ScanOutcome("", "", str(error), error.exit_code))
@@ -171,9 +177,13 @@ class Study:
         for scan in graph.scans:
             if scan.choice:
                 log.info("%s: preset %s: %s", scan.acquisition.label, scan.choice.preset, scan.choice.reason)
-            self._costs |= {f"{scan.name}.{step}": _cost(scan.acquisition, step) for step in scan.steps}
+            self._costs |= {scan.full(step): _cost(scan.acquisition, step) for step in scan.steps}
+            voxels = anatomy_voxels(scan.plan, scan.acquisition)
+            self._costs |= {
+                part.full(step): step_cost(step, voxels) for part in scan.labelling for step in part.steps
+            }
         result = yield from self._run_graph(graph.workflow)
-        return [self._record(scan, result) for scan in graph.scans]
+        return [outcome for scan in graph.scans for outcome in self._record(scan, result)]
 
     def _report(self, subject: str) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
         workflow = build_report(subject, self.output_dir, self.request.work_dir)
@@ -195,8 +205,8 @@ class Study:
         failures = {failure.node.fullname: failure.message for failure in scheduler.failures}
         return GraphResult(frozenset(scheduler.ended), failures)
 
-    def _record(self, scan: Scan, result: GraphResult) -> ScanOutcome:
-        """Write the record of a scan; return how it ended."""
+    def _record(self, scan: Scan, result: GraphResult) -> list[ScanOutcome]:
+        """Write the record of a scan; return how its maps and, where they failed, its regions ended."""
         failed = [step for step in scan.steps if f"{scan.name}.{step}" in result.failures]
         ended = [step for step in scan.steps if f"{scan.name}.{step}" in result.ended]
         notes = {step: scan.failure(step) for step in failed}
@@ -212,8 +222,16 @@ class Study:
             errors = [
                 {"step": "run", "message": "stopped before it was finished", "log": self._relative_log()}
             ]
+        regions = segmentation_record(
+            scan,
+            self.request.bids_dir.absolute(),
+            ended=result.ended,
+            failures=result.failures,
+            log=self._relative_log(),
+        )
         record = scan_record(
             scan,
+            regions,
             self.request.bids_dir.absolute(),
             self.output_dir,
             ended=ended,
@@ -223,10 +241,17 @@ class Study:
         for path in record["stale"]:
             log.warning("%s is from an earlier run", path)
         write_record(record, self.output_dir)
-        if not errors:
-            return ScanOutcome(scan.acquisition.label)
-        code = int(notes[failed[0]].get("exit_code", SOMETHING_FAILED)) if failed else SOMETHING_FAILED
-        return ScanOutcome(scan.acquisition.label, errors[0]["step"], errors[0]["message"], code)
+        label = scan.acquisition.label
+        if errors:
+            code = int(notes[failed[0]].get("exit_code", SOMETHING_FAILED)) if failed else SOMETHING_FAILED
+            return [ScanOutcome(label, errors[0]["step"], errors[0]["message"], code)]
+        return [
+            ScanOutcome(label),
+            *(
+                ScanOutcome(f"{label} regions", error["step"], error["message"], SOMETHING_FAILED)
+                for error in regions.get("errors", ())[:1]
+            ),
+        ]
 
     def _problem(self, problem: Problem) -> ScanOutcome:
         record = problem_record(problem, self.settings, self._relative_log(), self.request.command)
@@ -287,9 +312,14 @@ def _cost(acquisition: Acquisition, step: str) -> float:
 
 def _total_cost(plan: Plan, settings: Settings) -> float:
     scans = [acquisition for found in plan.acquisitions.values() for acquisition in found]
-    steps = sum(
-        _cost(acquisition, step)
-        for acquisition in scans
-        for step in step_names(acquisition, settings_for(acquisition, settings)[0])
-    )
-    return steps + REPORT_COST * len(plan.subjects)
+    total = REPORT_COST * len(plan.subjects)
+    labelled: set[tuple[str, object]] = set()
+    for acquisition in scans:
+        own, _ = settings_for(acquisition, settings)
+        total += sum(_cost(acquisition, step) for step in step_names(acquisition, own))
+        regions = plan_segmentation(acquisition, own)
+        image = (acquisition.subject, regions.t1w or acquisition.stem)
+        steps = region_steps(regions) + (() if image in labelled else anatomy_steps(regions))
+        labelled.add(image)
+        total += sum(step_cost(step, anatomy_voxels(regions, acquisition)) for step in steps)
+    return total
