@@ -133,7 +133,7 @@ def work_folder(work_dir: Path, subject: str) -> Path:
 
 
 def _workflow_name(subject: str) -> str:
-    return f"sub_{_node_name(subject)}"
+    return f"sub_{node_name(subject)}"
 
 
 def _outputs_exist(scan: Scan, output_dir: Path) -> bool:
