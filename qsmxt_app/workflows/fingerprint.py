@@ -8,7 +8,8 @@ from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
-PHYSICS = "qsmxt_app.qsm"
+PHYSICS = ("qsmxt_app.qsm.", "qsmxt_app.registration.", "qsmxt_app.segment.")
+"""Modules that compute, at any remove of which the version of a step changes."""
 
 
 def sources_of(modules: Iterable[str]) -> list[str]:
@@ -25,7 +26,7 @@ def sources_of(modules: Iterable[str]) -> list[str]:
         if name not in found:
             text, imported = _read(name)
             found[name] = text
-            waiting += [other for other in imported if f"{other}.".startswith(f"{PHYSICS}.")]
+            waiting += [other for other in imported if f"{other}.".startswith(PHYSICS)]
     return [found[name] for name in sorted(found)]
 
 
@@ -49,7 +50,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _is_module(name: str) -> bool:
-    if not f"{name}.".startswith(f"{PHYSICS}."):
+    if not f"{name}.".startswith(PHYSICS):
         return False
     try:
         return find_spec(name) is not None

@@ -119,10 +119,10 @@ def build_participant(
     return ParticipantGraph(subject, workflow, tuple(scans))
 
 
-def build_report(subject: str, output_dir: Path, work_dir: Path) -> Any:
+def build_report(subject: str, output_dir: Path, work_dir: Path, *, volumes: str) -> Any:
     """Build the graph that writes the report of one participant from what is on disk."""
     workflow = Workflow(f"sub_{node_name(subject)}", base_dir=str(work_dir))
-    step = nodes.WriteReport(subject=subject, output_dir=str(output_dir))
+    step = nodes.WriteReport(subject=subject, output_dir=str(output_dir), volumes=volumes)
     workflow.add_nodes([Node(step, "report", overwrite=True, mem_gb=WORKER_GB + REPORT_GB)])
     return workflow
 

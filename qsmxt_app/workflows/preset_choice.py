@@ -47,9 +47,9 @@ def choose_preset(acquisition: Acquisition) -> Choice:
     process a study in two ways without anybody noticing.
     """
     metadata = acquisition.metadata
-    body_part = _body_part(metadata)
-    if body_part is not None:
-        return Choice("body", f"{body_part} is no head: no anatomy is assumed")
+    part = body_part(metadata)
+    if part is not None:
+        return Choice("body", f"{part} is no head: no anatomy is assumed")
     epi = _echo_planar(metadata)
     if epi is not None:
         return Choice("epi", f"{epi} says that the readout is echo-planar")
@@ -58,7 +58,7 @@ def choose_preset(acquisition: Acquisition) -> Choice:
     )
 
 
-def _body_part(metadata: Mapping[str, Any]) -> str | None:
+def body_part(metadata: Mapping[str, Any]) -> str | None:
     """Key and value that say that something other than a head was scanned."""
     for key in BODY_PART_KEYS:
         value = str(metadata.get(key) or "").strip()

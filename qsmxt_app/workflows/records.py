@@ -19,6 +19,7 @@ from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.outputs import maps_on_disk
 from qsmxt_app.workflows.participant import Scan
 from qsmxt_app.workflows.scan_steps import is_bipolar
+from qsmxt_app.workflows.segmentation_record import regions_on_disk
 
 SCHEMA = 1
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "nipype", "antspyx", "warpkit")
@@ -35,6 +36,7 @@ NOT_FACTS = {"seconds", "peak_mb", "warnings"}
 
 def scan_record(
     scan: Scan,
+    segmentation: Mapping[str, Any],
     bids_dir: Path,
     output_dir: Path,
     *,
@@ -48,6 +50,8 @@ def scan_record(
     ----------
     scan
         The acquisition, its nodes and its settings.
+    segmentation
+        Of `segmentation_record`.
     bids_dir
         Folder to which the names of input files are relative.
     output_dir
@@ -60,7 +64,7 @@ def scan_record(
         The command line.
     """
     facts, acquisition = {step: scan.facts(step) for step in scan.steps if step in ended}, scan.acquisition
-    settings = scan.settings
+    settings, regions = scan.settings, dict(segmentation)
     record: dict[str, Any] = {
         **_beginning(acquisition.stem, acquisition.output_entities, errors, settings, command),
         "inputs": {
@@ -70,15 +74,17 @@ def scan_record(
         },
         "preset": dataclasses.asdict(scan.choice) if scan.choice else {},
         "offsets": {"removed": facts.get("field", {}).get("offsets_removed", False)},
-        "outputs": {} if errors else facts.get("derivatives", {}).get("outputs", {}),
+        "outputs": {} if errors else facts.get("derivatives", {}).get("outputs", {}) | regions.pop("outputs"),
         "timings": {step: noted["seconds"] for step, noted in facts.items()},
         "memory_mb": {step: noted["peak_mb"] for step, noted in facts.items()},
         "warnings": [
             *acquisition.warnings,
             *(text for noted in facts.values() for text in noted.get("warnings", ())),
         ],
+        "segmentation": regions,
     }
-    record["stale"] = sorted(set(maps_on_disk(output_dir, acquisition)) - set(record["outputs"].values()))
+    there = {*maps_on_disk(output_dir, acquisition), *regions_on_disk(output_dir, acquisition)}
+    record["stale"] = sorted(there - set(record["outputs"].values()))
     if record["stale"]:
         record["warnings"].append(
             f"Older maps are still there: {', '.join(record['stale'])}. An earlier run wrote them, and this "

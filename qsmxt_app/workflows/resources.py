@@ -51,6 +51,15 @@ NEEDS = {
     "chi_noise": Need(60, 0, 0.1),
     "combine": Need(50, 0, 0.1, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),
+    # of the T1w's voxels
+    "prepare_t1w": Need(150, 0, 5.0, threaded=False),
+    "register_atlas": Need(250, 0, 20.0, threaded=False),
+    "label_t1w": Need(200, 0, 4.0),
+    "write_t1w": Need(60, 0, 1.0, threaded=False),
+    # of the voxels of both
+    "align": Need(150, 10, 4.0, threaded=False),
+    "label": Need(60, 0, 1.0),
+    "regions": Need(50, 0, 1.0, threaded=False),
 }
 
 

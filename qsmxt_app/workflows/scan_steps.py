@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.node_base import Step
 from qsmxt_app.workflows.outputs import PARAMETERS, WriteDerivatives, method_parameters
 from qsmxt_app.workflows.resources import NEEDS, memory_gb
+from qsmxt_app.workflows.segmentation_plan import SegmentationPlan
+from qsmxt_app.workflows.segmentation_steps import (
+    anatomy_voxels,
+    connect_regions,
+    region_makers,
+    region_steps,
+)
 
 STEPS = (
     "prepare",
@@ -42,7 +50,7 @@ MAPS = {
 
 
 def step_names(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
-    """Return the steps of an acquisition in their order."""
+    """Return the steps that make the maps of an acquisition, in their order."""
     two_step = settings.qsm_method == "two-step"
     inversion, other = ("inversion", "tgv") if two_step else ("tgv", "inversion")
     left_out = {other, f"{other}_reliable"}
@@ -65,11 +73,17 @@ def need_of(step: str) -> str:
 
 
 def scan_nodes(
-    acquisition: Acquisition, settings: Settings, bids_dir: Path, output_dir: Path, threads: int
+    acquisition: Acquisition,
+    settings: Settings,
+    plan: SegmentationPlan,
+    *,
+    bids_dir: Path,
+    output_dir: Path,
+    threads: int,
 ) -> dict[str, Any]:
     """Make the nodes of one acquisition, with all inputs that do not come from other nodes."""
-    times, size = list(acquisition.echo_times), acquisition.voxel_size
-    geometry = {"voxel_size": size, "b0_direction": acquisition.b0_direction}
+    times, voxel_size = list(acquisition.echo_times), acquisition.voxel_size
+    geometry = {"voxel_size": voxel_size, "b0_direction": acquisition.b0_direction}
     field_step = {**geometry, "field_strength": acquisition.field_strength}
     makers: dict[str, Any] = {
         "prepare": lambda: nodes.Prepare(
@@ -77,11 +91,10 @@ def scan_nodes(
             description=_description(acquisition),
             files=[str(file) for file in acquisition.files],
         ),
-        "masks": lambda: nodes.BuildMasks(echo_times=times, voxel_size=size, **_mask_inputs(settings)),
+        "masks": lambda: nodes.BuildMasks(echo_times=times, **geometry, **_mask_inputs(settings)),
         "field": lambda: nodes.FitField(
             echo_times=times,
-            voxel_size=size,
-            field_strength=acquisition.field_strength,
+            **field_step,
             bipolar=is_bipolar(acquisition, settings),
             unwrapping=settings.unwrapping,
         ),
@@ -105,20 +118,22 @@ def scan_nodes(
             parameters=json.dumps(method_parameters(settings.as_dict())),
         ),
     }
+    makers |= region_makers(plan, acquisition, settings, _description(acquisition), bids_dir, output_dir)
+    regions, size, echoes = region_steps(plan), prod(acquisition.shape), len(acquisition.echoes)
+    both = size + (anatomy_voxels(plan, acquisition) if regions else 0)
     return {
-        name: _node(name, makers[need_of(name)](), acquisition, threads)
-        for name in step_names(acquisition, settings)
+        name: _node(name, makers[need_of(name)](), both if name in regions else size, echoes, threads)
+        for name in (*step_names(acquisition, settings), *regions)
     }
 
 
-def _node(name: str, step: Step, acquisition: Acquisition, threads: int) -> Any:
+def _node(name: str, step: Step, voxels: int, echoes: int, threads: int) -> Any:
     need = NEEDS[need_of(name)]
-    x, y, z = acquisition.shape
     return Node(
         step,
         name,
         n_procs=threads if need.threaded else 1,
-        mem_gb=memory_gb(need_of(name), x * y * z, len(acquisition.echoes)),
+        mem_gb=memory_gb(need_of(name), voxels, echoes),
     )
 
 
@@ -159,6 +174,7 @@ def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
             ]
         )
     _connect_outputs(workflow, made, end, whole)
+    connect_regions(workflow, made, end, whole)
 
 
 def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:

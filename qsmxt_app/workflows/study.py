@@ -186,7 +186,8 @@ class Study:
         return [outcome for scan in graph.scans for outcome in self._record(scan, result)]
 
     def _report(self, subject: str) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
-        workflow = build_report(subject, self.output_dir, self.request.work_dir)
+        volumes = self.settings.report_volumes
+        workflow = build_report(subject, self.output_dir, self.request.work_dir, volumes=volumes)
         self._costs[f"{workflow.name}.report"] = REPORT_COST
         with page_of(self.output_dir, subject):
             result = yield from self._run_graph(workflow)

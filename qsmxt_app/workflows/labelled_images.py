@@ -1,0 +1,81 @@
+"""The images of a participant that are labelled: each once, however many scans lie upon it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype import Workflow
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.part import Part, node_name
+from qsmxt_app.workflows.segmentation_plan import SegmentationPlan
+from qsmxt_app.workflows.segmentation_steps import anatomy_nodes, connect_anatomy, links
+
+
+class LabelledImages:
+    """Adds the steps that label a T1w to the graph of a participant, and connects scans with them.
+
+    Parameters
+    ----------
+    workflow
+        Of the participant.
+    work_dir, bids_dir, output_dir
+        Where intermediate files and derivatives go, and the raw dataset.
+    threads
+        Cores for one step.
+    """
+
+    def __init__(
+        self, workflow: Any, work_dir: Path, *, bids_dir: Path, output_dir: Path, threads: int
+    ) -> None:
+        self._workflow, self._work_dir, self._output_dir = workflow, work_dir, output_dir
+        self._common: dict[str, Any] = {"bids_dir": bids_dir, "output_dir": output_dir, "threads": threads}
+        self._known: dict[Path, tuple[Any, Part]] = {}
+
+    def connect(
+        self,
+        scan_workflow: Any,
+        made: dict[str, Any],
+        regions: Part,
+        plan: SegmentationPlan,
+        acquisition: Acquisition,
+        settings: Settings,
+    ) -> tuple[Part, ...]:
+        """Connect a scan with the steps that label its T1w, or the magnitude where there is none.
+
+        Returns
+        -------
+        tuple of Part
+            All steps that find the regions of the scan, in their order.
+        """
+        if not plan.runs:
+            return ()
+        made["regions"].overwrite = not regions.outputs_exist("regions", self._output_dir) or None
+        if plan.t1w is None:
+            nodes = anatomy_nodes(plan, acquisition, settings, **self._common)
+            connect_anatomy(scan_workflow, nodes)
+            scan_workflow.connect(made["prepare"], "magnitude", nodes["prepare_t1w"], "magnitude")
+            for source, target in links(plan):
+                (step, output), (other, trait) = source.split("."), target.split(".")
+                scan_workflow.connect(nodes[step], output, made[other], trait)
+            return Part(regions.name, regions.folder, tuple(nodes)), regions
+        if plan.t1w not in self._known:
+            self._known[plan.t1w] = self._label(plan, acquisition, settings)
+        workflow, part = self._known[plan.t1w]
+        self._workflow.connect([(workflow, scan_workflow, links(plan))])
+        return part, regions
+
+    def _label(
+        self, plan: SegmentationPlan, acquisition: Acquisition, settings: Settings
+    ) -> tuple[Any, Part]:
+        name = node_name(str(plan.t1w and plan.t1w.name.split(".")[0]))
+        workflow = Workflow(name)
+        nodes = anatomy_nodes(plan, acquisition, settings, **self._common)
+        connect_anatomy(workflow, nodes)
+        self._workflow.add_nodes([workflow])
+        folder = self._work_dir / self._workflow.name / name
+        part = Part(f"{self._workflow.name}.{name}", folder, tuple(nodes))
+        nodes["write_t1w"].overwrite = not part.outputs_exist("write_t1w", self._output_dir) or None
+        return workflow, part

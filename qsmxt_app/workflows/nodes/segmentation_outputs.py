@@ -1,0 +1,230 @@
+"""Labels, transforms and regional values on disk, with their sidecars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, traits
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.atomic import atomic_file, write_json, write_text
+from qsmxt_app.bids.derivatives import (
+    bids_uri,
+    derivative_path,
+    image_sidecar,
+    save_image,
+    sidecar_path,
+)
+from qsmxt_app.registration import Image
+from qsmxt_app.registration.label_resampling import resample_labels
+from qsmxt_app.segment.regional_values import DESCRIPTIONS, QuantitativeMap, regional_values, values_table
+from qsmxt_app.segment.regions import read_regions
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    defined,
+    load,
+    load_affine,
+    load_mask,
+    read_json,
+)
+from qsmxt_app.workflows.nodes.inputs import image
+
+# map, units, and whether it is relative to a reference
+MAPS = (("chi", "ppm", True), ("r2star", "1/s", False), ("t2star", "s", False))
+TABLE_COLUMNS = {
+    "hemisphere": {"Description": "Side of the body", "Levels": {"L": "left", "R": "right"}},
+    "kind": {"Description": "Kind of tissue or structure"},
+}
+
+
+class WriteLabelsInputSpec(StepInputSpec):
+    """Inputs of both steps that write."""
+
+    output_dir = traits.Str(mandatory=True)
+    bids_dir = traits.Str(mandatory=True)
+    source = traits.Str(mandatory=True, desc="where the labels come from")
+    label = traits.Str(mandatory=True, desc="the same, as file names allow it")
+    method = traits.Str(mandatory=True, desc="how they were made")
+    regions = File(exists=True, mandatory=True, desc="their table")
+    atlas_to_anatomy = File(exists=True)
+    anatomy_to_atlas = File(exists=True)
+
+
+class WriteT1wInputSpec(WriteLabelsInputSpec):
+    """Inputs of `WriteT1w`."""
+
+    t1w = image("without bias field")
+    t1w_mask = image("the brain")
+    labels = image("in their own space")
+    raw = File(exists=True, mandatory=True, desc="the image that was labelled")
+    entities = traits.Dict(mandatory=True, desc="of its name")
+
+
+class WriteT1w(Step):
+    """Write what was made of a T1w: the image, its brain and its labels, and its way to the atlas."""
+
+    input_spec, output_spec = WriteT1wInputSpec, StepOutputSpec
+    code = (
+        "qsmxt_app.bids.derivatives",
+        "qsmxt_app.workflows.nodes.segmentation_outputs",
+        "qsmxt_app.registration.label_resampling",
+    )
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the images; the facts name them relative to the output folder."""
+        given, output_dir = self.inputs, Path(self.inputs.output_dir)
+        raw = bids_uri(Path(given.raw), Path(given.bids_dir))
+        affine, entities = load_affine(given.t1w), dict(given.entities)
+        in_space = {**entities, "space": "T1w"}
+        told = {"Sources": [raw], "SpatialReference": raw}
+        paths = {
+            "t1w": derivative_path(output_dir, entities, "T1w", desc="preproc"),
+            "t1w_mask": derivative_path(output_dir, in_space, "mask", desc="brain"),
+            "dseg_t1w": derivative_path(output_dir, {**in_space, "seg": given.label}, "dseg"),
+        }
+        sidecar = image_sidecar(
+            [raw], units="arbitrary", skull_stripped=False, algorithm="bias field correction (N4)"
+        )
+        save_image(load(given.t1w), affine, paths["t1w"], sidecar)
+        save_image(load_mask(given.t1w_mask), affine, paths["t1w_mask"], {**told, "Type": "Brain"})
+        labels = Image(load(given.labels).astype(np.int32), load_affine(given.labels))
+        on_t1w = resample_labels(labels, Image(load(given.t1w), affine).grid).labels.array
+        save_labels(on_t1w, affine, paths["dseg_t1w"], {**told, **_how(given)}, given.regions)
+        stem = _stem(paths["t1w"], "_desc-preproc_T1w")
+        paths |= save_transforms(
+            {
+                "xfm_atlas_to_t1w": (given.atlas_to_anatomy, given.label, "T1w"),
+                "xfm_t1w_to_atlas": (given.anatomy_to_atlas, "T1w", given.label),
+            },
+            paths["t1w"].parent,
+            stem,
+        )
+        return {"outputs": {name: path.relative_to(output_dir).as_posix() for name, path in paths.items()}}
+
+
+class WriteRegionsInputSpec(WriteLabelsInputSpec):
+    """Inputs of `WriteRegions`."""
+
+    acquisition = traits.Instance(Acquisition, mandatory=True, nohash=True, desc="whose regions they are")
+    description = traits.Str(mandatory=True, desc="what of the acquisition the result depends on")
+    t1w_name = traits.Str(desc="raw image that was labelled; none where it was the magnitude")
+    dseg = image("labels on the grid of the maps")
+    mask = image("where chi is reported")
+    chi = image("ppm")
+    combine_facts = File(exists=True, mandatory=True, desc="what chi is relative to")
+    r2star = File(exists=True)
+    t2star = File(exists=True)
+    threshold = traits.Float(mandatory=True)
+    erosion = traits.Int(mandatory=True)
+    qsm_to_t1w = File(exists=True)
+    t1w_to_qsm = File(exists=True)
+    magnitude_in_t1w = File(exists=True)
+
+
+class WriteRegions(Step):
+    """Write the labels of a scan, the values of its maps in them, and its way to the T1w."""
+
+    input_spec, output_spec = WriteRegionsInputSpec, StepOutputSpec
+    code = (
+        "qsmxt_app.bids.derivatives",
+        "qsmxt_app.workflows.nodes.segmentation_outputs",
+        "qsmxt_app.segment.regional_values",
+    )
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save labels, table and transforms; the facts name them relative to the output folder."""
+        given, output_dir = self.inputs, Path(self.inputs.output_dir)
+        entities = given.acquisition.output_entities
+        paths = {
+            "dseg": derivative_path(output_dir, {**entities, "seg": given.label}, "dseg"),
+            "stats": derivative_path(output_dir, entities, "stats", desc="qsm", extension=".tsv"),
+        }
+        labels, affine = load(given.dseg).astype(np.int32), load_affine(given.dseg)
+        save_labels(labels, affine, paths["dseg"], self._sidecar(), given.regions)
+        table = regional_values(
+            labels,
+            read_regions(Path(given.regions)),
+            self._maps(),
+            voxel_volume=float(abs(np.linalg.det(affine[:3, :3]))),
+            atlas=given.source,
+        )
+        write_json(sidecar_path(paths["stats"]), {"Sources": self._sources(), **DESCRIPTIONS})
+        write_text(paths["stats"], values_table(table))
+        paths |= self._transforms(paths["dseg"].parent)
+        if defined(given.magnitude_in_t1w):
+            paths["magnitude_in_t1w"] = derivative_path(
+                output_dir, {**entities, "space": "T1w"}, "magnitude", datatype="figures"
+            )
+            save_image(
+                load(given.magnitude_in_t1w), load_affine(given.magnitude_in_t1w), paths["magnitude_in_t1w"]
+            )
+        return {"outputs": {name: path.relative_to(output_dir).as_posix() for name, path in paths.items()}}
+
+    def _maps(self) -> list[QuantitativeMap]:
+        given = self.inputs
+        mask = load_mask(given.mask)
+        reference = str(read_json(Path(given.combine_facts)).get("reference", ""))
+        return [
+            QuantitativeMap(name, load(getattr(given, name)), mask, units, reference if relative else "")
+            for name, units, relative in MAPS
+            if defined(getattr(given, name))
+        ]
+
+    def _sources(self) -> list[str]:
+        given = self.inputs
+        files = [str(file) for file in given.acquisition.files]
+        files += [given.t1w_name] if defined(given.t1w_name) else []
+        return sorted(bids_uri(Path(file), Path(given.bids_dir)) for file in files)
+
+    def _sidecar(self) -> dict[str, Any]:
+        given = self.inputs
+        return {
+            "Sources": self._sources(),
+            **_how(given),
+            "PartialVolumeThreshold": given.threshold,
+            "ErodedLayers": given.erosion,
+        }
+
+    def _transforms(self, folder: Path) -> dict[str, Path]:
+        given = self.inputs
+        files = {
+            "xfm_qsm_to_t1w": (given.qsm_to_t1w, "QSM", "T1w"),
+            "xfm_t1w_to_qsm": (given.t1w_to_qsm, "T1w", "QSM"),
+            "xfm_atlas_to_qsm": (given.atlas_to_anatomy, given.label, "QSM"),
+            "xfm_qsm_to_atlas": (given.anatomy_to_atlas, "QSM", given.label),
+        }
+        return save_transforms(files, folder, given.acquisition.stem)
+
+
+def save_labels(
+    labels: np.ndarray, affine: np.ndarray, path: Path, sidecar: Mapping[str, Any], regions: str
+) -> None:
+    """Write labels, their table, and one sidecar for both."""
+    write_text(path.with_name(_stem(path) + ".tsv"), Path(regions).read_text(encoding="utf-8"))
+    save_image(labels, affine, path, {**sidecar, **TABLE_COLUMNS})
+
+
+def save_transforms(files: Mapping[str, tuple[Any, str, str]], folder: Path, stem: str) -> dict[str, Path]:
+    """Write the transforms that there are; a name says from where to where one brings images."""
+    written = {}
+    for name, (file, origin, target) in files.items():
+        if defined(file) is None:
+            continue
+        path = folder / f"{stem}_from-{origin}_to-{target}_mode-image_xfm{Path(file).suffix}"
+        with atomic_file(path) as stream:
+            stream.write(Path(file).read_bytes())
+        written[name] = path
+    return written
+
+
+def _stem(path: Path, end: str = "") -> str:
+    return path.name.split(".")[0].removesuffix(end)
+
+
+def _how(given: Any) -> dict[str, Any]:
+    return {"Atlas": given.source, "SegmentationMethod": given.method, "Manual": False}

@@ -1,0 +1,162 @@
+"""Labels of an anatomical image: the T1w of one or several scans, or a magnitude that stands in for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File
+
+from qsmxt_app.bids.headers import read_header
+from qsmxt_app.bids.images import read_image
+from qsmxt_app.errors import UnusableData
+from qsmxt_app.qsm.magnitude import combine_magnitude
+from qsmxt_app.registration import Image
+from qsmxt_app.segment.existing_labels import ExistingLabels, load_labels
+from qsmxt_app.segment.regions import regions_table
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    defined,
+    load,
+    load_affine,
+    load_mask,
+)
+from qsmxt_app.workflows.nodes.inputs import image
+
+LEAST_INSIDE, FEW_INSIDE = 0.6, 0.85
+"""Share of the labelled voxels inside the brain below which labels are refused, and doubted."""
+
+
+def load_volume(path: str) -> Image:
+    """Load an image that another node saved, with its place in the world."""
+    return Image(load(path), load_affine(path))
+
+
+class PrepareInputSpec(StepInputSpec):
+    """Inputs of `PrepareT1w`."""
+
+    t1w = File(exists=True, desc="the raw image")
+    magnitude = File(exists=True, desc="all echoes, where there is no T1w")
+
+
+class PrepareOutputSpec(StepOutputSpec):
+    """Outputs of `PrepareT1w`."""
+
+    t1w = File(exists=True, desc="without bias field")
+    t1w_mask = File(exists=True, desc="the brain")
+
+
+class PrepareT1w(Step):
+    """Find the brain and take the bias field off."""
+
+    input_spec, output_spec = PrepareInputSpec, PrepareOutputSpec
+    code = ("qsmxt_app.qsm.magnitude",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the corrected image and the brain's mask."""
+        from qsmxt_app.segment.t1w import prepare_t1w
+
+        given = self.inputs
+        raw = _read_t1w(Path(given.t1w)) if defined(given.t1w) else _combined(given.magnitude)
+        prepared = prepare_t1w(raw)
+        maps = {"t1w": prepared.t1w.array, "t1w_mask": np.asarray(prepared.mask, bool)}
+        self.save_maps(maps, raw.affine, folder)
+        return {"warnings": list(prepared.warnings)}
+
+
+def _read_t1w(path: Path) -> Image:
+    header = read_header(path)
+    if len(header.shape) > 3:
+        raise UnusableData(f"{path}: {header.shape[3]} volumes instead of one.", "Keep one of them.")
+    return Image(read_image(path).reshape(header.shape), header.affine)
+
+
+def _combined(magnitude: str) -> Image:
+    return Image(combine_magnitude(load(magnitude)), load_affine(magnitude))
+
+
+class LabelInputSpec(StepInputSpec):
+    """Inputs of steps that label an anatomical image."""
+
+    t1w = image("without bias field")
+    t1w_mask = image("the brain")
+
+
+class LabelOutputSpec(StepOutputSpec):
+    """Outputs of steps that label an anatomical image."""
+
+    labels = File(exists=True, desc="in their own space, which the header lays upon the T1w")
+    regions = File(exists=True, desc="their table")
+
+
+class TakeLabels(Step):
+    """Take the labels that another program has made."""
+
+    class _InputSpec(LabelInputSpec):
+        existing = File(exists=True, mandatory=True, desc="label image")
+        table = File(exists=True, desc="its table; none where the numbers are FreeSurfer's")
+
+    input_spec, output_spec = _InputSpec, LabelOutputSpec
+    code = ("qsmxt_app.segment.existing_labels",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the labels, if they lie in this brain."""
+        given = self.inputs
+        table = Path(given.table) if defined(given.table) else None
+        labels, regions = load_labels(ExistingLabels(Path(given.existing), table, ""))
+        inside = share_inside(labels, Image(load_mask(given.t1w_mask), load_affine(given.t1w_mask)))
+        if inside < LEAST_INSIDE:
+            raise UnusableData(
+                f"{given.existing}: only {inside:.0%} of its labelled voxels lie in the brain of the T1w.",
+                "Use the T1w that was labelled.",
+            )
+        save_labels(self, labels, regions_table(regions), folder)
+        told = (
+            f"only {inside:.0%} of the labelled voxels of {Path(given.existing).name} lie in the T1w's brain"
+        )
+        return {"inside": inside, "warnings": [told] if inside < FEW_INSIDE else []}
+
+
+class LabelByNetwork(Step):
+    """Label the T1w by a network."""
+
+    class _InputSpec(LabelInputSpec):
+        model = File(exists=True, mandatory=True, desc="its description")
+        weights = File(exists=True, mandatory=True)
+
+    input_spec, output_spec = _InputSpec, LabelOutputSpec
+    code = ("qsmxt_app.segment.regions",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the labels on the grid of the network."""
+        from qsmxt_app.segment.meshnet import label_by_network
+
+        given = self.inputs
+        labels, regions = label_by_network(
+            load_volume(given.t1w),
+            load_mask(given.t1w_mask),
+            Path(given.model).parent,
+            threads=given.num_threads,
+        )
+        save_labels(self, labels, regions_table(regions), folder)
+        return {}
+
+
+def save_labels(step: Step, labels: Image, table: str, folder: Path) -> None:
+    """Save labels and their table as the outputs of a step."""
+    step.save_maps({"labels": labels.array}, labels.affine, folder)
+    (folder / "regions.tsv").write_text(table, encoding="utf-8")
+    step._results["regions"] = str(folder / "regions.tsv")
+
+
+def share_inside(labels: Image, brain: Image) -> float:
+    """Return the share of the labelled voxels whose centres lie in a mask elsewhere in the same world."""
+    points = np.argwhere(labels.array > 0) @ labels.affine[:3, :3].T + labels.affine[:3, 3]
+    to_index = np.linalg.inv(brain.affine)
+    index = np.rint(points @ to_index[:3, :3].T + to_index[:3, 3]).astype(int)
+    within = np.all((index >= 0) & (index < brain.array.shape), axis=1)
+    hits = np.count_nonzero(brain.array[tuple(index[within].T)])
+    return hits / max(1, len(points))

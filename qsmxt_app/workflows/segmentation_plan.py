@@ -1,0 +1,83 @@
+"""How the regions of a scan are found, as far as names and sidecars tell."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.errors import NoInput
+from qsmxt_app.segment.existing_labels import ExistingLabels, find_labels
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.preset_choice import body_part
+
+NONE, ATLAS, MESHNET, DERIVATIVES = "none", "atlas", "meshnet", "derivatives"
+
+
+@dataclass(frozen=True)
+class SegmentationPlan:
+    """How the regions of a scan are found.
+
+    Attributes
+    ----------
+    method
+        `none`, `atlas`, `meshnet` or `derivatives`.
+    reason
+        One line: why so, for the log and the report.
+    source
+        Where the labels come from, as tables and file names tell it.
+    t1w
+        The image that is labelled; None: the magnitude.
+    labels
+        Those of another program.
+    problem
+        Why no regions can be found although they are asked for.
+    """
+
+    method: str
+    reason: str
+    source: str = ""
+    t1w: Path | None = None
+    labels: ExistingLabels | None = None
+    problem: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether there are steps to run."""
+        return self.method != NONE and not self.problem
+
+    @property
+    def label(self) -> str:
+        """The source as BIDS allows it in a file name."""
+        return re.sub(r"[^0-9A-Za-z+]", "", self.source)
+
+
+def plan_segmentation(acquisition: Acquisition, settings: Settings) -> SegmentationPlan:
+    """Decide how the regions of a scan are found."""
+    if settings.segmentation == NONE:
+        return SegmentationPlan(NONE, "--segmentation none")
+    part = body_part(acquisition.metadata)
+    if part is not None:
+        return SegmentationPlan(NONE, f"{part} is no head")
+    t1w = acquisition.t1w
+    if settings.derivatives:
+        return _existing(acquisition, settings, t1w)
+    if settings.segmentation == MESHNET:
+        name = settings.model.name if settings.model else ""
+        problem = "" if t1w else f"--segmentation {MESHNET} needs a T1w. Use {ATLAS}, which does without."
+        return SegmentationPlan(MESHNET, f"network {name}", name, t1w, problem=problem)
+    name = Path(settings.atlas).name
+    where = t1w.name if t1w else "the magnitude, as there is no T1w"
+    return SegmentationPlan(ATLAS, f"atlas {name}, registered to {where}", name, t1w)
+
+
+def _existing(acquisition: Acquisition, settings: Settings, t1w: Path | None) -> SegmentationPlan:
+    try:
+        labels = find_labels(settings.derivatives, acquisition.subject, acquisition.session)
+    except NoInput as error:
+        return SegmentationPlan(DERIVATIVES, "labels of another program", problem=str(error))
+    problem = (
+        "" if t1w else f"{labels.image}: its place relative to the scan is found by a T1w: there is none."
+    )
+    return SegmentationPlan(DERIVATIVES, f"labels {labels.image}", labels.name, t1w, labels, problem)

@@ -1,0 +1,89 @@
+"""What the record of a scan says about its regions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.derivatives import derivative_path
+from qsmxt_app.workflows.part import Part
+from qsmxt_app.workflows.participant import Scan
+from qsmxt_app.workflows.segmentation_plan import NONE
+
+DONE, FAILED = "done", "failed"
+
+
+def segmentation_record(
+    scan: Scan, bids_dir: Path, *, ended: Collection[str], failures: Mapping[str, str], log: str
+) -> dict[str, Any]:
+    """Describe how the regions of a scan were found, or why they were not.
+
+    Parameters
+    ----------
+    scan
+        Its plan and its steps.
+    bids_dir
+        Folder to which the name of the T1w is relative.
+    ended
+        Full names of the steps that finished in this run or were taken from an earlier one.
+    failures
+        Full names and messages of those that failed.
+    log
+        File to read.
+
+    Returns
+    -------
+    dict
+        The section `segmentation`, with the files that were written under `outputs`.
+    """
+    plan = scan.plan
+    if plan.method == NONE:
+        return {"status": NONE, "reason": plan.reason, "outputs": {}}
+    facts = {
+        step: part.facts(step) for part in scan.labelling for step in part.steps if part.full(step) in ended
+    }
+    errors = _errors(scan, ended, failures)
+    return {
+        "status": FAILED if errors else DONE,
+        "method": plan.method,
+        "reason": plan.reason,
+        "atlas": plan.source,
+        "t1w": os.path.relpath(plan.t1w, bids_dir) if plan.t1w else None,
+        "alignment": facts.get("align", {}).get("alignment", {}),
+        "warnings": [text for noted in facts.values() for text in noted.get("warnings", ())],
+        "errors": [{**error, "log": log} for error in errors],
+        "timings": {step: noted["seconds"] for step, noted in facts.items()},
+        "memory_mb": {step: noted["peak_mb"] for step, noted in facts.items()},
+        "outputs": {
+            name: path for noted in facts.values() for name, path in noted.get("outputs", {}).items()
+        },
+    }
+
+
+def regions_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ...]:
+    """Return the labels and the table of an acquisition that are there, whichever run wrote them."""
+    table = derivative_path(output_dir, acquisition.output_entities, "stats", desc="qsm", extension=".tsv")
+    labels = sorted(table.parent.glob(f"{acquisition.stem}_seg-*_dseg.nii.gz"))
+    found = [*labels, table] if table.exists() else labels
+    return tuple(path.relative_to(output_dir).as_posix() for path in found)
+
+
+def _errors(scan: Scan, ended: Collection[str], failures: Mapping[str, str]) -> list[dict[str, str]]:
+    if scan.plan.problem:
+        return [{"step": "segmentation", "message": scan.plan.problem}]
+    errors = [
+        {"step": step, "message": _message(part, step, failures)}
+        for part in scan.labelling
+        for step in part.steps
+        if part.full(step) in failures
+    ]
+    if errors or all(part.full(step) in ended for part in scan.labelling for step in part.steps):
+        return errors
+    return [{"step": "segmentation", "message": "there is no susceptibility map, or the run was stopped"}]
+
+
+def _message(part: Part, step: str, failures: Mapping[str, str]) -> str:
+    return str(part.failure(step).get("message") or failures[part.full(step)])

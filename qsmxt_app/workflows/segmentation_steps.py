@@ -1,0 +1,194 @@
+"""The steps that find the regions of a scan: which there are, what each is given, what goes between them.
+
+Those of a T1w are run once, however many scans lie upon it. Where there is no T1w, the magnitude takes its
+place, and the same steps are among those of the scan.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from nipype import Node
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.entities import parse_name
+from qsmxt_app.bids.headers import read_header
+from qsmxt_app.errors import QsmxtError
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows import nodes
+from qsmxt_app.workflows.resources import NEEDS, memory_gb
+from qsmxt_app.workflows.segmentation_plan import ATLAS, MESHNET, SegmentationPlan
+
+ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
+REGION_STEPS = ("align", "label", "regions")
+USUAL_VOXELS = 256 * 256 * 176
+"""Of a T1w whose header cannot be read; the step that reads it says why."""
+
+
+def anatomy_steps(plan: SegmentationPlan) -> tuple[str, ...]:
+    """Return the steps that label the T1w of a scan, or what stands in for it, in their order."""
+    if not plan.runs:
+        return ()
+    left_out = set() if plan.method == ATLAS else {"register_atlas"}
+    left_out |= set() if plan.t1w else {"write_t1w"}
+    return tuple(step for step in ANATOMY_STEPS if step not in left_out)
+
+
+def region_steps(plan: SegmentationPlan) -> tuple[str, ...]:
+    """Return the steps that bring labels to a scan and read values there, in their order."""
+    if not plan.runs:
+        return ()
+    return REGION_STEPS if plan.t1w else tuple(step for step in REGION_STEPS if step != "align")
+
+
+def anatomy_voxels(plan: SegmentationPlan, acquisition: Acquisition) -> int:
+    """Return the size of the image that is labelled."""
+    return _voxels(plan.t1w) if plan.t1w else prod(acquisition.shape)
+
+
+@cache
+def _voxels(image: Path) -> int:
+    try:
+        return prod(read_header(image).shape[:3])
+    except QsmxtError:
+        return USUAL_VOXELS
+
+
+def anatomy_nodes(
+    plan: SegmentationPlan,
+    acquisition: Acquisition,
+    settings: Settings,
+    *,
+    bids_dir: Path,
+    output_dir: Path,
+    threads: int,
+) -> dict[str, Any]:
+    """Make the nodes that label a T1w, or the magnitude, with all inputs that do not come from others."""
+    prepare = {"t1w": str(plan.t1w)} if plan.t1w else {}
+    makers: dict[str, Any] = {
+        "prepare_t1w": lambda: nodes.PrepareT1w(**prepare),
+        "register_atlas": lambda: nodes.RegisterAtlas(atlas=settings.atlas),
+        "label_t1w": lambda: _labeller(plan, settings),
+        "write_t1w": lambda: nodes.WriteT1w(
+            raw=str(plan.t1w),
+            entities=_entities(plan.t1w),
+            **_where(plan, bids_dir, output_dir),
+        ),
+    }
+    voxels = anatomy_voxels(plan, acquisition)
+    return {
+        name: Node(
+            makers[name](),
+            name,
+            n_procs=threads if NEEDS[name].threaded else 1,
+            mem_gb=memory_gb(name, voxels, 1),
+        )
+        for name in anatomy_steps(plan)
+    }
+
+
+def region_makers(
+    plan: SegmentationPlan,
+    acquisition: Acquisition,
+    settings: Settings,
+    description: str,
+    bids_dir: Path,
+    output_dir: Path,
+) -> dict[str, Any]:
+    """Return what makes each step that finds the regions of a scan."""
+    drawn = {"threshold": settings.roi_threshold, "erosion": settings.roi_erode}
+    t1w = {"t1w_name": str(plan.t1w)} if plan.t1w else {}
+    return {
+        "align": nodes.AlignToT1w,
+        "label": lambda: nodes.LabelScan(**drawn),
+        "regions": lambda: nodes.WriteRegions(
+            acquisition=acquisition,
+            description=description,
+            **t1w,
+            **drawn,
+            **_where(plan, bids_dir, output_dir),
+        ),
+    }
+
+
+def connect_anatomy(workflow: Any, made: dict[str, Any]) -> None:
+    """Connect the steps that label a T1w."""
+    prepare, label = made["prepare_t1w"], made["label_t1w"]
+    images = [("t1w", "t1w"), ("t1w_mask", "t1w_mask")]
+    ways = [("atlas_to_anatomy", "atlas_to_anatomy"), ("anatomy_to_atlas", "anatomy_to_atlas")]
+    workflow.connect([(prepare, label, images)])
+    if "register_atlas" in made:
+        workflow.connect([(prepare, made["register_atlas"], images), (made["register_atlas"], label, ways)])
+    if "write_t1w" in made:
+        labels = [("labels", "labels"), ("regions", "regions")]
+        workflow.connect([(prepare, made["write_t1w"], images), (label, made["write_t1w"], labels)])
+        if "register_atlas" in made:
+            workflow.connect([(made["register_atlas"], made["write_t1w"], ways)])
+
+
+def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
+    """Connect the steps that find the regions of a scan with the others of that scan."""
+    if "regions" not in made:
+        return
+    label, regions, combine = made["label"], made["regions"], made["combine"]
+    workflow.connect(
+        [
+            (combine, label, [("chi", "chi")]),
+            (combine, regions, [("chi", "chi"), ("facts", "combine_facts")]),
+            (end, regions, [(whole, "mask")]),
+            (label, regions, [("dseg", "dseg")]),
+        ]
+    )
+    if "relaxation" in made:
+        maps = [("r2star", "r2star"), ("t2star", "t2star")]
+        workflow.connect([(made["relaxation"], regions, maps)])
+    if "align" in made:
+        ways = [("qsm_to_t1w", "qsm_to_t1w"), ("t1w_to_qsm", "t1w_to_qsm")]
+        workflow.connect(
+            [
+                (made["prepare"], made["align"], [("magnitude", "magnitude")]),
+                (made["masks"], made["align"], [("filled", "mask")]),
+                (made["align"], label, ways),
+                (made["align"], regions, [*ways, ("magnitude_in_t1w", "magnitude_in_t1w")]),
+            ]
+        )
+
+
+def links(plan: SegmentationPlan) -> list[tuple[str, str]]:
+    """Return what goes from the steps of the T1w to those of a scan: `step.output` and `step.input`."""
+    found = [("label_t1w.labels", "label.labels"), ("label_t1w.regions", "regions.regions")]
+    if plan.t1w:
+        found += [(f"prepare_t1w.{image}", f"align.{image}") for image in ("t1w", "t1w_mask")]
+    elif plan.method == ATLAS:
+        ways = ("atlas_to_anatomy", "anatomy_to_atlas")
+        found += [(f"register_atlas.{way}", f"regions.{way}") for way in ways]
+    return found
+
+
+def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
+    if plan.method == ATLAS:
+        return nodes.LabelByAtlas(atlas=settings.atlas)
+    if plan.method == MESHNET:
+        return nodes.LabelByNetwork(model=str(settings.model))
+    if plan.labels is None:
+        raise ValueError("a plan to take labels that names none")
+    table = {"table": str(plan.labels.table)} if plan.labels.table else {}
+    return nodes.TakeLabels(existing=str(plan.labels.image), **table)
+
+
+def _entities(t1w: Path | None) -> dict[str, str]:
+    name = parse_name(t1w.name) if t1w else None
+    return {key: value for key, value in name.entities.items() if key != "part"} if name else {}
+
+
+def _where(plan: SegmentationPlan, bids_dir: Path, output_dir: Path) -> dict[str, str]:
+    return {
+        "bids_dir": str(bids_dir),
+        "output_dir": str(output_dir),
+        "source": plan.source,
+        "label": plan.label,
+        "method": plan.reason,
+    }
