@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput
+from qsmxt_app.report.embedding import voxels_per_scan
 from qsmxt_app.report.findings import LEVELS, Finding, find
+from qsmxt_app.report.label_panels import registration_panel, segmentation_panel, why_no_regions
 from qsmxt_app.report.methods import Methods, cited, methods_of
 from qsmxt_app.report.panel import Panel
 from qsmxt_app.report.panels import (
@@ -16,12 +18,15 @@ from qsmxt_app.report.panels import (
     convergence_panel,
     field_panel,
     mask_panel,
+    phase_panel,
     r2star_panel,
     swi_panel,
 )
-from qsmxt_app.report.record import Record, number, numbers, read_records, sequence, text
+from qsmxt_app.report.record import Record, number, numbers, output_path, read_records, sequence, text
+from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
-from qsmxt_app.report.volumes import Volumes, read_volumes
+from qsmxt_app.report.viewer_section import Viewer, ViewerScan
+from qsmxt_app.report.volumes import ON_COARSE, ON_T1W, Volumes, read_volumes
 
 _STATES = {"error": "failed", "warning": "look at the warnings", "note": "done", "": "done"}
 
@@ -55,7 +60,7 @@ class Acquisition:
     methods: Methods
 
 
-def build_participant_report(output_dir: Path, subject: str) -> Path:
+def build_participant_report(output_dir: Path, subject: str, *, volumes: str = "small") -> Path:
     """Write the page of one participant from what is on disk.
 
     Parameters
@@ -64,6 +69,8 @@ def build_participant_report(output_dir: Path, subject: str) -> Path:
         The derivative dataset.
     subject
         Participant label, with or without `sub-`.
+    volumes
+        How finely the 3-D viewer shows maps: `none`, `small` (a page below 15 MB), `full`.
 
     Returns
     -------
@@ -81,14 +88,21 @@ def build_participant_report(output_dir: Path, subject: str) -> Path:
             f"{output_dir} holds no outputs of participant sub-{label}, so there is nothing to report.",
             "Run the participant level first.",
         )
-    acquisitions = [
-        _acquisition(output_dir, record, index)
-        for index, record in enumerate(read_records(output_dir, label), 1)
-    ]
+    records = read_records(output_dir, label)
+    voxels = 0 if volumes == "none" else voxels_per_scan(volumes, len(records))
+    acquisitions, scans = [], []
+    for index, record in enumerate(records, 1):
+        read = read_volumes(output_dir, record, embed_voxels=voxels)
+        anatomy = read_volumes(output_dir, record, ON_T1W)
+        coarse = read_volumes(output_dir, record, ON_COARSE)
+        acquisitions.append(_acquisition(record, read, anatomy, coarse, index))
+        if "chi" in read.embedded:
+            scans.append(_viewer_scan(output_dir, record, read))
     page = render(
         "participant.html",
         title=f"sub-{label}",
         acquisitions=acquisitions,
+        viewer=Viewer(scans) if scans else None,
         references=cited(sentence for item in acquisitions for sentence in item.methods.sentences),
         software=_versions(acquisitions),
     )
@@ -97,26 +111,23 @@ def build_participant_report(output_dir: Path, subject: str) -> Path:
     return path
 
 
-def _acquisition(output_dir: Path, record: Record, index: int) -> Acquisition:
-    volumes = read_volumes(output_dir, record)
-    findings = find(record, volumes.facts)
+def _acquisition(
+    record: Record, volumes: Volumes, anatomy: Volumes, coarse: Volumes, index: int
+) -> Acquisition:
+    missing = (*volumes.facts.missing, *anatomy.facts.missing, *coarse.facts.missing)
+    findings = find(record, replace(volumes.facts, missing=missing))
     level = worst(findings)
-    panels = (
-        chi_panel(volumes, record),
-        mask_panel(volumes),
-        field_panel(volumes, record),
-        r2star_panel(volumes, record),
-        swi_panel(volumes),
-        convergence_panel(record),
-    )
-    names = (
-        "susceptibility map",
-        "mask",
-        "field map",
-        "R2* map",
-        "susceptibility-weighted image",
-        "convergence of the solver",
-    )
+    panels = {
+        "susceptibility map": chi_panel(volumes, record),
+        "regions": segmentation_panel(volumes, anatomy, record),
+        "comparison of T1w and magnitude": registration_panel(anatomy, record),
+        "phase quality": phase_panel(volumes, coarse),
+        "mask": mask_panel(volumes),
+        "field map": field_panel(volumes, record),
+        "R2* map": r2star_panel(volumes, record),
+        "susceptibility-weighted image": swi_panel(volumes),
+        "convergence of the solver": convergence_panel(record),
+    }
     return Acquisition(
         anchor=f"acquisition-{index}",
         title=record.title,
@@ -127,13 +138,21 @@ def _acquisition(output_dir: Path, record: Record, index: int) -> Acquisition:
         highlights=_highlights(record, volumes),
         facts=_input_facts(record),
         settings=_settings(record),
-        panels=[panel for panel in panels if panel is not None],
-        absent=[
-            _why_absent(name, record) for name, panel in zip(names, panels, strict=True) if panel is None
-        ],
+        panels=[panel for panel in panels.values() if panel is not None],
+        absent=[_why_absent(name, record) for name, panel in panels.items() if panel is None],
         steps=_steps(record),
         methods=methods_of(record),
     )
+
+
+def _viewer_scan(output_dir: Path, record: Record, volumes: Volumes) -> ViewerScan:
+    names = region_names(output_path(output_dir, record, "dseg"))
+    segmentation = volumes.embedded.get("dseg")
+    regions = (
+        tuple(names.get(label, f"Region {label}") for label in segmentation.labels) if segmentation else ()
+    )
+    size = volumes.shrinking.voxel_size if volumes.shrinking else (1.0, 1.0, 1.0)
+    return ViewerScan(record.title, volumes.embedded, regions, size)
 
 
 def worst(findings: Sequence[Finding]) -> str:
@@ -142,6 +161,8 @@ def worst(findings: Sequence[Finding]) -> str:
 
 
 def _why_absent(name: str, record: Record) -> str:
+    if name == "regions":
+        return why_no_regions(record)
     if name.startswith("susceptibility-weighted") and record.settings.get("swi") is False:
         return f"No {name}: --no-swi."
     if name.startswith("convergence") and record.settings.get("qsm_method") == "two-step":

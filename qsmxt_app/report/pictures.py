@@ -74,6 +74,7 @@ CHI = Window(-0.1, 0.1, "ppm")
 CHI_NOISE = Window(0.0001, 0.1, "ppm", "inferno", logarithmic=True)
 SWI = Window(0.0, 1.5, "of tissue")
 FIELD_NOISE = Window(0.01, 10.0, "Hz", "inferno", logarithmic=True)
+OFFSET = Window(-math.pi, math.pi, "rad", "twilight")
 TRUST = Window(0.0, 1.0, "", "cividis")
 
 
@@ -185,6 +186,11 @@ def curve_plot(
     axes.grid(True, which="major", color="#d9dee5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, frameon=False)
+    return figure_uri(figure)
+
+
+def figure_uri(figure: Figure) -> str:
+    """Encode a figure as an SVG data URI; the same numbers give the same bytes."""
     return _data_uri(_svg(figure), "image/svg+xml")
 
 
@@ -201,8 +207,10 @@ def _path(points: NDArray[np.float64], scale: NDArray[np.float64]) -> str:
     steps = np.diff(points, axis=0)
     turns = np.any(np.abs(np.diff(steps, axis=0)) > 1e-9, axis=1)
     kept = points[np.concatenate([[True], turns, [True]])]
-    placed = (kept - 0.5) * scale
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed) + "Z"
+    # whole tenths of a mm, and from one point to the next: short to write, and errors do not add up
+    tenths = np.rint((kept - 0.5) * scale * 10).astype(int)
+    moves = " ".join(f"{x / 10:g} {y / 10:g}" for x, y in np.diff(tenths, axis=0).tolist())
+    return f"M{tenths[0, 0] / 10:g} {tenths[0, 1] / 10:g}l{moves}Z"
 
 
 def _lookup(name: str) -> NDArray[np.uint8]:

@@ -52,6 +52,7 @@ class Record:
     background: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tgv: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tgv_reliable: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    segmentation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     outputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     timings: Mapping[str, float] = dataclasses.field(default_factory=dict)
     memory_mb: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -118,6 +119,7 @@ def parse_record(content: object, stem: str) -> Record:
         "background",
         "tgv",
         "tgv_reliable",
+        "segmentation",
         "outputs",
         "software",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from qsmxt_app.report.embedding import EMBEDDED, Embedded, Shrinking, embed, plan_shrinking
 from qsmxt_app.report.findings import MapFacts
 from qsmxt_app.report.record import Record, output_path, text
 from qsmxt_app.report.slices import Cut, Grid, make_grid, plan_cuts, take, to_ras
@@ -25,7 +26,7 @@ NORMAL_QUARTILES = 1.349
 MANY_CUTS = {"axial": 8, "coronal": 4, "sagittal": 4}
 FEW_CUTS = {"axial": 4, "coronal": 1, "sagittal": 1}
 
-_SHOWN = (
+ON_MAP = (
     "mask",
     "mask_reliable",
     "magnitude",
@@ -39,9 +40,16 @@ _SHOWN = (
     "chi_noise",
     "swi",
     "mip",
+    "dseg",
 )
-_WITH_MANY_CUTS = ("chi", "chi_singlepass")
-_WITH_STATISTICS = ("chi", "magnitude")
+"""What lies on the grid of the map; the first that can be read gives the grid."""
+ON_T1W = ("t1w_mask", "dseg_t1w", "t1w", "magnitude_in_t1w")
+"""What lies on the grid of T1w."""
+ON_COARSE = ("offset",)
+"""What was saved on a coarser grid, for the report alone."""
+
+_WITH_MANY_CUTS = ("chi", "chi_singlepass", "dseg")
+_WITH_STATISTICS = ("chi", "magnitude", "t1w", "magnitude_in_t1w")
 _SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 
 
@@ -53,10 +61,14 @@ class Volumes:
     slices: Mapping[str, Slices]
     statistics: Mapping[str, Mapping[str, float]]
     facts: MapFacts
+    embedded: Mapping[str, Embedded]
+    shrinking: Shrinking | None = None
 
 
-def read_volumes(output_dir: Path, record: Record) -> Volumes:
-    """Read what the report shows of one acquisition.
+def read_volumes(
+    output_dir: Path, record: Record, keys: Sequence[str] = ON_MAP, *, embed_voxels: int | None = 0
+) -> Volumes:
+    """Read what the report shows of one acquisition on one grid.
 
     Parameters
     ----------
@@ -64,13 +76,19 @@ def read_volumes(output_dir: Path, record: Record) -> Volumes:
         The derivative dataset.
     record
         Names the files. Those that are missing, damaged or on another grid are listed in the facts.
+    keys
+        Outputs on one grid.
+    embed_voxels
+        Largest number of voxels of a volume in the page; 0 for none, None without a limit.
     """
     grid: Grid | None = None
     slices: dict[str, Slices] = {}
     statistics: dict[str, Mapping[str, float]] = {}
     facts: dict[str, Any] = {}
     missing: list[str] = []
-    for key in _SHOWN:
+    embedded: dict[str, Embedded] = {}
+    shrinking: Shrinking | None = None
+    for key in keys:
         name = text(record.outputs.get(key))
         loaded = _load(output_path(output_dir, record, key))
         if loaded is None:
@@ -82,12 +100,22 @@ def read_volumes(output_dir: Path, record: Record) -> Volumes:
             missing.append(f"{name} (not on the grid of the mask)")
             continue
         turned = to_ras(volume, affine)
-        cuts = plan_cuts(grid, MANY_CUTS if key in _WITH_MANY_CUTS else FEW_CUTS)
-        slices[key] = {cut: take(turned, grid, cut) for cut in cuts}
+        if key in EMBEDDED and embed_voxels != 0:
+            shrinking = shrinking or plan_shrinking(grid, embed_voxels)
+            embedded[key] = embed(key, turned, shrinking)
+        slices[key] = {cut: take(turned, grid, cut) for cut in _cuts(key, grid)}
         if key in _WITH_STATISTICS:
             statistics[key] = _statistics(turned)
         facts |= _facts(key, turned, statistics.get(key, {}))
-    return Volumes(grid, slices, statistics, MapFacts(**facts, missing=tuple(missing)))
+    return Volumes(grid, slices, statistics, MapFacts(**facts, missing=tuple(missing)), embedded, shrinking)
+
+
+def _cuts(key: str, grid: Grid) -> dict[Cut, None]:
+    """Choose the slices of a map; labels need those of all maps that they are drawn on."""
+    counts = [MANY_CUTS] if key in _WITH_MANY_CUTS else []
+    if key == "dseg" or not counts:
+        counts.append(FEW_CUTS)
+    return dict.fromkeys(cut for count in counts for cut in plan_cuts(grid, count))
 
 
 def _facts(key: str, volume: NDArray[np.float32], statistics: Mapping[str, float]) -> dict[str, Any]:

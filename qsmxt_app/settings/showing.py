@@ -15,3 +15,8 @@ class ShowingSettings:
 
     dry_run: bool = setting(False, "show what would be run, and write nothing")
     reports_only: bool = setting(False, "write the reports again from finished outputs")
+    report_volumes: str = setting(
+        "small",
+        "volumes in the report's 3-D viewer; small keeps a page below 15 MB",
+        choices=("none", "small", "full"),
+    )

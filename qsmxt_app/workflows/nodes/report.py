@@ -15,6 +15,7 @@ class ReportInputSpec(StepInputSpec):
 
     subject = traits.Str(mandatory=True)
     output_dir = traits.Str(mandatory=True)
+    volumes = traits.Str(mandatory=True, desc="none, small or full: those of the 3-D viewer")
 
 
 class ReportOutputSpec(StepOutputSpec):
@@ -33,7 +34,8 @@ class WriteReport(Step):
         """Write `sub-XX.html`."""
         from qsmxt_app.report.participant import build_participant_report
 
+        given = self.inputs
         self._results["page"] = str(
-            build_participant_report(Path(self.inputs.output_dir), self.inputs.subject)
+            build_participant_report(Path(given.output_dir), given.subject, volumes=given.volumes)
         )
         return {}
