@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.headers import parse_header
 from qsmxt_app.errors import InputOutputFailed, UnusableData
-from qsmxt_app.qsm.phase import repair_alternating_slices, scale_phase
+from qsmxt_app.qsm.phase import ScaledPhase, repair_alternating_slices, scale_phase
+from qsmxt_app.qsm.phase_faults import echo_warnings, repeated_echoes
+from qsmxt_app.qsm.stored_phase import kind_warnings, scale_warnings, turn_of_wraps
 
 FloatArray = NDArray[np.float32]
 
-# Share of correlation with the magnitude from which a "phase" is suspected to be one.
-_LIKE_MAGNITUDE = 0.95
 _PHILIPS_LEVELS = 4095
 
 
@@ -93,7 +92,23 @@ def _radians(
         raise UnusableData(
             f"{acquisition.echoes[0].phase}: {error}.", "Check the phase images and Units in their sidecars."
         ) from error
-    return scaled.phase, scaled.rule, warnings + scaled.warnings
+    return scaled.phase, scaled.rule, warnings + scale_doubts(magnitude, stored, scaled)
+
+
+def scale_doubts(magnitude: FloatArray, stored: FloatArray, scaled: ScaledPhase) -> tuple[str, ...]:
+    """Doubts about the scale of the phase, less those that its wraps dispel.
+
+    Parameters
+    ----------
+    magnitude, stored : ndarray (x, y, z, echo)
+        Magnitude, and phase as it is stored.
+    scaled
+        What was made of it.
+    """
+    turn = turn_of_wraps(stored, magnitude)
+    contradicted = scale_warnings(turn, abs(scaled.scale))
+    guessed = scaled.rule.startswith("observed")
+    return contradicted or (() if guessed and turn is not None else scaled.warnings)
 
 
 def read_image(path: Path) -> FloatArray:
@@ -163,11 +178,6 @@ def _suspicions(magnitude: FloatArray, phase: FloatArray, acquisition: Acquisiti
         raise UnusableData(
             f"{acquisition.echoes[0].phase}: the same voxels as the magnitude.", "Convert the phase again."
         )
-    warnings: list[str] = []
-    if magnitude.min() < 0:
-        warnings.append(f"{acquisition.echoes[0].magnitude.name}: negative magnitude; is it really one?")
-    sample: tuple[Any, ...] = (slice(None, None, 2),) * 3
-    correlation = np.corrcoef(magnitude[sample][..., 0].ravel(), phase[sample][..., 0].ravel())[0, 1]
-    if correlation > _LIKE_MAGNITUDE:
-        warnings.append(f"{acquisition.echoes[0].phase.name}: looks like a magnitude image, not like phase")
-    return tuple(warnings)
+    negative = f"{acquisition.echoes[0].magnitude.name}: negative magnitude; is it really one?"
+    repeated = echo_warnings((), repeated_echoes(phase))
+    return ((negative,) if magnitude.min() < 0 else ()) + kind_warnings(magnitude, phase) + repeated

@@ -288,7 +288,8 @@ def build_masks(
                 f"the {name} is empty after erosion: erode less, lower the threshold, or give a mask"
             )
     full = Masks(_place(reliable, box, score.shape), _place(filled, box, score.shape), threshold)
-    warnings = (() if given is None else given.warnings) + _remarks(full, sizes)
+    chosen = given is not None or options.threshold in ("fixed", "percentile")
+    warnings = (() if given is None else given.warnings) + _remarks(full, sizes, chosen=chosen)
     return Masks(full.reliable, full.filled, threshold, warnings)
 
 
@@ -380,10 +381,11 @@ def _erode(mask: BoolArray, voxel_size: Sequence[float], options: MaskOptions) -
     return np.asarray(eroded, dtype=bool)
 
 
-def _remarks(masks: Masks, voxel_size: Sequence[float]) -> tuple[str, ...]:
+def _remarks(masks: Masks, voxel_size: Sequence[float], *, chosen: bool) -> tuple[str, ...]:
     remarks = []
     share = float(masks.filled.mean())
-    if share > 0.9:
+    # a crop inside the head has no background, and the data say so; somebody's choice may be wrong
+    if chosen and share > 0.9:
         remarks.append(f"the mask covers {share:.0%} of the volume: is there any background in the image?")
     millilitres = float(np.count_nonzero(masks.filled)) * float(np.prod(voxel_size)) / 1000
     if share < 0.02:

@@ -31,11 +31,14 @@ class ScaledPhase:
         The rule in words, for the sidecar and the report.
     warnings : tuple of str
         What a person should check.
+    scale : float
+        rad for one stored unit; negative where the sign was inverted.
     """
 
     phase: FloatArray
     rule: str
     warnings: tuple[str, ...] = ()
+    scale: float = 1.0
 
 
 def wrap_phase(phase: ArrayLike) -> FloatArray:
@@ -124,7 +127,7 @@ def scale_phase(
     radians = values.astype(np.float32)
     radians -= np.float32(centre)
     radians *= np.float32(scale)
-    return ScaledPhase(wrap_phase(radians), rule, warnings)
+    return ScaledPhase(wrap_phase(radians), rule, warnings, float(scale))
 
 
 def repair_alternating_slices(magnitude: FloatArray, phase: FloatArray) -> tuple[FloatArray, bool]:

@@ -235,6 +235,10 @@ def test_the_volume_may_be_all_tissue():
     phase = 0.05 * random.normal(size=magnitude.shape).astype(np.float32)
     masks = build_masks(magnitude, phase, ECHO_TIMES, voxel_size=(1, 1, 1))
     assert masks.reliable.mean() > 0.99
+    # a crop inside the head has no background, but a threshold that somebody chose may be too low
+    assert masks.warnings == ()
+    options = MaskOptions(threshold="fixed", value=1e-3)
+    masks = build_masks(magnitude, phase, ECHO_TIMES, voxel_size=(1, 1, 1), options=options)
     assert any("any background" in warning for warning in masks.warnings)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, traits
 
+from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.field import fit_total_field
+from qsmxt_app.qsm.field_faults import find_field_faults
 from qsmxt_app.qsm.morphology import with_inner_voids
 from qsmxt_app.qsm.tgv import measured_laplacian
 from qsmxt_app.workflows.node_base import (
@@ -19,7 +21,7 @@ from qsmxt_app.workflows.node_base import (
     load_affine,
     load_mask,
 )
-from qsmxt_app.workflows.nodes.inputs import VoxelSize, echo_times, image
+from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, echo_times, image
 
 
 class FieldInputSpec(StepInputSpec):
@@ -31,6 +33,7 @@ class FieldInputSpec(StepInputSpec):
     reliable = image("without what the magnitude or phase quality does not show")
     echo_times = echo_times()
     voxel_size = VoxelSize
+    b0_direction = Direction
     field_strength = traits.Float(mandatory=True, desc="T")
     bipolar = traits.Bool(mandatory=True)
     unwrapping = traits.Str(mandatory=True)
@@ -52,7 +55,12 @@ class FitField(Step):
     """Remove phase offsets, fit the field to all echoes, and find out where it is known."""
 
     input_spec, output_spec = FieldInputSpec, FieldOutputSpec
-    code = ("qsmxt_app.qsm.field", "qsmxt_app.qsm.morphology", "qsmxt_app.qsm.tgv.fitted")
+    code = (
+        "qsmxt_app.qsm.field",
+        "qsmxt_app.qsm.morphology",
+        "qsmxt_app.qsm.field_faults",
+        "qsmxt_app.qsm.tgv.fitted",
+    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the field, its noise, its Laplacian, and the masks where it is known."""
@@ -72,6 +80,11 @@ class FitField(Step):
             magnitude, phase, echo_times, field_strength=given.field_strength, voxel_size=size, mask=known,
             fit=fit,
         )  # fmt: skip
+        faults = find_field_faults(
+            magnitude, phase, fit.total_field / np.float32(hz_per_ppm(given.field_strength)), filled=filled,
+            reliable=load_mask(given.reliable), known=certain, voxel_size=size,
+            b0_direction=given.b0_direction,
+        )  # fmt: skip
         maps = {
             "total_field": fit.total_field,
             "field_noise": fit.field_noise,
@@ -88,4 +101,6 @@ class FitField(Step):
             "trusted_fraction": float(np.mean(fit.trust[certain] > 0.5)),
             "residual_median_rad": float(np.median(fit.residual[certain])),
             "offsets_removed": len(echo_times) > 1,
+            **faults.measures,
+            "warnings": faults.warnings,
         }

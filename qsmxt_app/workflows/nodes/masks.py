@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app.qsm.brain_extraction import brain_extraction
 from qsmxt_app.qsm.magnitude import combine_magnitude
+from qsmxt_app.qsm.mask_faults import extent_warnings
 from qsmxt_app.qsm.masking import MaskOptions, build_masks
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -21,7 +22,7 @@ from qsmxt_app.workflows.node_base import (
     load_affine,
     load_on_grid,
 )
-from qsmxt_app.workflows.nodes.inputs import VoxelSize, echo_times, image
+from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, echo_times, image
 
 
 def volume_ml(mask: NDArray[np.bool_], voxel_size: tuple[float, float, float]) -> float:
@@ -36,6 +37,7 @@ class MaskInputSpec(StepInputSpec):
     phase = image("all echoes, rad")
     echo_times = echo_times()
     voxel_size = VoxelSize
+    b0_direction = Direction
     method = traits.Str(mandatory=True, desc="magnitude, phase-quality, combined or bet")
     mask_file = File(exists=True, desc="a mask given by the user")
     threshold = traits.Str(mandatory=True)
@@ -57,7 +59,7 @@ class BuildMasks(Step):
     """Make the masks of both passes."""
 
     input_spec, output_spec = MaskInputSpec, MaskOutputSpec
-    code = ("qsmxt_app.qsm.masking", "qsmxt_app.qsm.brain_extraction")
+    code = ("qsmxt_app.qsm.masking", "qsmxt_app.qsm.brain_extraction", "qsmxt_app.qsm.mask_faults")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the filled and the reliable mask."""
@@ -80,13 +82,14 @@ class BuildMasks(Step):
             options=options,
             within=self._within(magnitude),
         )
+        extent = extent_warnings(masks.filled, combine_magnitude(magnitude), given.b0_direction)
         self.save_maps({"filled": masks.filled, "reliable": masks.reliable}, affine, folder)
         return {
             "method": "given mask" if defined(given.mask_file) else given.method,
             "threshold": masks.threshold,
             "volume_ml": volume_ml(masks.filled, given.voxel_size),
             "hole_fraction": masks.hole_fraction,
-            "warnings": masks.warnings,
+            "warnings": (*masks.warnings, *extent),
         }
 
     def _within(self, magnitude: Any) -> Any:

@@ -1,0 +1,193 @@
+"""What stored voxels tell by themselves about being a phase, and about the turn that they are wrapped by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+LIKE_MAGNITUDE = 0.8
+"""Rank correlation with the magnitude inside the object from which a phase is taken to be one; phase of
+heads stays below 0.2."""
+
+SCALE_TOLERANCE = 0.1
+"""Relative difference between the turn that is declared and the one that wraps show."""
+
+NEARLY_ALL = 0.8
+"""Share of the range of values that a step between neighbours exceeds only where phase is wrapped."""
+
+LARGE = 0.65
+"""Share of the range that steps of any contrast may exceed."""
+
+FEWEST_WRAPS = 20
+WRAPS_AMONG_LARGE = 0.5
+"""Share of the large steps that are by nearly the whole range where they are wraps: 0.6 to 1 in phase, 0.3
+in noise, up to 0.4 in magnitudes and in phase that was averaged over coils."""
+
+SWAPPED_SHARE = 1e-3
+"""Share of such steps in a magnitude from which it is taken to be phase; heads stay below 0.0005."""
+
+_BRIGHT = 0.2
+_RANGE_QUANTILES = (0.0005, 0.9995)
+_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps between neighbours by nearly the whole range of an image.
+
+    Attributes
+    ----------
+    size
+        Range of the values, but for the outermost thousandth.
+    count
+        Number of such steps.
+    large
+        Number of steps by more than `LARGE` of the range.
+    share
+        Of all steps.
+    """
+
+    size: float
+    count: int
+    large: int
+    share: float
+
+    @property
+    def are_wraps(self) -> bool:
+        """Whether they stand out among the large steps, as those of wrapped phase do."""
+        return self.count >= FEWEST_WRAPS and self.count > WRAPS_AMONG_LARGE * self.large
+
+
+def object_mask(magnitude: FloatArray) -> BoolArray:
+    """Voxels with signal: brighter than a fifth of the brightest tissue.
+
+    Parameters
+    ----------
+    magnitude : ndarray (x, y, z)
+        Any unit.
+    """
+    return np.asarray(magnitude > _BRIGHT * np.percentile(magnitude, 95))
+
+
+def whole_range_steps(image: FloatArray, mask: BoolArray | None = None) -> Steps:
+    """Count the steps by nearly the whole range, which only wrapped phase makes in numbers.
+
+    Parameters
+    ----------
+    image : ndarray (x, y, z)
+        Stored values.
+    mask : ndarray (x, y, z), optional
+        Both neighbours must lie inside.
+    """
+    values = image if mask is None else image[mask]
+    low, high = (float(value) for value in np.quantile(values, _RANGE_QUANTILES)) if values.size else (0, 0)
+    size = high - low
+    if not size > 0:
+        return Steps(0.0, 0, 0, 0.0)
+    count = large = total = 0
+    for axis in range(3):
+        first = tuple(slice(None, -1) if k == axis else slice(None) for k in range(3))
+        second = tuple(slice(1, None) if k == axis else slice(None) for k in range(3))
+        steps = np.abs(image[second] - image[first])
+        if mask is not None:
+            steps = steps[mask[second] & mask[first]]
+        count += int(np.count_nonzero(steps > NEARLY_ALL * size))
+        large += int(np.count_nonzero(steps > LARGE * size))
+        total += steps.size
+    return Steps(size, count, large, count / max(total, 1))
+
+
+def turn_of_wraps(stored: FloatArray, magnitude: FloatArray) -> float | None:
+    """Size of a turn in stored units, read off the wraps of the first or the last echo.
+
+    Parameters
+    ----------
+    stored, magnitude : ndarray (x, y, z, echo)
+        Phase in any unit, and magnitude, which tells where there is signal.
+
+    Returns
+    -------
+    float or None
+        None where the phase shows no wraps: it does not reach a turn, was unwrapped, or is none.
+    """
+    for echo in (0, -1):
+        steps = whole_range_steps(stored[..., echo], object_mask(magnitude[..., echo]))
+        if steps.are_wraps:
+            return steps.size
+    return None
+
+
+def scale_warnings(turn: float | None, scale: float) -> tuple[str, ...]:
+    """Say that phase was scaled by another turn than its wraps show.
+
+    Parameters
+    ----------
+    turn
+        In stored units, from :func:`turn_of_wraps`.
+    scale
+        rad for one stored unit.
+    """
+    if turn is None or abs(turn * scale / (2 * np.pi) - 1) <= SCALE_TOLERANCE:
+        return ()
+    return (
+        f"The phase is wrongly scaled. Its wraps are steps of {turn:.4g} stored units, which were taken as "
+        f"{turn * scale:.3g} rad; a wrap is 2 pi = 6.28 rad. Correct Units in the sidecar of the phase: "
+        "leave it out, or write arbitrary, and the range of the values is taken as one turn.",
+    )
+
+
+def likeness(magnitude: FloatArray, phase: FloatArray, mask: BoolArray) -> float:
+    """Rank correlation of phase with magnitude inside the object.
+
+    Parameters
+    ----------
+    magnitude, phase : ndarray (x, y, z)
+        One echo, stored values.
+    mask : ndarray (x, y, z)
+        The object, from :func:`object_mask`.
+
+    Returns
+    -------
+    float
+        -1 to 1, from at most 20,000 voxels; 0 where one of both is constant or the mask is empty.
+    """
+    chosen = np.flatnonzero(mask)
+    chosen = chosen[:: max(1, chosen.size // _SAMPLE)]
+    ranks = [rankdata(image.reshape(-1)[chosen]) for image in (magnitude, phase)]
+    spread = float(np.prod([np.std(values) for values in ranks])) if chosen.size else 0.0
+    if not spread > 0:
+        return 0.0
+    return float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())) / spread)
+
+
+def kind_warnings(magnitude: FloatArray, phase: FloatArray) -> tuple[str, ...]:
+    """Say where phase is a magnitude, or both were exchanged.
+
+    Parameters
+    ----------
+    magnitude, phase : ndarray (x, y, z, echo)
+        Stored values.
+    """
+    echoes = range(phase.shape[3])
+    mask = object_mask(magnitude[..., 0])
+    alike = [likeness(magnitude[..., echo], phase[..., echo], mask) for echo in echoes]
+    listed = [f"{number}" for number, value in enumerate(alike, 1) if value > LIKE_MAGNITUDE]
+    if listed:
+        return (
+            f"The phase of echo {', '.join(listed)} looks like a magnitude. Its values follow those of the "
+            f"magnitude (rank correlation {max(alike):.2f}; phase stays below 0.2). Export the phase images "
+            "of the scan, and check which files were named part-phase.",
+        )
+    of_magnitude, of_phase = (whole_range_steps(image[..., 0]).share for image in (magnitude, phase))
+    if of_magnitude > SWAPPED_SHARE and of_phase < 0.2 * of_magnitude:
+        return (
+            "Magnitude and phase seem to be exchanged. The magnitude is wrapped like a phase, and the phase "
+            "is not. Check which files were named part-mag and part-phase.",
+        )
+    return ()
