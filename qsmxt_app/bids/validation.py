@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmxt_app.errors import InvalidDataset, QsmxtError
+from qsmxt_app.terminal import printable
 
 CONFIG = Path(__file__).with_name("bids_validator_config.json")
 SHOWN = 10
@@ -159,8 +160,3 @@ def _issues(report: dict[str, Any]) -> list[Issue]:
 def _sentence(text: str) -> str:
     """First sentence, on one line."""
     return " ".join(text.split()).split(". ")[0][:160]
-
-
-def printable(text: str) -> str:
-    """Replace control characters, which a file's name may hold, so that they cannot reach a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from rich.console import Console
-
 from qsmxt_app import __version__
 from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.convert.command import ConversionOutcome, convert_folder, keep_source_clean, raw_folder
 from qsmxt_app.convert.detect import Input
+from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.limits import available_cpus
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
@@ -62,16 +61,16 @@ def show_conversion(request: Request, found: Input) -> None:
     """Print what would be converted."""
     files = f"{len(found.nifti)} NIfTI files" if found.kind == "nifti" else "DICOM files"
     raw = raw_folder(request.output_dir, request.settings)
-    console = Console(highlight=False)
-    _print(console, f"Would convert the {files} of {request.bids_dir} to {raw}, and go on from there.")
-    _print(console, "--convert-only stops after the conversion.")
+    console = PlainConsole()
+    console.print(f"Would convert the {files} of {request.bids_dir} to {raw}, and go on from there.")
+    console.print("--convert-only stops after the conversion.")
 
 
 def _tell(outcome: ConversionOutcome, request: Request) -> None:
-    console = Console(stderr=True, highlight=False)
+    console = PlainConsole(stderr=True)
     for line in outcome.failures:
         log.error("%s", line)
-        _print(console, f"not converted: {line}")
+        console.print(f"not converted: {line}")
     lines = [
         f"{outcome.n_images} images in {_shown(outcome.raw)}, {outcome.n_new} of them new.",
         *outcome.notes,
@@ -81,16 +80,10 @@ def _tell(outcome: ConversionOutcome, request: Request) -> None:
     for line in lines:
         log.info("%s", line)
         if request.verbosity >= 0:
-            _print(console, line)
+            console.print(line)
 
 
 def _shown(path: Path) -> str:
     """Path from the current folder, where that is shorter."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def _print(console: Console, line: str) -> None:
-    # names of files may hold anything, and must not reach the terminal as control sequences
-    text = "".join(char if char.isprintable() else "?" for char in line)
-    console.print(text, markup=False, soft_wrap=True)

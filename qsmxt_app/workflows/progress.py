@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from qsmxt_app.terminal import PlainConsole
+
 
 class ProgressDisplay:
     """Follow steps as they start and end.
@@ -27,7 +29,7 @@ class ProgressDisplay:
     def __init__(
         self, participants: int, total_cost: float, verbosity: int = 0, console: Console | None = None
     ) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or PlainConsole(stderr=True)
         self._verbosity = verbosity
         self._started = time.monotonic()
         self._running: dict[str, str] = {}

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
-
 from qsmxt_app import __version__
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.dataset import Dataset, find_acquisitions, open_dataset
@@ -19,6 +17,7 @@ from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.convert.detect import Input, look_into
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.settings import Settings
+from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
 from qsmxt_app.workflows.estimate import estimate_all, estimate_scan, too_large
 from qsmxt_app.workflows.limits import available_cpus, available_memory_gb
@@ -205,21 +204,21 @@ def check_work_dir(request: Request) -> None:
 def _conclude(outcomes: Sequence[ParticipantOutcome], folder: RunFolder, request: Request) -> int:
     code = exit_code(outcomes)
     if code or request.verbosity >= 0:
-        console = Console(stderr=True, highlight=False)
+        console = PlainConsole(stderr=True)
         for line in summary_lines(outcomes, folder.log_file):
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(line)
         if not code:
-            console.print(f"Results: {request.output_dir}", markup=False, soft_wrap=True)
+            console.print(f"Results: {request.output_dir}")
     return code
 
 
 def _show(plan: Plan, request: Request) -> None:
     """Print what would be run."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     settings = request.settings
 
     def line(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(text)
 
     line(f"Would process {len(plan.subjects)} participants on {plan.n_cpus} cores, {plan.memory_gb:.1f} GB.")
     for subject in plan.subjects:

@@ -13,6 +13,7 @@ from qsmxt_app.config import to_repeat
 from qsmxt_app.errors import CannotCreateOutput
 from qsmxt_app.settings import Settings
 from qsmxt_app.settings.text import to_toml
+from qsmxt_app.terminal import PlainFormatter, printable
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s: %(message)s"
 PRIVATE = 0o700
@@ -40,9 +41,8 @@ def create_run_folder(output_dir: Path, settings: Settings, command: str) -> Run
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     folder = RunFolder(create_folder(output_dir / "logs" / name))
-    comment = "".join(char if char.isprintable() else "?" for char in command)
     folder.path.joinpath("config.toml").write_text(
-        f"# {comment}\n{to_toml(to_repeat(settings))}", encoding="utf-8"
+        f"# {printable(command)}\n{to_toml(to_repeat(settings))}", encoding="utf-8"
     )
     return folder
 
@@ -77,7 +77,7 @@ def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
         The handler, to be removed at the end of the run.
     """
     handler = logging.FileHandler(folder.log_file, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(PlainFormatter(LOG_FORMAT))
     logging.captureWarnings(True)
     root = logging.getLogger()
     root.addHandler(handler)

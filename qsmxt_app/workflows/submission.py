@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.derivatives import initialise_derivative
@@ -27,6 +25,7 @@ from qsmxt_app.errors import CannotCreateOutput, InputOutputFailed, WrongUsage
 from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings, setting_fields
 from qsmxt_app.settings.cluster import ClusterSettings
 from qsmxt_app.settings.text import to_toml
+from qsmxt_app.terminal import PlainConsole, printable
 from qsmxt_app.workflows.estimate import Estimate, estimate_all
 from qsmxt_app.workflows.run_folder import create_folder
 from qsmxt_app.workflows.study import Plan, Request
@@ -168,7 +167,7 @@ def _config(request: Request) -> str:
         if field.name in values and _names_a_path(field):
             values[field.name] = _absolute(values[field.name])
     values = {name: value for name, value in values.items() if value not in ([], "")}
-    return f"# of {_printable(str(request.bids_dir.absolute()))}\n{to_toml(values)}"
+    return f"# of {printable(str(request.bids_dir.absolute()))}\n{to_toml(values)}"
 
 
 def _names_a_path(field: dataclasses.Field[Any]) -> bool:
@@ -223,7 +222,7 @@ def _write(submission: _Submission, request: Request) -> None:
     write_text(study.folder / CONFIG, submission.config)
     for task in submission.done:
         note_ending(study.folder, Ending(task, 0))
-    write_text(study.folder / "command", _printable(request.command) + "\n")
+    write_text(study.folder / "command", printable(request.command) + "\n")
     for name, text in submission.scripts.files.items():
         write_text(study.folder / name, text)
     # last: a folder with a table is a submission
@@ -264,11 +263,7 @@ def _summary(submission: _Submission) -> str:
 
 
 def _say(text: str) -> None:
-    Console(highlight=False).print(text, markup=False, soft_wrap=True)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+    PlainConsole().print(text)
 
 
 def _text(path: Path) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.cluster.tasks import Ending, read_endings
+from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.sharing import write_shared_pages
 
@@ -36,9 +35,9 @@ def name_missing(table: Path, output_dir: Path) -> int:
     missing = [ending for ending in endings if not ending.done]
     lines = _lines(missing, len(endings), table.parent)
     write_text(table.parent / MISSING, "".join(f"{line}\n" for line in lines if missing))
-    console = Console(stderr=True, highlight=False)
+    console = PlainConsole(stderr=True)
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line)
     return SOMETHING_FAILED if missing else 0
 
 

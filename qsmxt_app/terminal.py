@@ -1,0 +1,39 @@
+"""What reaches a terminal or a log: text, and no control sequences that names of files may hold."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from rich.console import Console
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Replace control characters and what turns the direction of writing.
+
+    Examples
+    --------
+    >>> printable("sub-\x1b[2J\n")
+    'sub-?[2J?'
+    """
+    return "".join(char if char.isprintable() or char in keep else "?" for char in text)
+
+
+class PlainConsole(Console):
+    """Console that shows text as it is: neither markup nor control sequences in it have an effect."""
+
+    def __init__(self, *, stderr: bool = False, **options: Any) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; text loses its control characters."""
+        safe = (printable(each, keep="\n") if isinstance(each, str) else each for each in objects)
+        super().print(*safe, **{"soft_wrap": True} | options)
+
+
+class PlainFormatter(logging.Formatter):
+    """Format of log lines without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a traceback keeps its own."""
+        return printable(super().format(record), keep="\n\t")
