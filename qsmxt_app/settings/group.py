@@ -25,7 +25,10 @@ class GroupSettings:
         None, "voxel edge of the template (default: as the scans)", metavar="MM", least=0.2
     )
     template_from: Path | None = setting(
-        None, "folder of a template to bring everybody to, instead of building one", metavar="DIR"
+        None,
+        "folder of a template to bring everybody to, instead of building one",
+        metavar="DIR",
+        kind="folder",
     )
     template_rounds: int = setting(6, "most deformable rounds of the template", metavar="N", least=0)
     template_tolerance: float = setting(

@@ -1,0 +1,71 @@
+"""Tables as text that spreadsheets, R and pandas read the same way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+# A cell that begins with one of these is run as a formula by spreadsheets.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_MISSING = {"n/a", "na", "nan", "none", "inf", "-inf"}
+
+
+def read_tsv(text: str) -> list[dict[str, str]]:
+    r"""Read a BIDS table; `n/a` and what is no finite number become empty, short rows are filled up.
+
+    Examples
+    --------
+    >>> read_tsv("participant_id\tage\nsub-01\t31\nsub-02\tn/a\n")
+    [{'participant_id': 'sub-01', 'age': '31'}, {'participant_id': 'sub-02', 'age': ''}]
+    """
+    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff")), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = [[cell.strip() for cell in line] for line in lines if any(cell.strip() for cell in line)]
+    if not rows:
+        return []
+    header = rows[0]
+    return [
+        {name: _present(cell) for name, cell in zip(header, row + [""] * len(header), strict=False) if name}
+        for row in rows[1:]
+    ]
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+    """Write rows as comma-separated values; a cell that a row does not have is empty.
+
+    A byte order mark, which spreadsheets need to recognise UTF-8 and base R takes for a part of the first
+    name, is written only where there is a character beyond ASCII.
+
+    Parameters
+    ----------
+    columns
+        Names, in their order.
+    rows
+        Name to text.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([harmless(name) for name in columns])
+    for row in rows:
+        writer.writerow([harmless(row.get(name, "")) for name in columns])
+    text = stream.getvalue()
+    return text if text.isascii() else f"\ufeff{text}"
+
+
+def harmless(cell: str) -> str:
+    """Put an apostrophe before text that a spreadsheet would run as a formula; numbers stay as they are.
+
+    Examples
+    --------
+    >>> harmless("-0.05"), harmless("=1+1")
+    ('-0.05', "'=1+1")
+    """
+    text = " ".join(cell.replace("\0", "").split()) if any(ord(char) < 32 for char in cell) else cell
+    risky = cell.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA)
+    return f"'{text}" if risky and not _NUMBER.fullmatch(text) else text
+
+
+def _present(cell: str) -> str:
+    return "" if cell.lower() in _MISSING else cell

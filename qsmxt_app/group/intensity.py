@@ -1,0 +1,91 @@
+"""Bringing magnitudes of different scans to one scale, and keeping their average sharp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from qsmxt_app.qsm.magnitude import smooth_level
+
+FloatArray = NDArray[np.float32]
+BRIGHTEST = 3.0
+"""Beyond so many times the level of tissue there is only noise of the division, or a vessel."""
+
+
+def normalise(magnitude: FloatArray, mask: NDArray[np.bool_], voxel_size: Sequence[float]) -> FloatArray:
+    """Divide a magnitude by its coil profile and its median, so that scans can be averaged.
+
+    Parameters
+    ----------
+    magnitude : ndarray (x, y, z)
+        In any unit.
+    mask : ndarray (x, y, z) of bool
+        Voxels that are kept; the others become 0.
+    voxel_size
+        mm.
+
+    Returns
+    -------
+    ndarray (x, y, z)
+        Of which the median over the mask is 1.
+
+    Raises
+    ------
+    ValueError
+        The mask is empty, or there is no signal in it.
+    """
+    if not mask.any():
+        raise ValueError("the mask is empty")
+    if not magnitude[mask].any():
+        raise ValueError("the magnitude has no signal in the mask")
+    flat = np.where(mask, magnitude / smooth_level(magnitude, voxel_size), np.float32(0))
+    middle = float(np.median(flat[mask]))
+    if not (np.isfinite(middle) and middle > 0):
+        raise ValueError("the magnitude has no signal in the mask")
+    return np.clip(flat / np.float32(middle), 0, np.float32(BRIGHTEST))
+
+
+def sharpen(average: FloatArray, strength: float = 0.5) -> FloatArray:
+    """Give an average back some of the edge that residual misalignment blurs (unsharp masking).
+
+    The part of Avants (2010, NeuroImage 49:2457) that keeps a template from getting softer every round.
+
+    Parameters
+    ----------
+    average : ndarray (x, y, z)
+    strength
+        How much of the difference to an image smoothed by one voxel is added.
+
+    Returns
+    -------
+    ndarray (x, y, z)
+        Not below 0, and not above the brightest voxel of the average.
+    """
+    if not average.any():
+        return average
+    smooth = ndimage.gaussian_filter(average, 1.0)
+    return np.asarray(np.clip(average + strength * (average - smooth), 0, average.max()), dtype=np.float32)
+
+
+def relative_change(new: NDArray, old: NDArray, inside: NDArray[np.bool_]) -> float:
+    """Root mean square difference of two images, relative to the spread of the new one.
+
+    Parameters
+    ----------
+    new, old : ndarray (x, y, z)
+    inside : ndarray of bool
+        Voxels that count.
+
+    Returns
+    -------
+    float
+        0 for equal images, about 1.4 for unrelated ones.
+    """
+    if not inside.any():
+        return 0.0
+    difference = new[inside].astype(np.float64) - old[inside]
+    spread = float(np.std(new[inside], dtype=np.float64))
+    return float(np.sqrt(np.mean(difference**2)) / max(spread, 1e-12))

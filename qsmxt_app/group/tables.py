@@ -1,0 +1,179 @@
+"""The regional values of all participants in one table: tidy, and one column a region."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qsmxt_app.group.csv_text import csv_text
+
+Row = Mapping[str, str]
+
+SCAN = ("participant_id", "session_id", "acquisition", "run")
+REGION = ("atlas", "index", "region", "hemisphere", "map")
+MEASURES = (
+    "n_voxels",
+    "volume_mm3",
+    "mean",
+    "std",
+    "median",
+    "mad",
+    "p05",
+    "p25",
+    "p75",
+    "p95",
+    "min",
+    "max",
+    "in_mask_fraction",
+)
+MEANING = ("reference", "units")
+COLUMNS = (*SCAN, *REGION, *MEASURES, *MEANING)
+LEFT_OVER = "other"
+"""Column for entities of a scan that have no column of their own, such as `rec-norm`."""
+WIDE_VALUE = "mean"
+_ENTITY_OF = {"participant_id": "sub", "session_id": "ses", "acquisition": "acq", "run": "run"}
+_PREFIXED = ("participant_id", "session_id")
+
+
+@dataclass(frozen=True)
+class GroupTables:
+    """Both tables as text."""
+
+    tidy: str
+    wide: str
+
+
+def scan_rows(entities: Mapping[str, str], stats: Iterable[Row]) -> list[dict[str, str]]:
+    """Give the regional values of one scan the columns that say whose they are.
+
+    Parameters
+    ----------
+    entities
+        BIDS entities of the scan: `sub`, `ses`, `acq`, `run`...
+    stats
+        Rows of its `stats.tsv`.
+    """
+    whose = {}
+    for column, entity in _ENTITY_OF.items():
+        label = str(entities.get(entity, ""))
+        whose[column] = f"{entity}-{label}" if label and column in _PREFIXED else label
+    rest = [f"{key}-{value}" for key, value in entities.items() if key not in _ENTITY_OF.values()]
+    if rest:
+        whose[LEFT_OVER] = "_".join(rest)
+    return [{**row, "region": row.get("name", row.get("region", "")), **whose} for row in stats]
+
+
+def phenotype_columns(tables: Sequence[Iterable[Row]]) -> dict[str, str]:
+    """Name the columns of participants.tsv and sessions.tsv in the result: own ones are never replaced.
+
+    Returns
+    -------
+    dict
+        Column in the source to column in the result, in the order of the source.
+    """
+    names = dict.fromkeys(name for table in tables for row in table for name in row)
+    taken = {*COLUMNS, LEFT_OVER}
+    return {
+        name: f"participant_{name}" if name in taken else name
+        for name in names
+        if name not in ("participant_id", "session_id")
+    }
+
+
+def assemble(
+    rows: Iterable[Mapping[str, str]],
+    participants: Sequence[Row] = (),
+    sessions: Sequence[Row] = (),
+) -> GroupTables:
+    """Put the values of all scans into a tidy table and a wide one.
+
+    Parameters
+    ----------
+    rows
+        From `scan_rows`.
+    participants
+        Rows of participants.tsv.
+    sessions
+        Rows of all sessions.tsv, with a `participant_id`; they go before what participants.tsv says.
+
+    Returns
+    -------
+    GroupTables
+        Rows in the order of participant, session, acquisition, run, atlas, map and region. What is not
+        known is empty.
+    """
+    phenotypes = phenotype_columns([participants, sessions])
+    people = {row.get("participant_id", ""): row for row in participants}
+    visits = {(row.get("participant_id", ""), row.get("session_id", "")): row for row in sessions}
+    joined = []
+    for row in rows:
+        who = row["participant_id"]
+        known = {**people.get(who, {}), **_given(visits.get((who, row.get("session_id", "")), {}))}
+        joined.append({**row, **{column: known.get(name, "") for name, column in phenotypes.items()}})
+    joined.sort(key=_order)
+    extra = tuple(phenotypes.values())
+    scan = (*SCAN, LEFT_OVER) if any(LEFT_OVER in row for row in joined) else SCAN
+    columns = (*scan, *COLUMNS[len(SCAN) :], *extra)
+    return GroupTables(csv_text(columns, joined), _wide(joined, (*scan, *extra)))
+
+
+def _wide(rows: Sequence[Row], fixed: Sequence[str]) -> str:
+    """One row a scan, one column a region and map, with the mean."""
+    several = len({row.get("atlas", "") for row in rows}) > 1
+    wide: dict[tuple[str, ...], dict[str, str]] = {}
+    regions: dict[str, None] = {}
+    for row in rows:
+        key = tuple(row.get(name, "") for name in (*SCAN, LEFT_OVER))
+        line = wide.setdefault(key, {name: row.get(name, "") for name in fixed})
+        column = _column_name(row, several)
+        regions[column] = None
+        line[column] = row.get(WIDE_VALUE, "")
+    return csv_text((*fixed, *_ordered(regions, rows, several)), wide.values())
+
+
+def _ordered(regions: Iterable[str], rows: Sequence[Row], several: bool) -> list[str]:
+    """Order columns as the rows are ordered, whichever participant lacks a region."""
+    order: dict[str, tuple] = {}
+    for row in rows:
+        order.setdefault(_column_name(row, several), _region_order(row))
+    return sorted(regions, key=lambda name: (order[name], name))
+
+
+def _column_name(row: Row, several: bool) -> str:
+    """Name of a column that R and pandas take as an identifier."""
+    parts = [row.get("map", "")]
+    if several:
+        parts.append(row.get("atlas", ""))
+    name, side = row.get("region", ""), row.get("hemisphere", "")
+    parts += [name, side]
+    return "_".join(filter(None, (re.sub(r"\W+", "_", part, flags=re.ASCII).strip("_") for part in parts)))
+
+
+def _order(row: Row) -> tuple:
+    scan = tuple(_natural(row.get(name, "")) for name in (*SCAN, LEFT_OVER))
+    return (*scan, _region_order(row))
+
+
+def _region_order(row: Row) -> tuple:
+    # chi before the maps beside it
+    name = row.get("map", "")
+    index = row.get("index", "")
+    number = int(index) if index.isdecimal() else 0
+    return (
+        name != "chi",
+        name,
+        row.get("atlas", ""),
+        number,
+        row.get("region", ""),
+        row.get("hemisphere", ""),
+    )
+
+
+def _natural(label: str) -> tuple:
+    """Order run 2 before run 10."""
+    return tuple((part.zfill(12) if part.isdecimal() else part) for part in re.split(r"(\d+)", label))
+
+
+def _given(row: Row) -> dict[str, str]:
+    return {name: cell for name, cell in row.items() if cell}
