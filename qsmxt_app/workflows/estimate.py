@@ -11,6 +11,8 @@ from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB, memory_gb, step_cost
 from qsmxt_app.workflows.scan_steps import need_of, step_names
+from qsmxt_app.workflows.segmentation_plan import plan_segmentation
+from qsmxt_app.workflows.segmentation_steps import step_sizes
 
 START_SECONDS = 10.0
 REPORT_SECONDS = 10.0
@@ -34,8 +36,18 @@ class Estimate:
 def estimate_scan(acquisition: Acquisition, settings: Settings) -> Estimate:
     """Return what the steps of one scan need by `resources.NEEDS`."""
     own, _ = settings_for(acquisition, settings)
+    maps = _maps(acquisition, own)
+    regions = step_sizes(plan_segmentation(acquisition, own), acquisition)
+    return Estimate(
+        max([maps.memory_gb, *(memory_gb(step, voxels, 1) for step, voxels in regions)]),
+        maps.seconds + sum(step_cost(step, voxels) for step, voxels in regions),
+    )
+
+
+def _maps(acquisition: Acquisition, settings: Settings) -> Estimate:
+    """Return what the maps alone need: without them nothing is worth a start, without regions they are."""
     x, y, z = acquisition.shape
-    steps = [need_of(step) for step in step_names(acquisition, own)]
+    steps = [need_of(step) for step in step_names(acquisition, settings)]
     return Estimate(
         max(memory_gb(step, x * y * z, len(acquisition.echoes)) for step in steps),
         sum(step_cost(step, x * y * z) for step in steps),
@@ -53,7 +65,7 @@ def estimate_all(acquisitions: Iterable[Acquisition], settings: Settings) -> Est
 
 def too_large(acquisition: Acquisition, settings: Settings, most_gb: float) -> Problem | None:
     """Return why a scan is not started where it needs more memory than there may be; None where it fits."""
-    needed = estimate_scan(acquisition, settings).memory_gb
+    needed = _maps(acquisition, settings_for(acquisition, settings)[0]).memory_gb
     if needed <= most_gb:
         return None
     return Problem(

@@ -33,6 +33,8 @@ from qsmxt_app.workflows.run_folder import (
     stop_logging,
 )
 from qsmxt_app.workflows.scan_steps import step_names
+from qsmxt_app.workflows.segmentation_plan import plan_segmentation
+from qsmxt_app.workflows.segmentation_steps import described
 from qsmxt_app.workflows.study import Plan, Request, Study
 from qsmxt_app.workflows.submission import submit
 
@@ -230,6 +232,8 @@ def _show(plan: Plan, request: Request) -> None:
             if choice:
                 line(f"  preset {choice.preset}: {choice.reason}")
             line(f"  {' -> '.join(steps)}")
+            for text in described(plan_segmentation(acquisition, own)):
+                line(f"  regions: {text}")
         for problem in plan.problems.get(subject, []):
             line(f"sub-{subject}: cannot be used: {problem}")
     for note in plan.notes:

@@ -49,6 +49,25 @@ def anatomy_voxels(plan: SegmentationPlan, acquisition: Acquisition) -> int:
     return _voxels(plan.t1w) if plan.t1w else prod(acquisition.shape)
 
 
+def described(plan: SegmentationPlan) -> list[str]:
+    """Return lines that tell people how the regions of a scan will be found."""
+    if plan.problem:
+        return [f"cannot be found: {plan.problem}"]
+    if not plan.runs:
+        return [f"none: {plan.reason}"]
+    return [plan.reason, " -> ".join((*anatomy_steps(plan), *region_steps(plan)))]
+
+
+def step_sizes(plan: SegmentationPlan, acquisition: Acquisition) -> list[tuple[str, int]]:
+    """Return the steps that find the regions of a scan, each with the number of voxels that it reads."""
+    if not plan.runs:
+        return []
+    anatomy = anatomy_voxels(plan, acquisition)
+    both = anatomy + prod(acquisition.shape)
+    labels = [(step, anatomy) for step in anatomy_steps(plan)]
+    return labels + [(step, both) for step in region_steps(plan)]
+
+
 @cache
 def _voxels(image: Path) -> int:
     try:

@@ -30,7 +30,7 @@ from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.segmentation_plan import plan_segmentation
 from qsmxt_app.workflows.segmentation_record import segmentation_record
-from qsmxt_app.workflows.segmentation_steps import anatomy_steps, anatomy_voxels, region_steps
+from qsmxt_app.workflows.segmentation_steps import REGION_STEPS, step_sizes
 from qsmxt_app.workflows.sharing import outputs_of, page_of, write_shared_pages
 
 POLL_SECONDS = 0.5
@@ -178,9 +178,11 @@ class Study:
             if scan.choice:
                 log.info("%s: preset %s: %s", scan.acquisition.label, scan.choice.preset, scan.choice.reason)
             self._costs |= {scan.full(step): _cost(scan.acquisition, step) for step in scan.steps}
-            voxels = anatomy_voxels(scan.plan, scan.acquisition)
+            sizes = dict(step_sizes(scan.plan, scan.acquisition))
             self._costs |= {
-                part.full(step): step_cost(step, voxels) for part in scan.labelling for step in part.steps
+                part.full(step): step_cost(step, sizes[step])
+                for part in scan.labelling
+                for step in part.steps
             }
         result = yield from self._run_graph(graph.workflow)
         return [outcome for scan in graph.scans for outcome in self._record(scan, result)]
@@ -320,7 +322,10 @@ def _total_cost(plan: Plan, settings: Settings) -> float:
         total += sum(_cost(acquisition, step) for step in step_names(acquisition, own))
         regions = plan_segmentation(acquisition, own)
         image = (acquisition.subject, regions.t1w or acquisition.stem)
-        steps = region_steps(regions) + (() if image in labelled else anatomy_steps(regions))
+        total += sum(
+            step_cost(step, voxels)
+            for step, voxels in step_sizes(regions, acquisition)
+            if image not in labelled or step in REGION_STEPS
+        )
         labelled.add(image)
-        total += sum(step_cost(step, anatomy_voxels(regions, acquisition)) for step in steps)
     return total
