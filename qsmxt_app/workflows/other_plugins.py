@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def run_with_plugin(
     failures
         Full names and messages of those that have none.
     """
+    # some plugins of nipype name their jobs after it
+    os.environ.setdefault("LOGNAME", str(os.getuid()))
     message = "failed without a message: see the crash file beside the log"
     try:
         workflow.run(plugin=plugin, plugin_args=arguments)

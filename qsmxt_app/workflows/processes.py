@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
@@ -31,6 +31,16 @@ PRELOADED = ("qsmxt_app.workflows.nodes", "qsmxt_app.report.participant")
 """Modules that workers share instead of importing them each."""
 OUT_OF_MEMORY = "the worker was killed, probably out of memory: lower --n-cpus or raise --mem-gb"
 StatusCallback = Callable[[Any, str], None]
+
+
+class Worker(Protocol):
+    """What runs a node."""
+
+    def outcome(self) -> dict[str, Any] | None:
+        """Return None while the node runs, else its traceback (None after success) as nipype wants it."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @dataclass
@@ -79,7 +89,7 @@ class Machine:
     memory_gb: float
     log_file: Path
     graphs: list[GraphScheduler] = field(default_factory=list)
-    workers: dict[int, _Worker] = field(default_factory=dict)
+    workers: dict[int, Worker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._context: Any = multiprocessing.get_context(START_METHOD)
@@ -108,7 +118,10 @@ class Machine:
     def wait(self, seconds: float) -> None:
         """Sleep until a worker has something to say or has died, at most this long."""
         if self.workers:
-            wait([worker.connection for worker in self.workers.values()], timeout=seconds)
+            connections = [
+                worker.connection for worker in self.workers.values() if isinstance(worker, _Worker)
+            ]
+            wait(connections, timeout=seconds)
 
     def stop(self) -> None:
         """Kill the workers that are still at work. Their nodes are run again by the next run."""

@@ -20,6 +20,7 @@ from qsmxt_app.settings import Settings
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
 from qsmxt_app.workflows.estimate import estimate_all, estimate_scan, too_large
+from qsmxt_app.workflows.job_machine import SCHEDULERS
 from qsmxt_app.workflows.limits import available_cpus, available_memory_gb
 from qsmxt_app.workflows.other_plugins import read_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
@@ -36,7 +37,7 @@ from qsmxt_app.workflows.scan_steps import step_names
 from qsmxt_app.workflows.segmentation_plan import plan_segmentation
 from qsmxt_app.workflows.segmentation_steps import described
 from qsmxt_app.workflows.study import Plan, Request, Study
-from qsmxt_app.workflows.submission import submit
+from qsmxt_app.workflows.submission import CORES, submit
 
 __all__ = ["Request", "run_participants"]
 
@@ -127,7 +128,8 @@ def _plan(request: Request, dataset: Dataset) -> Plan:
     problems: dict[str, list[Problem]] = {}
     share = machine_share(settings, len(found.acquisitions))
     # jobs get other machines than the one that submits them
-    most = math.inf if settings.submit else share["memory_gb"] / (1 if settings.mem_gb else SHARE_OF_MEMORY)
+    elsewhere = settings.submit or share["plugin"] in SCHEDULERS
+    most = math.inf if elsewhere else share["memory_gb"] / (1 if settings.mem_gb else SHARE_OF_MEMORY)
     for acquisition in found.acquisitions:
         if problem := too_large(acquisition, settings, most):
             problems.setdefault(problem.subject, []).append(problem)
@@ -159,6 +161,8 @@ def machine_share(settings: Settings, scans: int) -> dict[str, Any]:
     most = available_memory_gb()
     asked = settings.mem_gb or arguments.get("memory_gb")
     shared = max(1, min(MOST_THREADS, cpus // max(1, scans)))
+    if plugin in SCHEDULERS:  # each step is a job with cores of its own
+        cpus = shared = settings.n_cpus or CORES
     return {
         "n_cpus": cpus,
         "memory_gb": min(asked, most) if asked else SHARE_OF_MEMORY * most,

@@ -18,11 +18,12 @@ from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.job_machine import SCHEDULERS, machine_for
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
 from qsmxt_app.workflows.participant import Scan, build_participant, build_report, work_folder
 from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.processes import GraphScheduler, Machine
+from qsmxt_app.workflows.processes import GraphScheduler
 from qsmxt_app.workflows.progress import ProgressDisplay
 from qsmxt_app.workflows.records import problem_record, scan_record, write_record
 from qsmxt_app.workflows.resources import step_cost
@@ -104,7 +105,14 @@ class Study:
         self.request, self.plan, self.folder = request, plan, folder
         self.settings = request.settings
         self.output_dir = request.output_dir.absolute()
-        self.machine = Machine(plan.n_cpus, plan.memory_gb, folder.log_file)
+        self.machine = machine_for(
+            plan.plugin,
+            plan.plugin_arguments,
+            n_cpus=plan.n_cpus,
+            memory_gb=plan.memory_gb,
+            work_dir=request.work_dir,
+            log_file=folder.log_file,
+        )
         self.display = ProgressDisplay(
             len(plan.subjects), _total_cost(plan, self.settings), request.verbosity
         )
@@ -200,7 +208,7 @@ class Study:
 
     def _run_graph(self, workflow: Any) -> Generator[GraphScheduler, None, GraphResult]:
         """Yield a scheduler until its graph is finished, or run the graph with another plugin."""
-        if self.plan.plugin != MULTIPROC:
+        if self.plan.plugin not in (MULTIPROC, *SCHEDULERS):
             return GraphResult(*run_with_plugin(workflow, self.plan.plugin, self.plan.plugin_arguments))
         scheduler = GraphScheduler(self.machine, self._status)
         workflow.run(plugin=scheduler)
