@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from qsmxt_app.terminal import PlainFormatter, printable
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s: %(message)s"
 PRIVATE = 0o700
+OF_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ def create_folder(path: Path, mode: int = 0o777) -> Path:
     Raises
     ------
     CannotCreateOutput
-        It cannot be created, or not written to.
+        It cannot be created, or not written to; or it was to be `PRIVATE` and is there already, and somebody
+        else's.
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=mode)
@@ -65,7 +69,22 @@ def create_folder(path: Path, mode: int = 0o777) -> Path:
         raise CannotCreateOutput(
             f"{path} cannot be written to.", "Choose another folder or change its permissions."
         )
+    if mode == PRIVATE:
+        _check_private(path)
     return path
+
+
+def _check_private(path: Path) -> None:
+    """Refuse a folder in which others may put files: nipype unpickles what it finds there, and runs it."""
+    status = path.stat()
+    # root in a container works in the folders of whoever started it
+    if os.geteuid() not in (0, status.st_uid):
+        raise CannotCreateOutput(f"{path} belongs to another user.", "Choose another folder with --work-dir.")
+    if status.st_mode & OF_OTHERS:
+        raise CannotCreateOutput(
+            f"{path} can be written to by others, who could make this run do anything.",
+            f"Choose another folder with --work-dir, or: chmod go-w {shlex.quote(str(path))}",
+        )
 
 
 def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
