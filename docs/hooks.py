@@ -35,7 +35,8 @@ def options_page() -> str:
     for group in build_parser()._action_groups:
         shown = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
         if shown:
-            sections.append(f"## {str(group.title).capitalize() if group.title else 'General'}\n")
+            title = str(group.title)
+            sections.append(f"## {title[:1].upper()}{title[1:]}\n")
             sections += [_entry(action, keys) for action in shown]
     return "\n".join(sections)
 
@@ -46,7 +47,7 @@ def _entry(action: argparse.Action, keys: dict[str, Any]) -> str:
         f"`{flag}{f' {value}' if value and flag.startswith('--') else ''}`" for flag in action.option_strings
     ]
     heading = ", ".join(flags) or f"`{action.metavar}`"
-    lines = [_escaped((action.help or "").replace("%%", "%"))]
+    lines = [_escaped((action.help or "").replace("%%", "%")) + "."]
     if action.dest in keys:
         lines.append(f"In a file: `{action.dest}`.")
         aliases = keys[action.dest].metadata.get("aliases", ())
