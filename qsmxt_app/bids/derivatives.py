@@ -27,6 +27,7 @@ _BIDSIGNORE = (
     "logs",
     "work",
     "*_stats.*",
+    "*_quality.json",
     "*_xfm.*",
     "*_swi.*",
     "*_minIP.*",

@@ -14,10 +14,10 @@ from qsmxt_app.qsm.dipole import forward_field
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-OPPOSITE = -0.2
+OPPOSITE = -0.12
 """Correlation below which the sign of the phase is taken to be wrong."""
 
-CLEAR = 0.2
+CLEAR = 0.12
 """Correlation, of either sign, from which the contrast is believed."""
 
 CONTRAST_PPM = (0.1, 60.0)
@@ -57,7 +57,7 @@ def compare_with_outline(
 
     Tissue is more diamagnetic than air by 9.4 ppm, so the outline of a head, its sinuses and ear canals
     decide most of the field. Of bone and of air that the mask does not show the prediction knows nothing:
-    heads correlate by 0.3 to 0.7, with a contrast of 1 to 5 ppm. The wrong sign of the phase changes that of
+    heads correlate by 0.2 to 0.6, with a contrast of 0.8 to 3 ppm. The wrong sign of the phase changes that of
     the correlation, a wrong unit of the echo times changes the contrast a thousandfold.
 
     Parameters
@@ -119,7 +119,7 @@ def outline_warnings(found: OutlineField | None) -> tuple[str, ...]:
     if found.correlation < OPPOSITE:
         warnings.append(
             "The sign of the phase seems to be inverted. The field falls where the outline of the head makes "
-            f"it rise (correlation {found.correlation:.2f}; heads give 0.3 to 0.7). Iron and veins then come "
+            f"it rise (correlation {found.correlation:.2f}; heads give 0.2 to 0.6). Iron and veins then come "
             "out dark. Multiply the phase images by -1 and run again."
         )
     low, high = CONTRAST_PPM
@@ -128,7 +128,7 @@ def outline_warnings(found: OutlineField | None) -> tuple[str, ...]:
         warnings.append(
             f"The field is implausibly {size}: echo times or phase are in the wrong unit. The outline of the "
             f"head suggests a contrast of {abs(found.contrast):.3g} ppm between air and tissue (heads give "
-            "1 to 5). EchoTime must be in seconds and the phase in radians, or of known range."
+            "0.8 to 3). EchoTime must be in seconds and the phase in radians, or of known range."
         )
     return tuple(warnings)
 

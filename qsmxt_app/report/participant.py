@@ -22,8 +22,10 @@ from qsmxt_app.report.panels import (
     r2star_panel,
     swi_panel,
 )
+from qsmxt_app.report.quality import Measure, read_quality
 from qsmxt_app.report.record import Record, number, numbers, output_path, read_records, sequence, text
 from qsmxt_app.report.region_names import region_names
+from qsmxt_app.report.regional_panel import regional_findings, regional_values_panel
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
 from qsmxt_app.report.viewer_section import Viewer, ViewerScan
 from qsmxt_app.report.volumes import ON_COARSE, ON_T1W, Volumes, read_volumes
@@ -52,6 +54,7 @@ class Acquisition:
     state: str
     findings: Sequence[Finding]
     highlights: Sequence[tuple[str, str]]
+    quality: Sequence[Measure]
     facts: Sequence[tuple[str, str]]
     settings: Sequence[tuple[str, str]]
     panels: Sequence[Panel]
@@ -95,7 +98,7 @@ def build_participant_report(output_dir: Path, subject: str, *, volumes: str = "
         read = read_volumes(output_dir, record, embed_voxels=voxels)
         anatomy = read_volumes(output_dir, record, ON_T1W)
         coarse = read_volumes(output_dir, record, ON_COARSE)
-        acquisitions.append(_acquisition(record, read, anatomy, coarse, index))
+        acquisitions.append(_acquisition(output_dir, record, read, anatomy, coarse, index))
         if "chi" in read.embedded:
             scans.append(_viewer_scan(output_dir, record, read))
     page = render(
@@ -112,14 +115,18 @@ def build_participant_report(output_dir: Path, subject: str, *, volumes: str = "
 
 
 def _acquisition(
-    record: Record, volumes: Volumes, anatomy: Volumes, coarse: Volumes, index: int
+    output_dir: Path, record: Record, volumes: Volumes, anatomy: Volumes, coarse: Volumes, index: int
 ) -> Acquisition:
     missing = (*volumes.facts.missing, *anatomy.facts.missing, *coarse.facts.missing)
-    findings = find(record, replace(volumes.facts, missing=missing))
+    findings = (
+        *find(record, replace(volumes.facts, missing=missing)),
+        *regional_findings(output_dir, record),
+    )
     level = worst(findings)
     panels = {
         "susceptibility map": chi_panel(volumes, record),
         "regions": segmentation_panel(volumes, anatomy, record),
+        "regional values": regional_values_panel(output_dir, record),
         "comparison of T1w and magnitude": registration_panel(anatomy, record),
         "phase quality": phase_panel(volumes, coarse),
         "mask": mask_panel(volumes),
@@ -136,6 +143,7 @@ def _acquisition(
         state=_STATES[level],
         findings=findings,
         highlights=_highlights(record, volumes),
+        quality=read_quality(output_dir, record),
         facts=_input_facts(record),
         settings=_settings(record),
         panels=[panel for panel in panels.values() if panel is not None],
@@ -161,6 +169,8 @@ def worst(findings: Sequence[Finding]) -> str:
 
 
 def _why_absent(name: str, record: Record) -> str:
+    if name == "regional values":
+        return "No regional values: they need nuclei and white matter that were labelled."
     if name == "regions":
         return why_no_regions(record)
     if name.startswith("susceptibility-weighted") and record.settings.get("swi") is False:

@@ -31,10 +31,14 @@ class WriteReport(Step):
     code = ("qsmxt_app.report",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Write `sub-XX.html`."""
+        """Write the quality measures of every map, then `sub-XX.html`, which shows them."""
         from qsmxt_app.report.participant import build_participant_report
+        from qsmxt_app.report.quality import write_quality
+        from qsmxt_app.report.record import read_records
 
         given = self.inputs
+        for record in read_records(Path(given.output_dir), given.subject):
+            write_quality(Path(given.output_dir), record)
         self._results["page"] = str(
             build_participant_report(Path(given.output_dir), given.subject, volumes=given.volumes)
         )

@@ -1,0 +1,100 @@
+"""The panel of regional values: each nucleus beside what the literature expects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from qsmxt_app.report.findings import Finding
+from qsmxt_app.report.panel import Panel, Table
+from qsmxt_app.report.pictures import figure_uri
+from qsmxt_app.report.record import Record, output_path
+from qsmxt_app.report.regional import Compared, compare, read_regional_values
+from qsmxt_app.report.rendering import show_number
+
+_COLOURS = {"L": "#0b5c6b", "R": "#8a4b08", "": "#3b3f46"}
+_SIDES = {"L": "left", "R": "right", "": "both sides"}
+_OPPOSITE_SHARE = 0.75
+_HEIGHT_OF_A_ROW = 0.34
+
+
+def regional_values_panel(output_dir: Path, record: Record) -> Panel | None:
+    """Medians and quartiles of the nuclei over the expected ranges, and the numbers below.
+
+    Parameters
+    ----------
+    output_dir
+        The derivative dataset.
+    record
+        Names the table of regional values.
+    """
+    compared = compare(read_regional_values(output_path(output_dir, record, "stats")))
+    if not compared:
+        return None
+    words = (
+        "Susceptibility relative to white matter: median and quartiles of each nucleus. The bands are what "
+        "the iron of healthy adults' tissue leads one to expect (Hallgren and Sourander, 1958): children "
+        "hold less. They are no reference values of this scanner or method; a value outside is a reason to "
+        "look."
+    )
+    alt = "Median and quartiles of susceptibility of each nucleus, left and right, over expected ranges"
+    rows = [
+        (
+            _name(one),
+            show_number(1000 * one.median),
+            f"{show_number(1000 * one.low)} to {show_number(1000 * one.high)}",
+            f"{show_number(1000 * one.expected.low)} to {show_number(1000 * one.expected.high)}",
+            "inside" if one.inside else "outside",
+        )
+        for one in compared
+    ]
+    table = Table(("Region", "Median [ppb]", "Quartiles [ppb]", "Expected [ppb]", "Median is"), rows)
+    return Panel("values", "Regional values", words, plots=((_plot(compared), alt),), table=table)
+
+
+def regional_findings(output_dir: Path, record: Record) -> tuple[Finding, ...]:
+    """Say when nuclei that hold iron are diamagnetic: the sign of the phase, or the labels, are wrong."""
+    compared = compare(read_regional_values(output_path(output_dir, record, "stats")))
+    rich = [one for one in compared if one.expected.low > 0]
+    dark = [one for one in rich if one.median < 0]
+    if not rich or len(dark) < _OPPOSITE_SHARE * len(rich):
+        return ()
+    return (
+        Finding(
+            "warning",
+            f"{len(dark)} of {len(rich)} nuclei that hold iron are more diamagnetic than white matter",
+            "Iron makes them more paramagnetic in everybody. Either the phase has the opposite sign: "
+            "multiply the phase images by -1 and run again. Or the regions do not lie where they should: see "
+            "their outlines.",
+        ),
+    )
+
+
+def _name(one: Compared) -> str:
+    words = one.value.name.replace("-", " ")
+    return f"{words[:1].upper()}{words[1:]}, {_SIDES[one.value.hemisphere]}"
+
+
+def _plot(compared: Sequence[Compared]) -> str:
+    figure = Figure(figsize=(7.2, 0.9 + _HEIGHT_OF_A_ROW * len(compared)), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots()
+    for row, one in enumerate(compared):
+        low, high = 1000 * one.expected.low, 1000 * one.expected.high
+        axes.barh(row, high - low, left=low, height=0.8, color="#dfe6ec", linewidth=0)
+        colour = _COLOURS[one.value.hemisphere]
+        axes.plot([1000 * one.low, 1000 * one.high], [row, row], color=colour, linewidth=2.2)
+        # outside the range by shape as well as by place
+        marker = "o" if one.inside else "X"
+        axes.plot(1000 * one.median, row, marker, color=colour, markersize=6)
+    axes.axvline(0, color="#5b6470", linewidth=0.8)
+    axes.set_yticks(range(len(compared)), [_name(one) for one in compared], fontsize=9)
+    axes.set_ylim(len(compared) - 0.5, -0.5)
+    axes.set_xlabel("χ relative to white matter (ppb)", fontsize=10)
+    axes.tick_params(axis="x", labelsize=9)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure_uri(figure)
