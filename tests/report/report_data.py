@@ -44,6 +44,25 @@ def head() -> dict[str, np.ndarray]:
     }
 
 
+def region_maps() -> dict[str, np.ndarray]:
+    """Labels, T1w and what else is there after a segmentation, all on the grid of `head`."""
+    maps = head()
+    x, y, z = (np.linspace(-1, 1, size) for size in SHAPE)
+    labels = np.zeros(SHAPE)
+    for label, side in ((1, -1), (2, 1)):
+        distance = np.hypot(x[:, None, None] - side * 0.2, y[None, :, None] - 0.1)
+        labels[np.hypot(distance, z[None, None, :]) < 0.12] = label
+    t1w = np.where(maps["mask"] > 0, 600 - maps["magnitude"] / 3, 10)
+    offset = np.where(maps["mask"] > 0, 1.5 * x[:, None, None], 0)
+    return {
+        "dseg": labels, "dseg_t1w": labels, "t1w": t1w, "t1w_mask": maps["mask"],
+        "magnitude_in_t1w": maps["magnitude"], "offset": offset,
+    }  # fmt: skip
+
+
+REGIONS = "index\tname\themisphere\n1\tnucleus\tL\n2\tnucleus\tR\n"
+
+
 def rotation(degrees: float) -> np.ndarray:
     angle = np.deg2rad(degrees)
     affine = np.eye(4)
@@ -129,6 +148,8 @@ class Outputs:
                 nib.Nifti1Image(volume.astype(np.float32), ras_affine() if affine is None else affine), path
             )
             outputs[key] = path.relative_to(self.folder).as_posix()
+            if key.startswith("dseg"):
+                path.with_name(path.name.replace(".nii.gz", ".tsv")).write_text(REGIONS, encoding="utf-8")
         content = record(stem, outputs)
         change(content)
         path = figures / f"{stem}_desc-qsm_record.json"

@@ -100,6 +100,7 @@
     limitSliders();
     offerSwitches();
     draw();
+    root.dataset.scan = scan.title;
     const named = scan.title ? `${scan.title}: ` : "";
     canvas.setAttribute("aria-label", `${named}susceptibility map over the magnitude`);
     moveTo(place || middle());
@@ -115,44 +116,57 @@
     byId("regions-opacity-row").hidden = !current.volumes.regions;
   }
 
-  // after any change of a control: what is shown, how, and the words beside the controls
+  const chiWindow = () => [-0.5, 0.5].map((half) => number("level") + half * number("width"));
+
+  // after any change of a control: the words beside it at once, the picture with the next frame
+  let awaited = false;
   function draw() {
-    const { volumes } = current;
-    const inSpace = byId("view").value === "render";
-    const [low, high] = [-0.5, 0.5].map((half) => number("level") + half * number("width"));
-    const opacity = number("opacity") / 100;
-    const covering = number("regions-opacity") / 100;
+    const [low, high] = chiWindow();
     byId("low").textContent = decimals(low, 3);
     byId("high").textContent = decimals(high, 3);
     tell("width", `${decimals(number("width"), 2)} ppm`);
     tell("level", `${decimals(number("level"), 2)} ppm`);
-    tell("opacity", `${Math.round(100 * opacity)} %`);
-    tell("regions-opacity", `${Math.round(100 * covering)} %`);
+    tell("opacity", `${number("opacity")} %`);
+    tell("regions-opacity", `${number("regions-opacity")} %`);
+    if (awaited) return;
+    awaited = true;
+    requestAnimationFrame(() => {
+      awaited = false;
+      paint();
+    });
+  }
+
+  function paint() {
+    const { volumes } = current;
+    const inSpace = byId("view").value === "render";
+    const opacity = number("opacity") / 100;
     byId("in-space").hidden = !inSpace;
     byId("show-mask").disabled = inSpace; // a surface would hide all within
-
     const setOpacity = (name, value) => {
-      if (volumes[name]) nv.setOpacity(nv.getVolumeIndexByID(volumes[name].id), value);
+      if (volumes[name]) volumes[name].opacity = value;
     };
-    if (volumes.chi) colourChi(volumes, inSpace, low, high, opacity);
+    if (volumes.chi) colourChi(volumes, inSpace, opacity);
     setOpacity("magnitude", inSpace ? 0.2 : 1);
-    setOpacity("chi", ticked("chi") ? 1 : 0);
+    setOpacity("chi", ticked("chi") && opacity > 0 ? 1 : 0);
     setOpacity("inside", 0);
     setOpacity("mask", ticked("mask") && !inSpace ? 1 : 0);
-    setOpacity("regions", ticked("regions") ? covering : 0);
+    setOpacity("regions", ticked("regions") ? number("regions-opacity") / 100 : 0);
     nv.opts.crosshairWidth = ticked("crosshair") ? 0.6 : 0;
     nv.updateGLVolume();
   }
 
-  function colourChi({ chi, inside }, inSpace, low, high, opacity) {
+  function colourChi({ chi, inside }, inSpace, opacity) {
+    const [low, high] = chiWindow();
     chi.colormap = inSpace ? "paramagnetic" : "opaque-grey";
     // in 3-D only what is brighter than most tissue is opaque: iron in the nuclei, veins
     chi.cal_min = inSpace ? low + 0.75 * (high - low) : low;
     chi.cal_max = inSpace ? high + 0.25 * (high - low) : high;
     if (!inside) return;
     // how opaque chi is in slices comes from the mask that it is multiplied with, not from its own opacity
-    inside.cal_max = ticked("chi") ? 1 / Math.max(opacity, 1e-3) : 1e6;
-    nv.setModulationImage(chi.id, inSpace ? "" : inside.id, 1);
+    inside.cal_max = 1 / Math.max(opacity, 0.01);
+    // not by setModulationImage, which draws at once
+    chi.modulationImage = inSpace ? null : nv.getVolumeIndexByID(inside.id);
+    chi.modulateAlpha = 1;
   }
 
   const AXES = ["x", "y", "z"];
