@@ -12,12 +12,12 @@ from qsmxt_app.segment.regions import Region
 
 # left, right, name, kind
 _PAIRED = (
-    (2, 41, "cerebral white matter", "white"),
-    (3, 42, "cerebral cortex", "cortex"),
-    (4, 43, "lateral ventricle", "csf"),
-    (5, 44, "inferior lateral ventricle", "csf"),
-    (7, 46, "cerebellar white matter", "white"),
-    (8, 47, "cerebellar cortex", "cortex"),
+    (2, 41, "cerebral-white-matter", "white"),
+    (3, 42, "cerebral-cortex", "cortex"),
+    (4, 43, "lateral-ventricle", "fluid"),
+    (5, 44, "inferior-horn", "fluid"),
+    (7, 46, "cerebellar-white-matter", "white"),
+    (8, 47, "cerebellar-cortex", "cortex"),
     (9, 48, "thalamus", "nucleus"),
     (10, 49, "thalamus", "nucleus"),
     (11, 50, "caudate", "nucleus"),
@@ -27,26 +27,26 @@ _PAIRED = (
     (18, 54, "amygdala", "nucleus"),
     (19, 55, "insula", "cortex"),
     (26, 58, "accumbens", "nucleus"),
-    (27, 59, "substantia nigra", "nucleus"),
-    (28, 60, "ventral diencephalon", "nucleus"),
+    (27, 59, "substantia-nigra", "nucleus"),
+    (28, 60, "ventral-diencephalon", "nucleus"),
     (30, 62, "vessel", "vessel"),
-    (31, 63, "choroid plexus", "csf"),
-    (78, 79, "white matter hypointensities", "white"),
+    (31, 63, "choroid-plexus", "fluid"),
+    (78, 79, "white-matter-hypointensities", "white"),
 )
 _SINGLE = (
-    (14, "third ventricle", "csf"),
-    (15, "fourth ventricle", "csf"),
-    (16, "brainstem", "brainstem"),
-    (24, "csf", "csf"),
-    (72, "fifth ventricle", "csf"),
-    (77, "white matter hypointensities", "white"),
-    (80, "non-white matter hypointensities", ""),
-    (85, "optic chiasm", "white"),
-    (251, "corpus callosum posterior", "white"),
-    (252, "corpus callosum mid posterior", "white"),
-    (253, "corpus callosum central", "white"),
-    (254, "corpus callosum mid anterior", "white"),
-    (255, "corpus callosum anterior", "white"),
+    (14, "third-ventricle", "fluid"),
+    (15, "fourth-ventricle", "fluid"),
+    (16, "brainstem", "nucleus"),
+    (24, "csf", "fluid"),
+    (72, "fifth-ventricle", "fluid"),
+    (77, "white-matter-hypointensities", "white"),
+    (80, "non-white-matter-hypointensities", ""),
+    (85, "optic-chiasm", "white"),
+    (251, "corpus-callosum-posterior", "white"),
+    (252, "corpus-callosum-mid-posterior", "white"),
+    (253, "corpus-callosum-central", "white"),
+    (254, "corpus-callosum-mid-anterior", "white"),
+    (255, "corpus-callosum-anterior", "white"),
 )
 _DESIKAN_KILLIANY = (
     "unknown bankssts caudalanteriorcingulate caudalmiddlefrontal corpuscallosum cuneus entorhinal fusiform "
@@ -76,9 +76,9 @@ _DESTRIEUX = (
 # where a parcellation starts on the left and on the right, its names, what comes before them, kind
 _PARCELS = (
     (1000, 2000, _DESIKAN_KILLIANY, "", "cortex"),
-    (3000, 4000, _DESIKAN_KILLIANY, "white matter below ", "white"),
+    (3000, 4000, _DESIKAN_KILLIANY, "white-matter-below-", "white"),
     (11100, 12100, _DESTRIEUX, "", "cortex"),
-    (13100, 14100, _DESTRIEUX, "white matter below ", "white"),
+    (13100, 14100, _DESTRIEUX, "white-matter-below-", "white"),
 )
 
 
@@ -94,7 +94,7 @@ def freesurfer_regions(numbers: Iterable[int]) -> tuple[Region, ...]:
 Region(index=1035, name='insula', hemisphere='L', kind='cortex'))
     """
     return tuple(
-        _KNOWN.get(number, Region(number, f"label {number}")) for number in sorted(set(numbers)) if number > 0
+        _KNOWN.get(number, Region(number, f"label-{number}")) for number in sorted(set(numbers)) if number > 0
     )
 
 

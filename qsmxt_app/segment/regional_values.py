@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from qsmxt_app.segment.regions import NOT_KNOWN, Region
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STATISTICS = ("mean", "std", "median", "mad", "p05", "p25", "p75", "p95", "min", "max")
 COLUMNS = (
@@ -113,6 +116,8 @@ def regional_values(
     ValueError
         If a map is on another grid than the labels.
     """
+    import pandas as pd
+
     for one in maps:
         if one.values.shape != labels.shape or one.mask.shape != labels.shape:
             raise ValueError(

@@ -67,7 +67,8 @@ def plan_segmentation(acquisition: Acquisition, settings: Settings) -> Segmentat
         name = settings.model.name if settings.model else ""
         problem = "" if t1w else f"--segmentation {MESHNET} needs a T1w. Use {ATLAS}, which does without."
         return SegmentationPlan(MESHNET, f"network {name}", name, t1w, problem=problem)
-    name = Path(settings.atlas).name
+    folder = Path(settings.atlas)
+    name = folder.resolve().name if folder.is_dir() else settings.atlas
     where = t1w.name if t1w else "the magnitude, as there is no T1w"
     return SegmentationPlan(ATLAS, f"atlas {name}, registered to {where}", name, t1w)
 

@@ -18,6 +18,7 @@ from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.settings import Settings
+from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.resources import NEEDS, memory_gb
 from qsmxt_app.workflows.segmentation_plan import ATLAS, MESHNET, SegmentationPlan
@@ -87,8 +88,9 @@ def anatomy_nodes(
 ) -> dict[str, Any]:
     """Make the nodes that label a T1w, or the magnitude, with all inputs that do not come from others."""
     prepare = {"t1w": str(plan.t1w)} if plan.t1w else {}
+    finder = settings.atlas if plan.method == ATLAS else BUILT_IN_ATLAS
     makers: dict[str, Any] = {
-        "prepare_t1w": lambda: nodes.PrepareT1w(**prepare),
+        "prepare_t1w": lambda: nodes.PrepareT1w(atlas=finder, **prepare),
         "register_atlas": lambda: nodes.RegisterAtlas(atlas=settings.atlas),
         "label_t1w": lambda: _labeller(plan, settings),
         "write_t1w": lambda: nodes.WriteT1w(
@@ -120,9 +122,10 @@ def region_makers(
     """Return what makes each step that finds the regions of a scan."""
     drawn = {"threshold": settings.roi_threshold, "erosion": settings.roi_erode}
     t1w = {"t1w_name": str(plan.t1w)} if plan.t1w else {}
+    atlas = {"atlas": settings.atlas} if plan.method == ATLAS else {}
     return {
         "align": nodes.AlignToT1w,
-        "label": lambda: nodes.LabelScan(**drawn),
+        "label": lambda: nodes.LabelScan(**drawn, **atlas),
         "regions": lambda: nodes.WriteRegions(
             acquisition=acquisition,
             description=description,
@@ -140,7 +143,8 @@ def connect_anatomy(workflow: Any, made: dict[str, Any]) -> None:
     ways = [("atlas_to_anatomy", "atlas_to_anatomy"), ("anatomy_to_atlas", "anatomy_to_atlas")]
     workflow.connect([(prepare, label, images)])
     if "register_atlas" in made:
-        workflow.connect([(prepare, made["register_atlas"], images), (made["register_atlas"], label, ways)])
+        start = [*images, ("atlas_affine", "atlas_affine")]
+        workflow.connect([(prepare, made["register_atlas"], start), (made["register_atlas"], label, ways)])
     if "write_t1w" in made:
         labels = [("labels", "labels"), ("regions", "regions")]
         workflow.connect([(prepare, made["write_t1w"], images), (label, made["write_t1w"], labels)])
@@ -157,6 +161,7 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
         [
             (combine, label, [("chi", "chi")]),
             (combine, regions, [("chi", "chi"), ("facts", "combine_facts")]),
+            (end, label, [(whole, "mask")]),
             (end, regions, [(whole, "mask")]),
             (label, regions, [("dseg", "dseg")]),
         ]
@@ -181,9 +186,10 @@ def links(plan: SegmentationPlan) -> list[tuple[str, str]]:
     found = [("label_t1w.labels", "label.labels"), ("label_t1w.regions", "regions.regions")]
     if plan.t1w:
         found += [(f"prepare_t1w.{image}", f"align.{image}") for image in ("t1w", "t1w_mask")]
-    elif plan.method == ATLAS:
+    if plan.method == ATLAS:
+        targets = ("label",) if plan.t1w else ("label", "regions")
         ways = ("atlas_to_anatomy", "anatomy_to_atlas")
-        found += [(f"register_atlas.{way}", f"regions.{way}") for way in ways]
+        found += [(f"register_atlas.{way}", f"{target}.{way}") for target in targets for way in ways]
     return found
 
 

@@ -132,5 +132,5 @@ def test_real_labels_have_names(test_data: Path):
 def test_unknown_numbers_keep_themselves_as_names():
     assert freesurfer_regions([0, 9999, 52]) == (
         Region(52, "pallidum", "R", "nucleus"),
-        Region(9999, "label 9999"),
+        Region(9999, "label-9999"),
     )

@@ -9,9 +9,9 @@ import numpy as np
 from nipype.interfaces.base import File, traits
 
 from qsmxt_app.qsm.magnitude import combine_magnitude
-from qsmxt_app.registration import Grid, Image, Transform, apply, extension, load_transform, save_transform
-from qsmxt_app.registration.label_resampling import resample_labels
+from qsmxt_app.registration import Image, Transform, apply, load_transform
 from qsmxt_app.segment.regional_values import erode_labels
+from qsmxt_app.segment.scan_labels import labels_on_scan
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -22,12 +22,7 @@ from qsmxt_app.workflows.node_base import (
     load_mask,
 )
 from qsmxt_app.workflows.nodes.inputs import image
-
-
-def save_both_ways(step: Step, transform: Transform, there: str, back: str, folder: Path) -> None:
-    """Save a transform and its inverse as two outputs of a step."""
-    for name, one in ((there, transform), (back, transform.inverse())):
-        step._results[name] = str(save_transform(one, folder / f"{name}{extension(one)}"))
+from qsmxt_app.workflows.nodes.segmentation_t1w import load_prepared, save_both_ways
 
 
 class AlignInputSpec(StepInputSpec):
@@ -51,30 +46,25 @@ class AlignToT1w(Step):
     """Lay the gradient echo upon the T1w."""
 
     input_spec, output_spec = AlignInputSpec, AlignOutputSpec
-    code = ("qsmxt_app.registration", "qsmxt_app.qsm.magnitude")
+    code = ("qsmxt_app.segment.alignment", "qsmxt_app.qsm.magnitude")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform both ways, and the magnitude as the T1w sees it."""
         from qsmxt_app.segment.alignment import align_to_t1w
-        from qsmxt_app.segment.t1w import PreparedT1w
 
         given = self.inputs
         magnitude = Image(combine_magnitude(load(given.magnitude)), load_affine(given.magnitude))
-        t1w = Image(load(given.t1w), load_affine(given.t1w))
-        prepared = PreparedT1w(t1w, load_mask(given.t1w_mask), ())
+        prepared = load_prepared(given.t1w, given.t1w_mask)
         found = align_to_t1w(magnitude, load_mask(given.mask), prepared)
         save_both_ways(self, found.transform, "qsm_to_t1w", "t1w_to_qsm", folder)
-        self.save_maps(
-            {"magnitude_in_t1w": apply(magnitude, t1w.grid, found.transform).array}, t1w.affine, folder
-        )
-        return {
-            "alignment": {
-                "used": found.used,
-                "cost_before": found.cost_before,
-                "cost_after": found.cost_after,
-            },
-            "warnings": [found.warning] if found.warning else [],
+        on_t1w = apply(magnitude, prepared.t1w.grid, found.transform)
+        self.save_maps({"magnitude_in_t1w": on_t1w.array}, on_t1w.affine, folder)
+        alignment = {
+            "used": found.used,
+            "cost_before": found.cost_before,
+            "cost_after": found.cost_after,
         }
+        return {"alignment": alignment, "warnings": [found.warning] if found.warning else []}
 
 
 class LabelScanInputSpec(StepInputSpec):
@@ -82,8 +72,12 @@ class LabelScanInputSpec(StepInputSpec):
 
     labels = image("in their own space")
     chi = image("ppm, on the grid that is labelled")
+    mask = image("where chi is reported")
     t1w_to_qsm = File(exists=True, desc="none where the labels lie in the world of the scan already")
     qsm_to_t1w = File(exists=True, desc="its inverse")
+    atlas = traits.Str(desc="name or folder of the atlas, where the labels are of one")
+    atlas_to_anatomy = File(exists=True)
+    anatomy_to_atlas = File(exists=True)
     threshold = traits.Float(mandatory=True, desc="share of a voxel that its region must fill")
     erosion = traits.Int(mandatory=True, desc="voxel layers taken off every region")
 
@@ -95,21 +89,44 @@ class LabelScanOutputSpec(StepOutputSpec):
 
 
 class LabelScan(Step):
-    """Bring labels to the grid of the maps, in one interpolation."""
+    """Bring labels to the grid of the maps, those of nuclei that chi shows to where it shows them."""
 
     input_spec, output_spec = LabelScanInputSpec, LabelScanOutputSpec
-    code = ("qsmxt_app.registration.label_resampling", "qsmxt_app.segment.regional_values")
+    code = (
+        "qsmxt_app.segment.scan_labels",
+        "qsmxt_app.segment.labelling",
+        "qsmxt_app.segment.builtin_atlas",
+        "qsmxt_app.segment.regional_values",
+    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the labels."""
         given = self.inputs
         labels = Image(load(given.labels).astype(np.int32), load_affine(given.labels))
-        chi = load(given.chi)
-        grid = Grid(chi.shape, load_affine(given.chi))
-        transform = None
+        chi = Image(load(given.chi), load_affine(given.chi))
+        to_scan = Transform()
         if defined(given.t1w_to_qsm):
-            transform = load_transform(Path(given.t1w_to_qsm), Path(given.qsm_to_t1w))
-        found = resample_labels(labels, grid, transform)
-        kept = np.where(found.fraction > given.threshold, found.labels.array, 0)
-        self.save_maps({"dseg": erode_labels(kept, given.erosion)}, grid.affine, folder)
-        return {}
+            to_scan = load_transform(Path(given.t1w_to_qsm), Path(given.qsm_to_t1w))
+        nuclei, nuclei_to_scan = self._seen_on_chi(chi, to_scan)
+        found = labels_on_scan(
+            labels, to_scan, chi.grid, nuclei=nuclei, nuclei_to_scan=nuclei_to_scan, threshold=given.threshold
+        )
+        self.save_maps({"dseg": erode_labels(found, given.erosion)}, chi.affine, folder)
+        return {"placed_by_chi": nuclei is not None}
+
+    def _seen_on_chi(self, chi: Image, to_scan: Transform) -> tuple[Image | None, Transform | None]:
+        """Return the atlas's nuclei that chi shows, and their way to the scan, if there are such."""
+        from qsmxt_app.segment.alignment import Alignment
+        from qsmxt_app.segment.atlas import load_atlas
+        from qsmxt_app.segment.labelling import chi_nuclei, refine_with_chi
+
+        given = self.inputs
+        if not defined(given.atlas):
+            return None, None
+        atlas = load_atlas(given.atlas)
+        nuclei = chi_nuclei(atlas)
+        if atlas.chi is None or not nuclei.array.any():
+            return None, None
+        to_t1w = load_transform(Path(given.atlas_to_anatomy), Path(given.anatomy_to_atlas))
+        alignment = Alignment(to_scan.inverse(), "registration", 0.0, 0.0)
+        return nuclei, refine_with_chi(atlas, to_t1w, alignment, chi, load_mask(given.mask))

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nipype.interfaces.base import File
+from nipype.interfaces.base import File, traits
 
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import UnusableData
 from qsmxt_app.qsm.magnitude import combine_magnitude
-from qsmxt_app.registration import Image
+from qsmxt_app.registration import Image, Transform, extension, load_transform, save_transform
 from qsmxt_app.segment.existing_labels import ExistingLabels, load_labels
+from qsmxt_app.segment.prepare import PreparedT1w
 from qsmxt_app.segment.regions import regions_table
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -30,9 +31,17 @@ LEAST_INSIDE, FEW_INSIDE = 0.6, 0.85
 """Share of the labelled voxels inside the brain below which labels are refused, and doubted."""
 
 
-def load_volume(path: str) -> Image:
-    """Load an image that another node saved, with its place in the world."""
-    return Image(load(path), load_affine(path))
+def load_prepared(t1w: str, mask: str, atlas_affine: str | None = None) -> PreparedT1w:
+    """Load what `PrepareT1w` saved."""
+    from_atlas = load_transform(Path(atlas_affine)) if atlas_affine else Transform()
+    image = Image(load(t1w), load_affine(t1w))
+    return PreparedT1w(image, load_mask(mask), from_atlas, had_skull=True)
+
+
+def save_both_ways(step: Step, transform: Transform, there: str, back: str, folder: Path) -> None:
+    """Save a transform and its inverse as two outputs of a step."""
+    for name, one in ((there, transform), (back, transform.inverse())):
+        step._results[name] = str(save_transform(one, folder / f"{name}{extension(one)}"))
 
 
 class PrepareInputSpec(StepInputSpec):
@@ -40,6 +49,7 @@ class PrepareInputSpec(StepInputSpec):
 
     t1w = File(exists=True, desc="the raw image")
     magnitude = File(exists=True, desc="all echoes, where there is no T1w")
+    atlas = traits.Str(mandatory=True, desc="name or folder of the atlas that finds the brain")
 
 
 class PrepareOutputSpec(StepOutputSpec):
@@ -47,24 +57,26 @@ class PrepareOutputSpec(StepOutputSpec):
 
     t1w = File(exists=True, desc="without bias field")
     t1w_mask = File(exists=True, desc="the brain")
+    atlas_affine = File(exists=True, desc="from the atlas to the image, affine")
 
 
 class PrepareT1w(Step):
     """Find the brain and take the bias field off."""
 
     input_spec, output_spec = PrepareInputSpec, PrepareOutputSpec
-    code = ("qsmxt_app.qsm.magnitude",)
+    code = ("qsmxt_app.segment.prepare", "qsmxt_app.segment.builtin_atlas", "qsmxt_app.qsm.magnitude")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the corrected image and the brain's mask."""
-        from qsmxt_app.segment.t1w import prepare_t1w
+        from qsmxt_app.segment.atlas import load_atlas
+        from qsmxt_app.segment.prepare import prepare_t1w
 
         given = self.inputs
         raw = _read_t1w(Path(given.t1w)) if defined(given.t1w) else _combined(given.magnitude)
-        prepared = prepare_t1w(raw)
-        maps = {"t1w": prepared.t1w.array, "t1w_mask": np.asarray(prepared.mask, bool)}
-        self.save_maps(maps, raw.affine, folder)
-        return {"warnings": list(prepared.warnings)}
+        prepared = prepare_t1w(raw, load_atlas(given.atlas))
+        self.save_maps({"t1w": prepared.t1w.array, "t1w_mask": prepared.brain}, raw.affine, folder)
+        self._results["atlas_affine"] = str(save_transform(prepared.from_atlas, folder / "atlas_affine.txt"))
+        return {"had_skull": prepared.had_skull, "warnings": list(prepared.warnings)}
 
 
 def _read_t1w(path: Path) -> Image:
@@ -128,7 +140,7 @@ class LabelByNetwork(Step):
         weights = File(exists=True, mandatory=True)
 
     input_spec, output_spec = _InputSpec, LabelOutputSpec
-    code = ("qsmxt_app.segment.regions",)
+    code = ("qsmxt_app.segment.meshnet",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the labels on the grid of the network."""
@@ -136,7 +148,7 @@ class LabelByNetwork(Step):
 
         given = self.inputs
         labels, regions = label_by_network(
-            load_volume(given.t1w),
+            Image(load(given.t1w), load_affine(given.t1w)),
             load_mask(given.t1w_mask),
             Path(given.model).parent,
             threads=given.num_threads,

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.config import load_settings
+from qsmxt_app.errors import WrongUsage
+from qsmxt_app.workflows.estimate import estimate_scan
+from qsmxt_app.workflows.segmentation_plan import plan_segmentation
+from qsmxt_app.workflows.segmentation_steps import anatomy_steps, described, region_steps
+
+
+@pytest.fixture
+def scan(tmp_path):
+    t1w = tmp_path / "sub-01_ses-A_T1w.nii.gz"
+    return Acquisition(
+        "01", "A", {}, "MEGRE", (), 3.0, np.eye(4), (64, 64, 40), (3.0, 3.0, 3.0), (0.0, 0.0, 1.0), t1w=t1w
+    )
+
+
+def test_a_t1w_is_labelled_once_and_its_scans_follow(scan):
+    plan = plan_segmentation(scan, load_settings({}))
+    assert plan.reason == "atlas qsmxt, registered to sub-01_ses-A_T1w.nii.gz"
+    assert anatomy_steps(plan) == ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
+    assert region_steps(plan) == ("align", "label", "regions")
+
+
+def test_without_a_t1w_the_magnitude_is_labelled(scan):
+    plan = plan_segmentation(replace(scan, t1w=None), load_settings({}))
+    assert "the magnitude, as there is no T1w" in plan.reason
+    assert anatomy_steps(plan) == ("prepare_t1w", "register_atlas", "label_t1w")
+    assert region_steps(plan) == ("label", "regions")
+
+
+@pytest.mark.parametrize(
+    ("flags", "metadata", "reason"),
+    [
+        ({"segmentation": "none"}, {}, "--segmentation none"),
+        ({"preset": "fast"}, {}, "--segmentation none"),
+        ({"preset": "body"}, {}, "--segmentation none"),
+        ({}, {"BodyPartExamined": "LIVER"}, "BodyPartExamined LIVER is no head"),
+    ],
+)
+def test_what_is_no_head_or_not_asked_for_has_no_regions(scan, flags, metadata, reason):
+    plan = plan_segmentation(replace(scan, metadata=metadata), load_settings(flags))
+    assert plan.reason == reason
+    assert anatomy_steps(plan) == region_steps(plan) == ()
+    assert described(plan) == [f"none: {reason}"]
+
+
+def test_labels_of_another_program_are_used_and_missed(scan, tmp_path):
+    folder = tmp_path / "freesurfer"
+    folder.mkdir()
+    settings = load_settings({"derivatives": [str(folder)]})
+    plan = plan_segmentation(scan, settings)
+    assert "no labels of sub-01 ses-A" in plan.problem
+    assert anatomy_steps(plan) == region_steps(plan) == ()
+    image = folder / "sub-01_ses-A" / "mri" / "aseg.mgz"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    plan = plan_segmentation(scan, settings)
+    assert (plan.source, plan.labels.image) == ("aseg", image)
+    assert anatomy_steps(plan) == ("prepare_t1w", "label_t1w", "write_t1w")
+    assert "there is none" in plan_segmentation(replace(scan, t1w=None), settings).problem
+
+
+def test_a_network_needs_its_folder_and_a_t1w(scan, tmp_path):
+    with pytest.raises(WrongUsage, match="--model"):
+        load_settings({"segmentation": "meshnet"})
+    settings = load_settings({"segmentation": "meshnet", "model": str(tmp_path)})
+    assert plan_segmentation(scan, settings).runs
+    assert "needs a T1w" in plan_segmentation(replace(scan, t1w=None), settings).problem
+
+
+def test_names_of_files_hold_only_what_bids_allows(scan, tmp_path):
+    folder = tmp_path / "my atlas.v2"
+    folder.mkdir()
+    plan = plan_segmentation(scan, load_settings({"atlas": str(folder)}))
+    assert (plan.source, plan.label) == ("my atlas.v2", "myatlasv2")
+
+
+def test_regions_are_counted_in_what_a_scan_needs(scan):
+    whole, maps = (estimate_scan(scan, load_settings({"segmentation": name})) for name in ("atlas", "none"))
+    assert whole.seconds > maps.seconds
+    assert whole.memory_gb > maps.memory_gb
