@@ -99,6 +99,13 @@ class Scheduler:
         """Return those of some jobs that wait or run. A scheduler that does not answer knows none."""
         raise NotImplementedError
 
+    def job_of(self, answer: str) -> str:
+        """Return the job's number from what the submitting command says; raise ValueError if it is none."""
+        found = re.search(r"\d[\w.\[\]-]*", answer)
+        if found is None:
+            raise ValueError(f"no job number in {answer!r}")
+        return found.group()
+
     @property
     def available(self) -> bool:
         """Whether jobs can be submitted from here."""
@@ -201,8 +208,26 @@ class Torque(Pbs):
         return ["-W", f'depend="afterany{"array" if array else ""}:${variable}"']
 
 
+class GridEngine(Scheduler):
+    """SGE and its descendants, for single jobs. Sizes have names that differ from site to site."""
+
+    name, submit, cancel = "sge", "qsub", "qdel"
+    index, log = "${SGE_TASK_ID:-1}", ""
+
+    def directives(self, job: str, resources: Resources, options: Options, *, log: str) -> list[str]:
+        """Return `#$` lines."""
+        return [f"#$ {line}" for line in (f"-N {job}", "-j y", "-S /bin/bash", "-V", "-cwd")]
+
+    def unfinished(self, jobs: Iterable[str]) -> set[str]:
+        """Ask qstat, which lists what waits or runs."""
+        listed = {line.split()[0] for line in _answer("qstat").splitlines() if line.strip()}
+        return set(jobs) & listed
+
+
 def scheduler_for(name: str) -> Scheduler:
-    """Return the scheduler of `--submit`; for PBS, the kind whose qsub is there, OpenPBS where none is."""
+    """Return a scheduler; for PBS, the kind whose qsub is there, OpenPBS where none is."""
+    if name == "sge":
+        return GridEngine()
     if name == "slurm":
         return Slurm()
     version = _answer("qsub", "--version").lower()

@@ -31,6 +31,7 @@ from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import QsmxtError, UnusableData
 from qsmxt_app.qsm.memory_order import echoes_together
 from qsmxt_app.workflows.fingerprint import sources_of
+from qsmxt_app.workflows.mending import note_files
 from qsmxt_app.workflows.resources import limited_threads
 
 FACTS_FILE = "facts.json"
@@ -89,6 +90,7 @@ class Step(SimpleInterface):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_MAXRSS / 1e6
         facts = facts | {"seconds": round(time.perf_counter() - started, 3), "peak_mb": round(peak, 1)}
         write_json(folder / FACTS_FILE, facts)
+        note_files(folder)
         self._results["facts"] = str(folder / FACTS_FILE)
         return runtime
 

@@ -19,6 +19,7 @@ from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.job_machine import SCHEDULERS, machine_for
+from qsmxt_app.workflows.mending import mend
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
 from qsmxt_app.workflows.participant import Scan, build_participant, build_report, work_folder
@@ -153,6 +154,7 @@ class Study:
         try:
             held = outputs_of(self.output_dir, subject, self.plan.sessions(subject))
             with held, participant_lock(self.request.work_dir, subject):
+                mend(work_folder(self.request.work_dir, subject))
                 scans += [self._problem(problem) for problem in self.plan.problems.get(subject, [])]
                 if self.plan.acquisitions.get(subject):
                     scans += yield from self._maps(subject, self.plan.acquisitions[subject])
@@ -180,7 +182,7 @@ class Study:
             bids_dir=self.request.bids_dir.absolute(),
             output_dir=self.output_dir,
             work_dir=self.request.work_dir,
-            threads=self.plan.threads,
+            threads=self._threads(acquisitions),
         )
         for scan in graph.scans:
             if scan.choice:
@@ -194,6 +196,13 @@ class Study:
             }
         result = yield from self._run_graph(graph.workflow)
         return [outcome for scan in graph.scans for outcome in self._record(scan, result)]
+
+    def _threads(self, acquisitions: list[Acquisition]) -> int:
+        """Return the cores of one step: registration takes one, which the maps leave to it."""
+        plans = (plan_segmentation(one, settings_for(one, self.settings)[0]) for one in acquisitions)
+        if self.settings.omp_nthreads or not any(plan.runs for plan in plans):
+            return self.plan.threads
+        return max(1, min(self.plan.threads, self.plan.n_cpus - 1))
 
     def _report(self, subject: str) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
         volumes = self.settings.report_volumes
