@@ -1,0 +1,183 @@
+"""Atlases: a T1-weighted head, labels on it, what the labels are called, and where it is known a chi map."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.errors import NoInput, UnusableData
+from qsmxt_app.registration import Grid, Image, apply
+from qsmxt_app.segment.regions import Region, read_regions
+from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS
+
+_TEMPLATEFLOW = "TEMPLATEFLOW_HOME"
+_BRAINS = ("desc-brain_T1w", "T1w")
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """What a head is labelled with.
+
+    Attributes
+    ----------
+    name
+        For file names and reports.
+    t1w : Image
+        The brain without its skull: 0 outside.
+    labels : Image
+        Numbers of the regions, on any grid of the same world.
+    regions
+        What the numbers mean.
+    chi : Image, optional
+        Susceptibility in ppm, on any grid of the same world.
+    sources
+        Where the data come from, one sentence each, with licence or paper.
+    """
+
+    name: str
+    t1w: Image
+    labels: Image
+    regions: tuple[Region, ...]
+    chi: Image | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """Brain mask on the T1w image's grid."""
+        return np.asarray(self.t1w.array > 0)
+
+
+def load_atlas(name: str | Path, *, download: bool = False) -> Atlas:
+    """Find an atlas.
+
+    Parameters
+    ----------
+    name
+        ``"qsmxt"`` for the one that is assembled from installed packages; a folder with ``T1w.nii.gz``,
+        ``dseg.nii.gz``, ``dseg.tsv`` and maybe ``Chimap.nii.gz``; or a template and an atlas of TemplateFlow
+        with a colon between them (``MNI152NLin2009cAsym:HOSPA``), looked for in ``$TEMPLATEFLOW_HOME`` or
+        ``~/.cache/templateflow``.
+    download
+        Fetch a TemplateFlow atlas that is not there, with the package ``templateflow``. Nothing is ever
+        fetched otherwise.
+
+    Raises
+    ------
+    NoInput
+        There is no such atlas.
+    UnusableData
+        Its files do not fit together.
+    """
+    if str(name) == BUILT_IN_ATLAS:
+        from qsmxt_app.segment.builtin_atlas import built_in_atlas
+
+        return built_in_atlas()
+    folder = Path(name)
+    if folder.is_dir():
+        return _from_folder(folder)
+    return _from_templateflow(str(name), download)
+
+
+def _from_folder(folder: Path) -> Atlas:
+    t1w, labels, table = (folder / file for file in ("T1w.nii.gz", "dseg.nii.gz", "dseg.tsv"))
+    for path in (t1w, labels, table):
+        if not path.exists():
+            raise NoInput(f"{path} does not exist.", "An atlas has T1w.nii.gz, dseg.nii.gz and dseg.tsv.")
+    chi = folder / "Chimap.nii.gz"
+    name = "".join(letter for letter in folder.resolve().name if letter.isalnum()) or "atlas"
+    return _checked(
+        Atlas(
+            name=name,
+            t1w=_without_skull(_read(t1w), folder / "mask.nii.gz"),
+            labels=_read_labels(labels),
+            regions=read_regions(table),
+            chi=_read(chi) if chi.exists() else None,
+            sources=(f"the atlas in {folder.name}",),
+        ),
+        folder,
+    )
+
+
+def _from_templateflow(name: str, download: bool) -> Atlas:
+    template, _, atlas = name.partition(":")
+    home = Path(os.environ.get(_TEMPLATEFLOW, Path.home() / ".cache" / "templateflow"))
+    folder = home / f"tpl-{template}"
+    if download:
+        _fetch(template, atlas)
+    stem = f"tpl-{template}*_res-01"
+    labels = sorted(folder.glob(f"{stem}*atlas-{atlas or '*'}*_dseg.nii.gz"))
+    heads = [path for kind in _BRAINS for path in sorted(folder.glob(f"{stem}_{kind}.nii.gz"))]
+    if not labels or not heads:
+        raise NoInput(
+            f"There is no atlas {name!r}: it is no folder, and not in {home}.",
+            f"The built-in one is {BUILT_IN_ATLAS}; those of TemplateFlow are TEMPLATE:ATLAS, once fetched.",
+        )
+    tables = sorted(folder.glob(f"*atlas-{labels[0].name.split('atlas-')[1].split('_')[0]}*_dseg.tsv"))
+    if not tables:
+        raise NoInput(f"{labels[0]}: there is no table beside it.", "Fetch the atlas's dseg.tsv too.")
+    mask = next(iter(sorted(folder.glob(f"{stem}_desc-brain_mask.nii.gz"))), folder / "none")
+    found = Atlas(
+        name="".join(letter for letter in name if letter.isalnum()),
+        t1w=_without_skull(_read(heads[0]), mask),
+        labels=_read_labels(labels[0]),
+        regions=read_regions(tables[-1]),
+        sources=(f"{labels[0].name} of TemplateFlow",),
+    )
+    return _checked(found, folder)
+
+
+def _fetch(template: str, atlas: str) -> None:
+    try:
+        from templateflow import api  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise NoInput(
+            "Atlases of TemplateFlow are fetched by the package templateflow, which is not installed."
+        ) from error
+    api.get(template, resolution=1, suffix="T1w", extension=".nii.gz")
+    api.get(template, resolution=1, desc="brain", suffix="mask")
+    api.get(template, atlas=atlas or None, suffix="dseg")
+
+
+def _checked(atlas: Atlas, folder: Path) -> Atlas:
+    known = {region.index for region in atlas.regions}
+    present = set(np.unique(atlas.labels.array).tolist()) - {0}
+    if not known & present:
+        raise UnusableData(f"{folder}: none of the table's labels is in the image.", "Are they of one atlas?")
+    if not atlas.brain.any():
+        raise UnusableData(f"{folder}: the T1w image is empty.")
+    return atlas
+
+
+def _without_skull(head: Image, mask: Path) -> Image:
+    if not mask.exists():
+        return head
+    brain = apply(_read(mask), head.grid, interpolation="nearest").array > 0
+    return head.with_array(np.where(brain, head.array, 0).astype(np.float32))
+
+
+def _read(path: Path) -> Image:
+    try:
+        image = cast(nib.Nifti1Image, nib.load(path))
+        array = np.squeeze(np.asarray(image.dataobj, dtype=np.float32))
+    except (OSError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise NoInput(f"{path}: cannot be read ({error}).") from error
+    if array.ndim != 3:
+        raise UnusableData(f"{path}: has the shape {array.shape}; a volume is needed.")
+    return Image(array, np.asarray(image.affine, dtype=np.float64))
+
+
+def _read_labels(path: Path) -> Image:
+    image = _read(path)
+    return image.with_array(np.rint(image.array).astype(np.int32))
+
+
+def labels_on(atlas: Atlas, grid: Grid) -> Image:
+    """Labels of an atlas at a grid's points, in the same world."""
+    found = apply(atlas.labels, grid, interpolation="nearest").array
+    return Image(np.rint(found).astype(np.int32), grid.affine)

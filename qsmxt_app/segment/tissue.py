@@ -1,0 +1,205 @@
+"""Tissue classes: what each voxel's intensity says about the label that the atlas puts there.
+
+Every nucleus is a class of its own, because no two have the same brightness; cortex, white matter and fluid
+are one each. A class's place is the atlas's label, blurred by as much as a registration errs; its brightness
+and spread are estimated from the image itself by expectation maximisation, and neighbours pull each other. The
+result keeps a label where the intensity agrees with it, and moves its border to where it does not.
+
+References
+----------
+Ashburner J, Friston KJ. NeuroImage 26:839-851 (2005): priors of place in a mixture of Gaussians.
+Zhang Y, et al. IEEE Trans Med Imaging 20:45-57 (2001): neighbours as a random field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from qsmxt_app.registration import Image
+from qsmxt_app.registration.images import bounding_box
+from qsmxt_app.segment.regions import Region
+
+FloatArray = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_MEMBERS = {
+    "globus-pallidus-external": "pallidum", "globus-pallidus-internal": "pallidum",
+    "substantia-nigra": "brainstem", "red-nucleus": "brainstem", "subthalamic-nucleus": "brainstem",
+    "ventral-diencephalon": "brainstem",
+    "dentate-nucleus": "cerebellar-white-matter", "cerebellar-white-matter": "cerebellar-white-matter",
+    "cerebellar-cortex": "cerebellar-cortex",
+}  # fmt: skip
+_WIDE = ("cortex", "white", "fluid", "cerebellar-cortex", "cerebellar-white-matter")
+_PLACE_MM = {"wide": 2.0, "nucleus": 1.2}
+"""How far a registration errs: folds of the cortex by more than nuclei."""
+_ROUNDS = 8
+_NEIGHBOUR_ROUNDS = 3
+_NEIGHBOUR_VOXELS = 0.7
+_SURE = 0.5
+_LEAST = 1e-5
+_LEAST_SPREAD = 0.02
+"""Of a class's brightness, as a share of the white matter's."""
+
+
+@dataclass(frozen=True)
+class TissueClasses:
+    """Which labels share a brightness.
+
+    Attributes
+    ----------
+    names
+        Of the classes; the first is fluid, which is also what lies in the brain mask and has no label.
+    of_label
+        Class of every label number; -1 for numbers that are none.
+    """
+
+    names: tuple[str, ...]
+    of_label: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, regions: Iterable[Region]) -> TissueClasses:
+        """Sort regions into classes by name and kind."""
+        regions = list(regions)
+        names = ["fluid"]
+        of_label = np.full(max(region.index for region in regions) + 1, -1, dtype=np.int32)
+        of_label[0] = 0
+        for region in regions:
+            name = _MEMBERS.get(region.name, region.name if region.kind == "nucleus" else region.kind)
+            if name not in names:
+                names.append(name)
+            of_label[region.index] = names.index(name)
+        return cls(tuple(names), of_label)
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Labels of a T1w image.
+
+    Attributes
+    ----------
+    labels : Image
+        Numbers of the regions, 0 outside.
+    tissue : Image
+        Number of each voxel's class in ``classes``, counted from 1; 0 outside the brain.
+    classes
+        Names of the tissue classes.
+    """
+
+    labels: Image
+    tissue: Image
+    classes: tuple[str, ...]
+
+
+def labels_in_their_tissue(labels: Image, classes: TissueClasses, t1w: Image, brain: Mask) -> Labelling:
+    """Keep labels in the tissue that they belong to.
+
+    Parameters
+    ----------
+    labels : Image
+        Where the atlas puts them, on the T1w image's grid.
+    classes : TissueClasses
+    t1w : Image
+        Free of bias.
+    brain : ndarray of bool
+        On the same grid.
+
+    Returns
+    -------
+    Labelling
+    """
+    box = bounding_box(brain, [4.0, 4.0, 4.0])
+    inside = brain[box]
+    found = _class_of_voxels(labels.array[box], classes, t1w.array[box], inside, t1w.voxel_size)
+    corrected = _labels_of_classes(labels.array[box], classes, found)
+    whole_labels, whole_tissue = np.zeros(brain.shape, np.int32), np.zeros(brain.shape, np.uint8)
+    whole_labels[box] = np.where(inside, corrected, 0)
+    whole_tissue[box] = np.where(inside, found + 1, 0)
+    return Labelling(labels.with_array(whole_labels), labels.with_array(whole_tissue), classes.names)
+
+
+def _class_of_voxels(
+    labels: NDArray[np.int32],
+    classes: TissueClasses,
+    t1w: NDArray,
+    brain: Mask,
+    voxel_size: tuple[float, ...],
+) -> NDArray[np.int32]:
+    prior_class = np.where(
+        labels < len(classes.of_label), classes.of_label[labels.clip(0, len(classes.of_label) - 1)], -1
+    )
+    prior = np.stack(
+        [_place(prior_class == n, name, voxel_size)[brain] for n, name in enumerate(classes.names)]
+    )
+    prior = np.maximum(prior / np.maximum(prior.sum(0), _LEAST), _LEAST)
+    values = t1w[brain].astype(np.float32)
+    bright = (
+        float(np.median(values[prior[_index(classes, "white")] > 0.8]))
+        if "white" in classes.names
+        else values.max()
+    )
+    values /= np.float32(bright or 1.0)
+    logarithm = np.log(prior)
+    posterior = prior * (prior > _SURE)  # the first estimate looks at sure places alone
+    for number in range(_ROUNDS):
+        centre, spread = _gaussians(values, posterior)
+        evidence = (
+            logarithm - np.log(spread)[:, None] - 0.5 * ((values - centre[:, None]) / spread[:, None]) ** 2
+        )
+        if number >= _ROUNDS - _NEIGHBOUR_ROUNDS:
+            evidence += np.log(_neighbours(posterior, brain) + np.float32(0.05))
+        evidence -= evidence.max(0)
+        posterior = np.exp(evidence)
+        posterior /= posterior.sum(0)
+    result = np.full(labels.shape, -1, dtype=np.int32)
+    result[brain] = posterior.argmax(0)
+    return result
+
+
+def _index(classes: TissueClasses, name: str) -> int:
+    return classes.names.index(name)
+
+
+def _place(where: Mask, name: str, voxel_size: tuple[float, ...]) -> FloatArray:
+    width = _PLACE_MM["wide" if name in _WIDE else "nucleus"]
+    sigma = [width / size for size in voxel_size]
+    return np.asarray(gaussian_filter(where.astype(np.float32), sigma, truncate=3.0))
+
+
+def _gaussians(values: FloatArray, posterior: FloatArray) -> tuple[FloatArray, FloatArray]:
+    total = np.maximum(posterior.sum(1), _LEAST)
+    centre = (posterior @ values) / total
+    spread = np.sqrt(np.maximum((posterior @ values**2) / total - centre**2, 0))
+    return centre.astype(np.float32), np.maximum(spread, _LEAST_SPREAD).astype(np.float32)
+
+
+def _neighbours(posterior: FloatArray, brain: Mask) -> FloatArray:
+    out = np.empty_like(posterior)
+    volume = np.zeros(brain.shape, dtype=np.float32)
+    for n, share in enumerate(posterior):
+        volume[brain] = share
+        out[n] = gaussian_filter(volume, _NEIGHBOUR_VOXELS, truncate=2.5)[brain]
+    return out
+
+
+def _labels_of_classes(
+    labels: NDArray[np.int32], classes: TissueClasses, found: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Give each voxel the nearest of the atlas's labels that are of its class."""
+    result = np.zeros(labels.shape, dtype=np.int32)
+    for n in range(len(classes.names)):
+        members = np.flatnonzero(classes.of_label == n)
+        where, seeds = found == n, np.isin(labels, members[members > 0])
+        if not where.any() or not seeds.any():
+            continue
+        box = bounding_box(where, [0.0, 0.0, 0.0])
+        nearest = distance_transform_edt(~seeds[box], return_distances=False, return_indices=True)
+        if seeds[box].any():
+            result[box] = np.where(where[box], labels[box][tuple(nearest)], result[box])
+    if (classes.of_label == 0).sum() > 1:
+        result[(found == 0) & (labels == 0)] = 0
+    return result
