@@ -60,9 +60,9 @@ def load_transform(path: Path, way_back: Path | None = None) -> Transform:
         The file does not exist or is no transform.
     """
     try:
-        steps = _read_steps(path)
+        steps = _read_steps(path, invert=way_back is None)
         if way_back is not None:
-            backwards = _read_steps(way_back)
+            backwards = _read_steps(way_back, invert=False)
             steps = [_paired(step, back) for step, back in zip(steps, reversed(backwards), strict=True)]
     except (OSError, KeyError, ValueError) as error:
         raise NoInput(f"{path}: cannot be read as a transform ({error}).") from error
@@ -159,7 +159,7 @@ def _write_step(group: Any, step: Step) -> None:
     group.create_dataset("TransformParameters", data=vectors, compression="gzip", compression_opts=4)
 
 
-def _read_steps(path: Path) -> list[Step]:
+def _read_steps(path: Path, *, invert: bool) -> list[Step]:
     if path.suffix == ".txt":
         return list(_read_text(path).steps)
     import h5py
@@ -167,7 +167,8 @@ def _read_steps(path: Path) -> list[Step]:
     with h5py.File(path, "r") as file:
         group = file["TransformGroup"]
         numbers = sorted(group, key=int, reverse=True)
-        return [_read_step(group[number]) for number in numbers if "TransformParameters" in group[number]]
+        present = [group[number] for number in numbers if "TransformParameters" in group[number]]
+        return [_read_step(one, invert=invert) for one in present]
 
 
 def _read_text(path: Path) -> Transform:
@@ -180,7 +181,7 @@ def _read_text(path: Path) -> Transform:
     return linear(linear_from_itk(parameters, centre).matrix)
 
 
-def _read_step(group: Any) -> Step:
+def _read_step(group: Any, *, invert: bool) -> Step:
     kind = group["TransformType"][0].decode()
     fixed, parameters = group["TransformFixedParameters"][:], group["TransformParameters"][:]
     if kind.startswith(_LINEAR[:2]):
@@ -193,4 +194,6 @@ def _read_step(group: Any) -> Step:
     affine[:3, 3] = fixed[3:6]
     vectors = parameters.reshape(nz, ny, nx, 3).transpose(2, 1, 0, 3).astype(np.float32) * _FLIP
     affine = RAS_TO_LPS @ affine
-    return Warp(vectors, invert_displacement(vectors, affine), affine)
+    # where the way back is in a file of its own, it takes this place
+    inverse = invert_displacement(vectors, affine) if invert else vectors
+    return Warp(vectors, inverse, affine)
