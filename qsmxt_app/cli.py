@@ -115,21 +115,23 @@ def _run(arguments: list[str]) -> int:
         raise WrongUsage(f"'{level}' is no analysis level.", nearest(level, LEVELS))
     flags = {f.name: options[f.name] for f in setting_fields() if options[f.name] is not None}
     settings = load_settings(flags)
-    if options["analysis_level"] == "group":
-        raise WrongUsage("the group level is not available yet.", "Run the participant level.")
 
     # numba, nipype and their friends take seconds to import: not before the arguments are known to be right
+    from qsmxt_app.workflows.group_run import run_group
     from qsmxt_app.workflows.run import Request, run_participants
+    from qsmxt_app.workflows.submitted import name_missing
 
-    return run_participants(
-        Request(
-            bids_dir=options["bids_dir"],
-            output_dir=options["output_dir"],
-            settings=settings,
-            verbosity=options["verbose"] - options["quiet"],
-            command=shlex.join(["qsmxt", *arguments]),
-        )
+    request = Request(
+        bids_dir=options["bids_dir"],
+        output_dir=options["output_dir"],
+        settings=settings,
+        verbosity=options["verbose"] - options["quiet"],
+        command=shlex.join(["qsmxt", *arguments]),
     )
+    if options["analysis_level"] == "participant":
+        return run_participants(request)
+    missing = name_missing(settings.submitted, request.output_dir) if settings.submitted else 0
+    return run_group(request) or missing
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
