@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.report.group_record import read_group_record
+from qsmxt_app.report.labelling_text import group_sentences
 from qsmxt_app.report.methods import Methods, cited, methods_of
-from qsmxt_app.report.record import RECORD_SUFFIX, read_record
+from qsmxt_app.report.record import RECORD_SUFFIX, Record, read_record
 from qsmxt_app.report.references import Reference
 from qsmxt_app.report.rendering import encodable, render
 
@@ -17,22 +19,26 @@ _INTRODUCTION = (
 )
 
 
-def write_citations(output_dir: Path, methods: Methods | None = None) -> tuple[Path, Path, Path]:
+def write_citations(output_dir: Path, planned: Iterable[Record] | None = None) -> tuple[Path, Path, Path]:
     """Write the methods text of a dataset.
 
     Parameters
     ----------
     output_dir
         The derivative dataset; the files go into its `logs` folder.
-    methods
-        What to describe before anything was run; by default, what the records on disk say.
+    planned
+        Acquisitions to describe before anything was run, with their settings; by default, all that the
+        records on disk tell, the group level among it.
 
     Returns
     -------
     tuple of pathlib.Path
         The Markdown, HTML and BibTeX files.
     """
-    paragraphs = {methods: ()} if methods else _recorded_methods(output_dir)
+    paragraphs = _grouped(_with_a_map(output_dir) if planned is None else planned)
+    group = Methods(group_sentences(read_group_record(output_dir))) if planned is None else Methods(())
+    if group.sentences:
+        paragraphs[group] = ("group level",)
     references = cited(sentence for item in paragraphs for sentence in item.sentences)
     texts = [
         (item.paragraph, ", ".join(stems) if len(paragraphs) > 1 else "")
@@ -51,14 +57,18 @@ def write_citations(output_dir: Path, methods: Methods | None = None) -> tuple[P
     return folder / "CITATION.md", folder / "CITATION.html", folder / "CITATION.bib"
 
 
-def _recorded_methods(output_dir: Path) -> Mapping[Methods, tuple[str, ...]]:
-    """Describe the acquisitions that gave a map, each text once, with the acquisitions that it holds for."""
+def _with_a_map(output_dir: Path) -> Iterable[Record]:
+    """Read the records of the acquisitions that gave a map."""
+    records = map(read_record, sorted(output_dir.glob(f"sub-*/figures/*{RECORD_SUFFIX}")))
+    return (record for record in records if "chi" in record.outputs)
+
+
+def _grouped(records: Iterable[Record]) -> dict[Methods, tuple[str, ...]]:
+    """Describe acquisitions, each text once, with the acquisitions that it holds for."""
     found: dict[Methods, tuple[str, ...]] = {}
-    for path in sorted(output_dir.glob(f"sub-*/figures/*{RECORD_SUFFIX}")):
-        record = read_record(path)
-        if "chi" in record.outputs:
-            methods = methods_of(record)
-            found[methods] = (*found.get(methods, ()), record.stem)
+    for record in records:
+        methods = methods_of(record)
+        found[methods] = (*found.get(methods, ()), record.stem)
     return found
 
 

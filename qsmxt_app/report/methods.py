@@ -5,14 +5,18 @@ Text carries its citations as `[@key]`; they are turned into names and years whe
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qsmxt_app.qsm import background, inversion
+from qsmxt_app.report.acquisition_text import acquisition_sentences
+from qsmxt_app.report.labelling_text import segmentation_sentences
+from qsmxt_app.report.pictures import CHI
 from qsmxt_app.report.record import Record, number, numbers, text
 from qsmxt_app.report.references import REFERENCES, Reference
-from qsmxt_app.report.rendering import show_product
 
 _CITATION = re.compile(r"\[@([a-z0-9;@]+)\]")
 
@@ -40,6 +44,10 @@ _INVERSION = {
     "tv": "dipole inversion with total-variation regularisation, solved by variable splitting [@bilgic2014]",
     "nonlinear": "nonlinear dipole inversion [@liu2013] with total-variation regularisation [@milovic2018]",
 }
+
+
+_OF_THE_SCAN = ("echo_time", "field_strength")
+"""Arguments that follow from the scan."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +94,15 @@ def describe_methods(settings: Mapping[str, Any], record: Record | None = None) 
     done = record or Record(stem="")
     sentences = [
         _software(done),
-        _acquisition(done),
+        *acquisition_sentences(done),
         _phase(settings, done),
         _masking(settings),
         *_susceptibility(settings, done),
         _two_pass(settings, done),
         _reference(settings, done),
-        *(sentence for output, sentence in _OF_OUTPUTS.items() if output in done.outputs),
+        *(sentence for output, sentence in _OF_OUTPUTS.items() if _made(output, settings, done)),
+        *segmentation_sentences(settings, done),
+        _shown(),
     ]
     return Methods(tuple(sentence for sentence in sentences if sentence))
 
@@ -123,47 +133,52 @@ def cited(sentences: Iterable[str]) -> tuple[Reference, ...]:
 def _software(record: Record) -> str:
     version = text(record.software.get("qsmxt"))
     name = f"qsmxt {_plain(version)}" if version else "qsmxt"
+    python = text(record.software.get("python"))
+    nipype = text(record.software.get("nipype"))
     return (
-        f"Susceptibility maps were computed with {name}, a BIDS-App [@gorgolewski2016] built on nipype "
-        "[@gorgolewski2011], and are described as recommended by the consensus on quantitative "
-        "susceptibility "
-        "mapping [@consensus2024]."
+        f"Susceptibility maps were computed with {name}, a BIDS-App [@gorgolewski2016] built on nipype"
+        f"{f' {_plain(nipype)}' if nipype else ''} [@gorgolewski2011]"
+        f"{f' and Python {_plain(python)}' if python else ''}, and are described as recommended by the "
+        "consensus on quantitative susceptibility mapping [@consensus2024]."
     )
 
 
-def _acquisition(record: Record) -> str:
-    inputs, times = record.inputs, record.echo_times
-    strength, sizes = number(inputs.get("field_strength")), numbers(inputs.get("voxel_size"))
-    if not times:
-        return ""
-    listed = ", ".join(f"{1000 * time:.4g}" for time in times)
-    parts = [f"{len(times)} {'echo' if len(times) == 1 else 'echoes'} (TE {listed} ms)"]
-    if isinstance(inputs.get("bipolar"), bool):
-        parts[0] += f" with {'bipolar' if inputs['bipolar'] else 'monopolar'} readout"
-    if len(sizes) == 3:
-        parts.append(f"voxels of {show_product(sizes)} mm³")
-    at = f" at {strength:.3g} T" if strength else ""
-    return f"Gradient-echo data{at} had {' and '.join(parts)}."
+def _made(output: str, settings: Mapping[str, Any], record: Record) -> bool:
+    """Whether a map was written or, before a run, will be."""
+    if record.outputs or record.status:
+        return output in record.outputs
+    return len(record.echo_times) > 1 if output == "r2star" else settings.get(output) is True
+
+
+def _shown() -> str:
+    return f"Maps are shown in gray from {CHI.low:g} to {CHI.high:g} {CHI.unit}."
 
 
 def _phase(settings: Mapping[str, Any], record: Record) -> str:
     if len(record.echo_times) == 1:
-        return f"The field followed from the phase of the single echo, unwrapped by {_unwrapping(settings)}."
+        return (
+            "The field followed from the phase of the single echo, unwrapped by "
+            f"{_unwrapping(settings, record)}."
+        )
     bipolar = record.inputs.get("bipolar") is True and len(record.echo_times) > 2
     readout = " and so was the difference between odd and even echoes [@li2015]" if bipolar else ""
     return (
-        f"Phase offsets were estimated and removed as in MCPC-3D-S [@eckstein2018]{readout}. The "
-        "total field was "
-        f"fitted to the complex signal of all echoes [@liu2013] and unwrapped by {_unwrapping(settings)}."
+        f"Phase offsets were estimated and removed as in MCPC-3D-S [@eckstein2018]{readout}. The total field "
+        "was fitted to the complex signal of all echoes [@liu2013] and unwrapped by "
+        f"{_unwrapping(settings, record)}."
     )
 
 
-def _unwrapping(settings: Mapping[str, Any]) -> str:
-    return (
-        "ROMEO [@dymerska2021]"
-        if settings.get("unwrapping") == "romeo"
-        else "the Laplacian method [@schofield2003]"
-    )
+def _unwrapping(settings: Mapping[str, Any], record: Record) -> str:
+    if settings.get("unwrapping") != "romeo":
+        return "the Laplacian method [@schofield2003]"
+    return f"ROMEO [@dymerska2021]{_version(record, 'warpkit')}"
+
+
+def _version(record: Record, library: str) -> str:
+    """Name and version of a library, in parentheses, where the record tells it."""
+    version = text(record.software.get(library))
+    return f" ({library} {_plain(version)})" if version else ""
 
 
 def _masking(settings: Mapping[str, Any]) -> str:
@@ -176,9 +191,12 @@ def _masking(settings: Mapping[str, Any]) -> str:
     threshold = _THRESHOLDS.get(text(settings.get("mask_threshold")), "a threshold")
     erosion = number(settings.get("mask_erosion"))
     eroded = f", and eroded by {erosion:.0f} voxel{'s' if erosion > 1 else ''}" if erosion else ""
+    closing, fixed = number(settings.get("mask_closing")), number(settings.get("mask_threshold_value"))
+    value = f" ({fixed:g})" if fixed is not None else ""
+    closed = f" up to {2 * closing:g} mm" if closing else ""
     return (
-        f"The mask was made by {threshold} on {_MASK_SOURCES[source]}{within}, "
-        f"with gaps closed and holes filled{eroded}."
+        f"The mask was made by {threshold}{value} on {_MASK_SOURCES[source]}{within}, "
+        f"with gaps{closed} closed and holes filled{eroded}."
     )
 
 
@@ -196,17 +214,33 @@ def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
         "over-relaxation "
         "[@condat2013]"
     )
-    return [sentence + _stopping(settings) + "."]
+    return [f"{sentence}{_stopping(settings)}."]
 
 
 def _two_step(settings: Mapping[str, Any]) -> list[str]:
-    background = _BACKGROUND.get(text(settings.get("background")), "a method that is not known")
-    inversion = _INVERSION.get(text(settings.get("inversion")), "a method that is not known")
+    names = text(settings.get("background")), text(settings.get("inversion"))
+    removal = _BACKGROUND.get(names[0], "a method that is not known")
+    solver = _INVERSION.get(names[1], "a method that is not known")
     return [
-        f"Background fields were removed by {background}, inside a border of reliable voxels. Susceptibility "
-        f"was computed from the local field by {inversion}; voxels were weighted by the inverse variance of "
+        f"Background fields were removed by {removal}{_parameters(background, names[0])}, inside a border of "
+        f"reliable voxels. Susceptibility was computed from the local field by {solver}"
+        f"{_parameters(inversion, names[1])}; voxels were weighted by the inverse variance of "
         "their field, those at the border not at all."
     ]
+
+
+def _parameters(package: Any, name: str) -> str:
+    """Parameters of a method, which are its defaults: names in words, and numbers."""
+    method = getattr(package, name, None)
+    if method is None:
+        return ""
+    defaults = {
+        key: parameter.default
+        for key, parameter in inspect.signature(method).parameters.items()
+        if isinstance(parameter.default, int | float) and key not in _OF_THE_SCAN
+    }
+    listed = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in defaults.items())
+    return f" ({listed})" if listed else ""
 
 
 def _stopping(settings: Mapping[str, Any]) -> str:
@@ -229,10 +263,10 @@ def _two_pass(settings: Mapping[str, Any], record: Record) -> str:
 def _reference(settings: Mapping[str, Any], record: Record) -> str:
     reference = text(record.tgv.get("reference")) or text(settings.get("reference")) or "mean"
     if reference == "none":
-        return "Susceptibility was not referenced to a region."
+        return "Susceptibility in ppm was not referenced to a region."
     if reference == "mean":
-        return "Susceptibility is relative to its mean over the mask."
-    return "Susceptibility is relative to its mean over a supplied region."
+        return "Susceptibility in ppm is relative to its mean over the mask."
+    return "Susceptibility in ppm is relative to its mean over a supplied region."
 
 
 def _plain(value: str) -> str:

@@ -106,7 +106,7 @@ KINDS = {
              "How far the echoes' phase is from a straight line, median."),
         Kind("untrusted_fraction", "Untrusted voxels", "1", (0.2, 0.4),
              "Share of the mask whose field is not known, or hardly."),
-        Kind("chi_noise", "Noise of χ", "ppm", (0.03, 0.06),
+        Kind("chi_noise", "Noise of χ", "ppm", (0.03, 0.05),
              "Standard deviation among neighbours of one tissue."),
         Kind("streaking", "Streaking", "1", (1.5, 3.0),
              "Power of χ along the directions that the field does not show, over that of the others."),

@@ -52,8 +52,10 @@ class Settings(
             raise WrongUsage(
                 f"--mask-threshold {self.mask_threshold} needs a number.", "Give --mask-threshold-value."
             )
-        if self.dry_run and self.reports_only:
-            raise WrongUsage("--dry-run and --reports-only exclude each other.", "Give one of them.")
+        looking = [name for name in ("dry_run", "reports_only", "boilerplate_only") if getattr(self, name)]
+        if len(looking) > 1:
+            flags = " and ".join(f"--{name.replace('_', '-')}" for name in looking)
+            raise WrongUsage(f"{flags} exclude each other.", "Give one of them.")
         if self.segmentation == "meshnet" and self.model is None and not self.derivatives:
             raise WrongUsage("--segmentation meshnet needs a network.", "Give its folder by --model.")
         if self.roi_threshold >= 1:

@@ -15,6 +15,9 @@ class ShowingSettings:
 
     dry_run: bool = setting(False, "show what would be run, and write nothing")
     reports_only: bool = setting(False, "write the reports again from finished outputs")
+    boilerplate_only: bool = setting(
+        False, "write the methods text of what would be run to OUTPUT_DIR/logs, and compute nothing"
+    )
     report_volumes: str = setting(
         "small",
         "volumes in the report's 3-D viewer; small keeps a page below 15 MB",

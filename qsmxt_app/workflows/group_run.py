@@ -18,6 +18,7 @@ from qsmxt_app.convert.detect import is_bids
 from qsmxt_app.errors import NoInput, QsmxtError, WrongUsage
 from qsmxt_app.group.csv_text import read_tsv
 from qsmxt_app.group.tables import assemble, scan_rows
+from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.group import build_group_report
 from qsmxt_app.report.index import build_index
 from qsmxt_app.terminal import PlainConsole
@@ -97,6 +98,9 @@ def run_group(request: Request) -> int:
     """
     if request.settings.reports_only:
         build_group_report(request.output_dir.absolute())
+        return 0
+    if request.settings.boilerplate_only:
+        print(f"Methods: {write_citations(request.output_dir.absolute())[0]}")
         return 0
     plan = _plan(request)
     if request.settings.dry_run:

@@ -15,6 +15,7 @@ from qsmxt_app import __version__
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.entities import parse_name
+from qsmxt_app.report.acquisition_text import SIDECAR_KEYS
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.outputs import maps_on_disk
 from qsmxt_app.workflows.participant import Scan
@@ -68,8 +69,7 @@ def scan_record(
     record: dict[str, Any] = {
         **_beginning(acquisition.stem, acquisition.output_entities, errors, settings, command),
         "inputs": {
-            **_inputs(acquisition, bids_dir),
-            "bipolar": is_bipolar(acquisition, settings),
+            **described_inputs(acquisition, settings, bids_dir),
             "phase_scaling": facts.get("prepare", {}).get("phase_scaling", ""),
         },
         "preset": dataclasses.asdict(scan.choice) if scan.choice else {},
@@ -136,7 +136,8 @@ def _beginning(
     }
 
 
-def _inputs(acquisition: Acquisition, bids_dir: Path) -> dict[str, Any]:
+def described_inputs(acquisition: Acquisition, settings: Settings, bids_dir: Path) -> dict[str, Any]:
+    """Describe what is known of an acquisition before any of its voxels is read."""
     return {
         "files": [os.path.relpath(file, bids_dir) for file in acquisition.files],
         "echo_times": acquisition.echo_times,
@@ -147,6 +148,9 @@ def _inputs(acquisition: Acquisition, bids_dir: Path) -> dict[str, Any]:
         "obliquity_degrees": obliquity_degrees(acquisition.b0_direction),
         "phase_units": acquisition.phase_units or "",
         "suffix": acquisition.suffix,
+        "bipolar": is_bipolar(acquisition, settings),
+        "readout_told": acquisition.bipolar is not None,
+        "sidecar": {key: acquisition.metadata[key] for key in SIDECAR_KEYS if key in acquisition.metadata},
     }
 
 

@@ -18,6 +18,7 @@ from qsmxt_app.convert.detect import Input, look_into
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.settings import Settings
 from qsmxt_app.terminal import PlainConsole
+from qsmxt_app.workflows.boilerplate import write_boilerplate
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
 from qsmxt_app.workflows.estimate import estimate_all, estimate_scan, too_large
 from qsmxt_app.workflows.job_machine import SCHEDULERS
@@ -65,6 +66,11 @@ def run_participants(request: Request) -> int:
     if request.settings.reports_only:
         return _show_or_run(request, _plan_reports(request))
     found = look_into(request.bids_dir)
+    if request.settings.boilerplate_only and found.kind != "bids":
+        raise WrongUsage(
+            f"--boilerplate-only: {request.bids_dir} is no BIDS dataset.",
+            "Convert it first, with --convert-only.",
+        )
     if request.settings.submit and found.kind != "bids":
         raise WrongUsage(
             f"--submit: {request.bids_dir} is no BIDS dataset.", "Convert it first, with --convert-only."
@@ -97,12 +103,26 @@ def _convert_and_run(request: Request, found: Input) -> int:
 
 
 def _show_or_run(request: Request, plan: Plan) -> int:
+    if request.settings.boilerplate_only:
+        return _describe(request, plan)
     if request.settings.submit:
         return submit(request, plan)
     if request.settings.dry_run:
         _show(plan, request)
         return 0
     return _run(request, plan)
+
+
+def _describe(request: Request, plan: Plan) -> int:
+    """Write the methods of what would be run, and nothing else."""
+    output_dir = request.output_dir.absolute()
+    initialise_derivative(output_dir, request.bids_dir, __version__)
+    acquisitions = [scan for subject in plan.subjects for scan in plan.acquisitions.get(subject, [])]
+    written = write_boilerplate(
+        acquisitions, request.settings, bids_dir=request.bids_dir, output_dir=output_dir
+    )
+    print(f"Methods: {written[0]}")
+    return 0
 
 
 def _plan_dataset(request: Request) -> Plan:

@@ -1,9 +1,12 @@
+import json
 import re
 from pathlib import Path
 
 from report_data import Outputs
 
-from qsmxt_app.report import describe_methods, write_citations
+from qsmxt_app.report import write_citations
+from qsmxt_app.report.group_record import GROUP_RECORD
+from qsmxt_app.report.record import parse_record
 
 
 def test_files_hold_the_text_and_just_its_references(outputs: Outputs) -> None:
@@ -42,8 +45,36 @@ def test_failed_acquisitions_are_not_described(outputs: Outputs) -> None:
 
 
 def test_the_text_can_be_written_before_a_run(tmp_path: Path) -> None:
-    path = write_citations(tmp_path, describe_methods({"two_pass": False}))[0]
-    assert "TGV-QSM (Langkammer et al., 2015)" in path.read_text(encoding="utf-8")
+    planned = [
+        parse_record({"settings": {"two_pass": False}, "inputs": {"echo_times": times}}, stem)
+        for stem, times in (("sub-01", [0.004, 0.01]), ("sub-02", [0.004, 0.01]), ("sub-03", [0.02]))
+    ]
+    text = write_citations(tmp_path, planned)[0].read_text(encoding="utf-8")
+    assert "TGV-QSM (Langkammer et al., 2015)" in text
+    assert "(sub-01, sub-02)" in text
+    assert "(sub-03)" in text
+    assert "Stewart" not in text
+
+
+def test_the_group_level_has_its_own_paragraph_and_references(outputs: Outputs) -> None:
+    outputs.add("sub-01")
+    assert "avants2008" not in write_citations(outputs.folder)[2].read_text()
+    path = outputs.folder / GROUP_RECORD
+    path.parent.mkdir()
+    template = {
+        "name": "study", "existing": "", "participants": {"sub-01": [], "sub-02": []},
+        "channels": ["magnitude"], "voxel_size": [1, 1, 2], "rounds": [{}, {}, {}],
+    }  # fmt: skip
+    path.write_text(json.dumps({"template": template, "software": {"antspyx": "0.6.1"}}))
+    written = write_citations(outputs.folder)
+    text = written[0].read_text(encoding="utf-8")
+    assert "(group level)" in text
+    assert "A template was built from 2 participants with voxels of 1 × 1 × 2 mm³" in text  # noqa: RUF001
+    assert "3 rounds" in text
+    assert "antspyx 0.6.1" in text
+    assert {"avants2008", "avants2010", "joshi2004"} <= set(
+        re.findall(r"@article\{(\w+)", written[2].read_text())
+    )
 
 
 def test_names_cannot_bring_html_into_the_text(outputs: Outputs) -> None:

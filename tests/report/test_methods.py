@@ -13,7 +13,7 @@ from qsmxt_app.settings import setting_fields
 def keys(**changes: Any) -> set[str]:
     content = record("sub-01", {"chi": "a", "chi_singlepass": "b", "r2star": "c"})
     for section, values in changes.items():
-        content[section] = {**content[section], **values}
+        content[section] = {**content.get(section, {}), **values}
     return {reference.key for reference in methods_of(parse_record(content, "sub-01")).references}
 
 
@@ -39,6 +39,16 @@ def test_the_default_chain_cites_what_it_uses_and_nothing_else() -> None:
         ({"outputs": {"swi": "d", "chi_noise": "e"}}, {"haacke2004", "eckstein2021", "kressler2010"}, set()),
         ({"inputs": {"bipolar": True}}, {"li2015"}, set()),
         ({"inputs": {"echo_times": [0.02]}}, set(), {"eckstein2018", "liu2013"}),
+        ({"segmentation": {"status": "done", "method": "atlas", "atlas": "qsmxt", "t1w": "T1w.nii.gz",
+                           "alignment": {"used": "registration"}}},
+         {"fonov2011", "fischl2002", "desikan2006", "huang2022", "rolls2020", "avants2008", "avants2011"},
+         set()),
+        ({"segmentation": {"status": "done", "method": "meshnet", "atlas": "m", "t1w": "T1w.nii.gz",
+                           "alignment": {"used": "header"}}}, {"fedorov2017", "masoud2023"}, set()),
+        ({"segmentation": {"status": "done", "method": "derivatives", "atlas": "synthseg", "t1w": None}},
+         {"billot2023"}, set()),
+        ({"segmentation": {"status": "failed", "method": "atlas"}}, set(), set()),
+        ({"segmentation": {"status": "none"}}, set(), set()),
     ],
 )  # fmt: skip
 def test_citations_follow_what_was_run(changes: dict[str, Any], added: set[str], removed: set[str]) -> None:
@@ -65,6 +75,61 @@ def test_numbers_of_the_acquisition_and_the_settings_are_in_the_text() -> None:
     ):
         assert words in text
     assert "5 × 5 × 5 mm³" in text  # noqa: RUF001
+
+
+SIDECAR = {
+    "Manufacturer": "Siemens", "ManufacturersModelName": "Prisma", "ReceiveCoilName": "Head_32",
+    "MRAcquisitionType": "3D", "RepetitionTime": 0.035, "FlipAngle": 15, "PixelBandwidth": 240,
+    "ParallelReductionFactorInPlane": 2, "PartialFourier": 0.75, "AcquisitionDuration": 320,
+    "CoilCombinationMethod": "Adaptive Combine",
+}  # fmt: skip
+
+
+def acquired(**sidecar: Any) -> str:
+    content = record("sub-01", {})
+    content["inputs"] |= {"sidecar": sidecar, "readout_told": True}
+    return methods_of(parse_record(content, "sub-01")).paragraph
+
+
+def test_every_item_of_the_consensus_is_told_or_asked_for() -> None:
+    told = acquired(**SIDECAR)
+    for words in (
+        "Siemens Prisma", "Head 32", "3D gradient-echo", "TR 35 ms", "flip angle 15°", "bandwidth 240 Hz",
+        "acceleration 2", "partial Fourier 0.75", "acquired in 5 min 20 s",
+        "combined the coils by Adaptive Combine",
+        "Stored as 0..4095, mapped to one turn", "180 × 220 × 160 mm³", "along the scanner's axes",  # noqa: RUF001
+        "shown in gray from -0.1 to 0.1 ppm", "relative to its mean over the mask",
+    ):  # fmt: skip
+        assert words in told, words
+    assert "not told by the images: flow compensation." in told
+    for key in SIDECAR.keys() - {"Manufacturer", "ManufacturersModelName"}:
+        assert acquired(**{name: value for name, value in SIDECAR.items() if name != key}) != told
+    asked = acquired()
+    assert (
+        "not told by the images: scanner, receive coil, type of sequence, repetition time, flip angle, "
+        "bandwidth, acceleration and partial Fourier, acquisition time, combination of the coils, and flow "
+        "compensation."
+    ) in asked
+
+
+def test_what_the_sidecar_says_cannot_make_a_citation() -> None:
+    assert "[@" not in acquired(Manufacturer="[@nobody1900]")
+
+
+def test_parameters_of_the_steps_are_those_that_run() -> None:
+    content = record("sub-01", {"chi": "a"})
+    content["settings"] |= {"qsm_method": "two-step", "background": "vsharp", "inversion": "tv"}
+    text = methods_of(parse_record(content, "sub-01")).paragraph
+    assert "max radius 12, threshold 0.05" in text
+    assert "gradient scale 0.01" in text
+
+
+def test_maps_that_would_be_made_are_described_before_a_run() -> None:
+    settings = {"swi": True, "chi_noise": False, "two_pass": True, "segmentation": "atlas", "atlas": "qsmxt"}
+    planned = parse_record({"inputs": {"echo_times": [0.01, 0.02]}, "settings": settings}, "sub-01")
+    keys_planned = {reference.key for reference in methods_of(planned).references}
+    assert {"haacke2004", "gudbjartsson1995", "stewart2022", "avants2008"} <= keys_planned
+    assert "kressler2010" not in keys_planned
 
 
 def test_before_a_run_the_settings_alone_are_described() -> None:

@@ -1,0 +1,117 @@
+"""The methods of labels, regional values and the group level, from what was run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qsmxt_app.report.group_record import GroupRecord
+from qsmxt_app.report.record import Record, mapping, number, numbers, sequence, text
+from qsmxt_app.report.rendering import show_product
+
+BUILT_IN_ATLAS = "qsmxt"
+_BUILT_IN = (
+    "the built-in atlas, on the MNI152 2009c head [@fonov2011] with the labels of FreeSurfer's average of 35 "
+    "heads [@fischl2002;@desikan2006] and nuclei of HCPEx [@huang2022] and AAL3 [@rolls2020]"
+)
+_PROGRAMS = (
+    ("synthseg", "SynthSeg [@billot2023]"),
+    ("fastsurfer", "FastSurfer [@henschel2020]"),
+    ("aparc", "FreeSurfer [@fischl2002;@desikan2006]"),
+    ("aseg", "FreeSurfer [@fischl2002]"),
+)
+
+
+def segmentation_sentences(settings: Mapping[str, Any], record: Record) -> tuple[str, ...]:
+    """Write how regions were labelled and their values read; nothing where there were none.
+
+    Parameters
+    ----------
+    settings
+        Of the run.
+    record
+        What was done; without a section on the segmentation, what the settings ask for.
+    """
+    done = record.segmentation
+    if done and done.get("status") != "done":
+        return ()
+    method = text(done.get("method")) or text(settings.get("segmentation"))
+    if method in ("", "none"):
+        return ()
+    versions = record.software
+    ants = f"ANTs (antspyx {_plain(versions['antspyx'])})" if versions.get("antspyx") else "ANTs"
+    return tuple(
+        filter(None, (_labelled(method, done, settings, ants), _aligned(done, ants), _values(settings)))
+    )
+
+
+def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
+    """Write how the template was built; nothing where the group level built none."""
+    template = record.template if record else {}
+    if not record or not template:
+        return ()
+    sizes = numbers(template.get("voxel_size"))
+    grid = f" with voxels of {show_product(sizes)} mm³" if len(sizes) == 3 else ""
+    channels = " and ".join(text(name) for name in sequence(template.get("channels"))[:2])
+    people = len(mapping(template.get("participants")))
+    if text(template.get("existing")):
+        return (
+            f"The maps of {people} participants were brought to an existing template ({_name(template)})"
+            f"{grid} by affine and diffeomorphic registration [@avants2008], and averaged.",
+        )
+    rounds = len(sequence(template.get("rounds")))
+    version = text(record.software.get("antspyx"))
+    ants = f" (antspyx {_plain(version)})" if version else ""
+    return (
+        f"A template was built from {people} participants{grid}: the mean of their {channels or 'images'}, "
+        "all registered to it in turn by rigid, affine and diffeomorphic transforms with local correlation "
+        f"[@avants2008;@joshi2004;@avants2010], in {rounds} round{'' if rounds == 1 else 's'}, its shape "
+        f"being the mean shape. Affine registration used ANTs{ants} [@avants2011].",
+        "Susceptibility was resampled once to the template, and its mean, standard deviation and number of "
+        "participants computed voxel by voxel.",
+    )
+
+
+def _labelled(method: str, done: Mapping[str, Any], settings: Mapping[str, Any], ants: str) -> str:
+    on = "the magnitude" if done and not done.get("t1w") else "the T1-weighted image"
+    atlas = text(done.get("atlas")) or text(settings.get("atlas"))
+    if method == "meshnet":
+        name = f" ({_plain(atlas)})" if atlas else ""
+        return f"Regions were labelled on {on} by a MeshNet{name} [@fedorov2017;@masoud2023]."
+    if method == "derivatives" or (not done and settings.get("derivatives")):
+        program = next((words for key, words in _PROGRAMS if key in atlas.lower()), "another program")
+        return f"Labels of {program} were used{f' ({_plain(atlas)})' if atlas else ''}."
+    source = _BUILT_IN if atlas == BUILT_IN_ATLAS else f"the atlas {_plain(atlas)}"
+    return (
+        f"Regions were labelled by registration of {source} to {on}: affine with {ants} [@avants2011], then "
+        "diffeomorphic with local correlation [@avants2008]."
+    )
+
+
+def _aligned(done: Mapping[str, Any], ants: str) -> str:
+    if done and not done.get("t1w"):
+        return ""
+    used = text(mapping(done.get("alignment")).get("used"))
+    if used == "header":
+        return "The T1-weighted image and the gradient echo were taken to be aligned as their headers say."
+    return (
+        f"The magnitude was aligned rigidly to the T1-weighted image by mutual information with {ants} "
+        "[@avants2011], and labels were brought to the susceptibility map in one interpolation."
+    )
+
+
+def _values(settings: Mapping[str, Any]) -> str:
+    threshold, layers = number(settings.get("roi_threshold")), number(settings.get("roi_erode"))
+    counted = (
+        f"voxels that a region fills by at least {threshold:.0%}" if threshold else "all voxels of a region"
+    )
+    eroded = f", after {layers:.0f} layer{'s' if layers > 1 else ''} were taken off" if layers else ""
+    return f"Regional values are over {counted}{eroded}, inside the mask of the map."
+
+
+def _name(template: Mapping[str, Any]) -> str:
+    return _plain(text(template.get("name"))) or "without a name"
+
+
+def _plain(value: object) -> str:
+    return text(value).replace("[@", "[ @")
