@@ -45,6 +45,6 @@ COPY --from=build /opt/qsmxt /opt/qsmxt
 RUN /opt/qsmxt/bin/qsmxt --version | cut -d ' ' -f 2 > /version && test "$(cat /version)" = "${VERSION}"
 ENV PATH=/opt/qsmxt/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8
-WORKDIR /tmp
+WORKDIR /
 USER 1000:1000
 ENTRYPOINT ["qsmxt"]

@@ -7,14 +7,15 @@ with a line of their own so that the other scans still run.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,6 @@ CONFIG = Path(__file__).with_name("bids_validator_config.json")
 SHOWN = 10
 """Kinds of errors that a message lists."""
 
-# The console script may be outside PATH (pipx, a container); the module is always beside this interpreter.
-_VALIDATOR = "from bids_validator_deno import cli; cli()"
 # Never checked by the validator, and possibly huge or, for the output folder, changing meanwhile.
 _NOT_LINKED = {"derivatives", "sourcedata", "code"}
 
@@ -109,7 +108,7 @@ def _run_validator(arguments: list[str], scratch: Path) -> dict[str, Any]:
         "NO_COLOR": "1",
     }
     output = scratch / "report.json"
-    command = [sys.executable, "-c", _VALIDATOR, *arguments, "--outfile", str(output)]
+    command = [*_validator(scratch), *arguments, "--outfile", str(output)]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, errors="replace", check=False
     )
@@ -120,6 +119,22 @@ def _run_validator(arguments: list[str], scratch: Path) -> dict[str, Any]:
         said = [line for line in done.stderr.splitlines() if "error" in line.lower()]
         raise _cannot_run(said[-1] if said else f"exit status {done.returncode}") from error
     return dict(report)
+
+
+def _validator(scratch: Path) -> list[str]:
+    """Return the command of the validator, which may write its report and reach no network.
+
+    The console script of the wheel would let it; and it may be outside PATH (pipx, a container).
+    """
+    try:
+        deno = importlib.import_module("deno").find_deno_bin()
+        program = resources.files("bids_validator_deno") / "bids-validator.js"
+    except ImportError as error:
+        raise OSError(str(error)) from error
+    rights = ["--allow-read", "--allow-env", f"--allow-write={scratch}"]
+    if scratch.is_relative_to("/dev"):  # memory, where a read-only container has nothing else
+        rights = ["--allow-all"]
+    return [os.fsdecode(deno), "run", "--no-prompt", "--no-remote", *rights, str(program)]
 
 
 def _cannot_run(reason: str) -> QsmxtError:

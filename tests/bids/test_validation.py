@@ -97,11 +97,24 @@ def test_without_home_network_and_path(raw, tmp_path):
     ["raise ImportError('no module named bids_validator_deno')", "print('{')", "import sys; sys.exit(3)"],
 )
 def test_a_validator_that_cannot_run(raw, monkeypatch, code):
-    monkeypatch.setattr(validation, "_VALIDATOR", code)
+    monkeypatch.setattr(validation, "_validator", lambda scratch: [sys.executable, "-c", code])
     with pytest.raises(QsmxtError, match=r"could not run \(.+\)\..*--skip-bids-validation") as error:
         validate_dataset(raw.root)
     assert error.value.exit_code == 1
     assert "\n" not in str(error.value)
+
+
+def test_a_validator_that_is_not_installed(raw, monkeypatch):
+    monkeypatch.setitem(sys.modules, "deno", None)
+    raw.megre("sub-01")
+    with pytest.raises(QsmxtError, match="deno"):
+        validate_dataset(raw.root)
+
+
+def test_validation_in_memory_where_there_is_no_disk(raw, monkeypatch):
+    raw.megre("sub-01")
+    monkeypatch.setattr(validation.tempfile, "tempdir", "/dev/shm")
+    validate_dataset(raw.root)
 
 
 def test_no_room_for_temporary_files(raw, monkeypatch):
