@@ -1,0 +1,485 @@
+"""A run that is hit at random moments, goes on, and must give the bytes of an undisturbed run.
+
+    python tests/faults/hits.py [--hits 36] [--seed 1] [--kinds kill terminate ...]
+
+hits runs by each kind of fault in turn, several times before they may come to their end, and prints what
+happened. Some kinds need more: full disk mounts a small file system, out of memory makes a control group,
+quota compiles a few lines of C; where that is impossible they are named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflows"))
+
+from mini_dataset import write_mini_dataset
+
+OPTIONS = ("--preset", "fast", "--segmentation", "none", "--skip-bids-validation", "--n-cpus", "2")
+CLEAN_END_SECONDS = 30.0
+GROUPS = Path("/sys/fs/cgroup")
+MEGABYTE = 2**20
+
+
+class Impossible(Exception):
+    """This machine does not let this kind of fault happen."""
+
+
+@dataclass
+class Study:
+    """One dataset, and what an undisturbed run makes of it in how many seconds."""
+
+    raw: Path
+    expected: dict[str, bytes] = field(default_factory=dict)
+    seconds: float = 0.0
+    megabytes: float = 0.0
+
+
+@dataclass
+class Place:
+    """Where the runs of one kind of fault write."""
+
+    folder: Path
+    raw: Path
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    def command(self) -> list[str]:
+        command = [sys.executable, "-m", "qsmxt_app", str(self.raw), str(self.out), "participant"]
+        return [*command, *OPTIONS, "--work-dir", str(self.work)]
+
+    def start(self, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
+        """Start the run in a session of its own, so that all its processes can be hit at once."""
+        # resource limits of tests must not reach the log
+        return subprocess.Popen(
+            [*prefix, *self.command()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+
+    def finished_steps(self) -> set[str]:
+        """Steps with the mark of a finished one."""
+        marks = self.work.rglob("_0x*.json") if self.work.exists() else ()
+        return {mark.parent.name for mark in marks if not mark.name.endswith("_unfinished.json")}
+
+    def executed_steps(self) -> list[str]:
+        """Steps that the newest run executed, by its log."""
+        logs = sorted((self.out / "logs").glob("*/qsmxt.log"), key=lambda path: path.stat().st_mtime_ns)
+        text = logs[-1].read_text(errors="replace") if logs else ""
+        return [line.split('"')[1] for line in text.splitlines() if '[Node] Executing "' in line]
+
+
+@dataclass
+class Hit:
+    """What happened to one run."""
+
+    kind: str
+    after: float
+    code: int
+    seconds: float
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        found = "; ".join(self.faults) or "as it should be"
+        return f"{self.kind} after {self.after:5.1f} s: exit {self.code} {self.seconds:.1f} s later, {found}"
+
+
+def results(out: Path) -> dict[str, bytes]:
+    """Content of all images, sidecars and tables."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.glob("sub-*/**/*"))
+        if path.is_file() and path.suffix in (".gz", ".json", ".tsv") and path.parent.name != "figures"
+    }
+
+
+def prepare(folder: Path) -> Study:
+    """Make a dataset and run it undisturbed."""
+    study = Study(write_mini_dataset(folder / "raw"))
+    place = Place(folder / "undisturbed", study.raw)
+    started = time.monotonic()
+    with place.start() as process:
+        _, told = process.communicate()
+    if process.returncode:
+        raise RuntimeError(told)
+    study.seconds = time.monotonic() - started
+    study.expected = results(place.out)
+    files = [path for path in place.folder.rglob("*") if path.is_file()]
+    study.megabytes = sum(path.stat().st_size for path in files) / MEGABYTE
+    return study
+
+
+def hit_and_resume(study: Study, place: Place, kinds: Sequence[str], rng: random.Random) -> Iterator[Hit]:
+    """Hit a run several times in a row, let it finish, compare; the last hit tells what was wrong then."""
+    with contextlib.ExitStack() as stack:
+        for kind in PLACES.keys() & set(kinds):
+            stack.enter_context(PLACES[kind](place))
+        for number, kind in enumerate(kinds, start=1):
+            done_before = place.finished_steps()
+            hit = HITS[kind](study, place, rng)
+            again = set(place.executed_steps()) & done_before - {"report", "derivatives"}
+            if again and "power" not in kinds[: number - 1]:
+                hit.faults.append(f"computed again: {sorted(again)}")
+            hit.faults += _torn(place)
+            if number == len(kinds):
+                RELIEF.get(kind, lambda _: None)(place)
+                hit.faults += _finish(study, place)
+            yield hit
+
+
+def _finish(study: Study, place: Place) -> list[str]:
+    """Let the run come to its end, and compare what it made."""
+    with place.start() as process:
+        _, told = process.communicate()
+    if process.returncode:
+        return [f"did not go on (exit {process.returncode}): {told.strip()[-300:]}"]
+    found = results(place.out)
+    names = sorted(found.keys() | study.expected.keys())
+    different = [name for name in names if found.get(name) != study.expected.get(name)]
+    held = [path.name for path in place.folder.rglob(".locks/*.lock")]
+    return [f"different: {different}"] * bool(different) + [f"locks are left: {held}"] * bool(held)
+
+
+def _torn(place: Place) -> list[str]:
+    """Images that are there must be whole at any time."""
+    import nibabel as nib
+
+    faults = []
+    for path in place.out.glob("sub-*/**/*.nii.gz"):
+        try:
+            nib.load(path).get_fdata()
+        except Exception as error:
+            faults.append(f"{path.name} is torn ({error})")
+    return faults
+
+
+def _moment(study: Study, rng: random.Random) -> float:
+    return rng.uniform(0.0, study.seconds)
+
+
+def _wait(process: subprocess.Popen, seconds: float) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
+def _signalled(kind: str, study: Study, place: Place, rng: random.Random, act: Callable) -> Hit:
+    """Start a run, do something to it at a random moment, and see how it ends."""
+    after = _moment(study, rng)
+    with place.start() as process:
+        _wait(process, after)
+        faults = [] if process.poll() is not None else (act(process) or [])
+        sent = time.monotonic()
+        _, told = process.communicate()
+    if "Traceback" in told:
+        faults.append(f"traceback on the terminal: {told[-300:]}")
+    return Hit(kind, after, process.returncode, time.monotonic() - sent, faults)
+
+
+def _kill(study: Study, place: Place, rng: random.Random) -> Hit:
+    """SIGKILL for all processes of the run at once."""
+    return _signalled("kill", study, place, rng, lambda process: os.killpg(process.pid, signal.SIGKILL))
+
+
+def _kill_main(study: Study, place: Place, rng: random.Random) -> Hit:
+    """SIGKILL for the main process: its workers must not go on."""
+
+    def act(process: subprocess.Popen) -> list[str]:
+        process.kill()
+        process.wait()
+        end = time.monotonic() + CLEAN_END_SECONDS
+        while _members(process.pid):
+            if time.monotonic() > end:
+                return [f"workers live on: {_members(process.pid)}"]
+            time.sleep(0.1)
+        return []
+
+    return _signalled("kill-main", study, place, rng, act)
+
+
+def _terminate(study: Study, place: Place, rng: random.Random) -> Hit:
+    """SIGTERM: a clean end within seconds."""
+    hit = _signalled("terminate", study, place, rng, lambda process: process.terminate())
+    if hit.seconds > CLEAN_END_SECONDS:
+        hit.faults.append("no clean end within seconds")
+    if hit.code not in (0, 143, -signal.SIGTERM):
+        hit.faults.append(f"exit code {hit.code}")
+    if any(place.folder.rglob(".locks/*.lock")):
+        hit.faults.append("a lock is left")
+    return hit
+
+
+def _walltime(study: Study, place: Place, rng: random.Random) -> Hit:
+    """As a scheduler does it: SIGTERM for all, and SIGKILL soon after."""
+
+    def act(process: subprocess.Popen) -> None:
+        os.killpg(process.pid, signal.SIGTERM)
+        _wait(process, rng.uniform(0.0, 1.0))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    return _signalled("walltime", study, place, rng, act)
+
+
+def _kill_worker(study: Study, place: Place, rng: random.Random) -> Hit:
+    """SIGKILL for the largest worker, as the kernel does it; the run goes on and names the step."""
+
+    def act(process: subprocess.Popen) -> None:
+        members = [pid for pid in _members(process.pid) if pid != process.pid]
+        if members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(max(members, key=_resident), signal.SIGKILL)
+
+    return _signalled("kill-worker", study, place, rng, act)
+
+
+def _out_of_memory(study: Study, place: Place, rng: random.Random) -> Hit:
+    """The kernel kills what it likes when the control group of the run is full."""
+    group = _memory_group(place)
+
+    def act(process: subprocess.Popen) -> None:
+        usage = int((group / "memory.usage_in_bytes").read_text())
+        for room in (1.01, 1.05, 1.1, 1.3):
+            try:
+                (group / "memory.limit_in_bytes").write_text(str(int(usage * room)))
+                return
+            except OSError:
+                continue
+
+    (group / "memory.limit_in_bytes").write_text("-1")
+    prefix = ("bash", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "bash")
+    after = _moment(study, rng)
+    with place.start(prefix) as process:
+        _wait(process, after)
+        if process.poll() is None:
+            act(process)
+        sent = time.monotonic()
+        _wait(process, 4 * study.seconds)
+        faults = [] if process.poll() is not None else ["hangs when it has no memory"]
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    return Hit("out-of-memory", after, process.returncode, time.monotonic() - sent, faults)
+
+
+def _power(study: Study, place: Place, rng: random.Random) -> Hit:
+    """All processes vanish, and with them what had not reached the disk: unsynchronised files are torn."""
+    hit = _kill(study, place, rng)
+    hit.kind = "power"
+    # results and marks of nipype are written without fsync; outputs of the step that runs are too
+    marks = [mark for mark in place.work.rglob("_0x*.json") if not mark.name.endswith("_unfinished.json")]
+    newest = sorted(marks, key=lambda path: path.stat().st_mtime_ns)[-2:]
+    for mark in newest:
+        for path in mark.parent.glob("result_*.pklz"):
+            os.truncate(path, rng.choice([0, path.stat().st_size // 2]))
+        if rng.random() < 0.5:
+            os.truncate(mark, 0)
+    for mark in place.work.rglob("_0x*_unfinished.json"):
+        for path in mark.parent.glob("*.nii"):
+            os.truncate(path, rng.randrange(path.stat().st_size + 1))
+    for lock in place.folder.rglob(".locks/*.lock"):
+        os.truncate(lock, rng.choice([0, 20]))
+        os.utime(lock, (1, 1))  # the machine was off for a while
+    return hit
+
+
+def _full(kind: str, place: Place, prefix: tuple[str, ...] = ()) -> Hit:
+    """A run that cannot write any more somewhere on its way."""
+    started = time.monotonic()
+    with place.start(prefix) as process:
+        _, told = process.communicate()
+    faults = []
+    if process.returncode and "full" not in told:
+        faults.append(f"does not say that the disk is full: {told.strip()[-300:]}")
+    if "Traceback" in told:
+        faults.append(f"traceback on the terminal: {told[-300:]}")
+    return Hit(kind, 0.0, process.returncode, time.monotonic() - started, faults)
+
+
+def _full_disk(study: Study, place: Place, rng: random.Random) -> Hit:
+    """A disk that is full at some point, and has a little more room the next time."""
+    used = sum(path.stat().st_size for path in place.folder.rglob("*") if path.is_file())
+    _resize(place, used + rng.uniform(0.02, 0.4) * study.megabytes * MEGABYTE)
+    return _full("full-disk", place)
+
+
+def _quota(study: Study, place: Place, rng: random.Random) -> Hit:
+    """Every process may write some bytes; then the quota is exceeded."""
+    library = place.folder / "quota.so"
+    most = int(rng.uniform(0.005, 0.4) * study.megabytes * MEGABYTE)
+    return _full("quota", place, ("env", f"LD_PRELOAD={library}", f"QSMXT_QUOTA={most}"))
+
+
+# counts what the process writes to regular files
+QUOTA = """\
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static long written;
+ssize_t write(int descriptor, const void *buffer, size_t count) {
+    static ssize_t (*real)(int, const void *, size_t);
+    struct stat status;
+    if (!real) real = dlsym(RTLD_NEXT, "write");
+    const char *most = getenv("QSMXT_QUOTA");
+    if (most && !fstat(descriptor, &status) && S_ISREG(status.st_mode)) {
+        if (written + (long)count > atol(most)) { errno = EDQUOT; return -1; }
+        written += count;
+    }
+    return real(descriptor, buffer, count);
+}
+"""
+
+
+@contextlib.contextmanager
+def _quota_library(place: Place) -> Iterator[None]:
+    if shutil.which("cc") is None:
+        raise Impossible("quota: no C compiler")
+    place.folder.mkdir(parents=True, exist_ok=True)
+    source = place.folder / "quota.c"
+    source.write_text(QUOTA)
+    command = ["cc", "-shared", "-fPIC", "-o", str(place.folder / "quota.so"), str(source), "-ldl"]
+    subprocess.run(command, check=True)
+    yield
+
+
+@contextlib.contextmanager
+def _small_disk(place: Place) -> Iterator[None]:
+    place.folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "qsmxt-faults", str(place.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Impossible(f"full-disk: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place.folder)], check=True)
+
+
+def _resize(place: Place, size: float) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={int(size)}", str(place.folder)], check=True)
+
+
+def _relieve_disk(place: Place) -> None:
+    _resize(place, 500 * MEGABYTE)
+
+
+@contextlib.contextmanager
+def _limited_group(place: Place) -> Iterator[None]:
+    group = _memory_group(place)
+    try:
+        group.mkdir(exist_ok=True)
+        (group / "memory.limit_in_bytes").write_text("-1")
+    except OSError as error:
+        raise Impossible(f"out-of-memory: {error}") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+
+
+def _memory_group(place: Place) -> Path:
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    own = next((line.split(":", 2)[2] for line in lines if ":memory:" in line), None)
+    if own is None or not (GROUPS / "memory").is_dir():
+        raise Impossible("out-of-memory: no memory controller of version 1")
+    return GROUPS / "memory" / own.lstrip("/") / "qsmxt-faults"
+
+
+def _members(session: int) -> list[int]:
+    """Processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            words = path.read_text().rpartition(")")[2].split()
+            if int(words[3]) == session and words[0] != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+def _resident(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return 0
+
+
+HITS: dict[str, Callable[[Study, Place, random.Random], Hit]] = {
+    "kill": _kill,
+    "kill-main": _kill_main,
+    "terminate": _terminate,
+    "walltime": _walltime,
+    "kill-worker": _kill_worker,
+    "out-of-memory": _out_of_memory,
+    "power": _power,
+    "full-disk": _full_disk,
+    "quota": _quota,
+}
+PLACES: dict[str, Callable] = {
+    "full-disk": _small_disk,
+    "quota": _quota_library,
+    "out-of-memory": _limited_group,
+}
+RELIEF: dict[str, Callable[[Place], None]] = {"full-disk": _relieve_disk}
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hits", type=int, default=36)
+    parser.add_argument("--in-a-row", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kinds", nargs="+", choices=HITS, default=list(HITS))
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    count = failed = 0
+    impossible: set[str] = set()
+    with tempfile.TemporaryDirectory(prefix="qsmxt-faults-") as name:
+        study = prepare(Path(name))
+        print(
+            f"undisturbed: {study.seconds:.1f} s, {len(study.expected)} files, {study.megabytes:.0f} MB",
+            flush=True,
+        )
+        for turn in range(100):
+            for kind in options.kinds:
+                if count >= options.hits or kind in impossible:
+                    continue
+                place = Place(Path(name) / f"{kind}-{turn}", study.raw)
+                try:
+                    for hit in hit_and_resume(study, place, [kind] * options.in_a_row, rng):
+                        count, failed = count + 1, failed + bool(hit.faults)
+                        print(f"{count:3d} {hit.text}", flush=True)
+                except Impossible as reason:
+                    impossible.add(kind)
+                    print(f"impossible here: {reason}", flush=True)
+                shutil.rmtree(place.folder, ignore_errors=True)
+            if count >= options.hits or impossible >= set(options.kinds):
+                break
+    print(f"{count} hits, {failed} with faults; kinds impossible here: {sorted(impossible) or 'none'}")
+    return int(failed > 0 or bool(impossible))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
