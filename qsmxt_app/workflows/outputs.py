@@ -54,6 +54,7 @@ class Output:
 
 FIELD = "magnitude-weighted complex fit over echoes, after removal of phase offsets (MCPC-3D-S)"
 FIELD_NOISE = "standard error of the fit"
+OFFSET = "phase at an echo time of zero, smooth, averaged over blocks of voxels (MCPC-3D-S)"
 TRUST = "coherence that the standard error leaves to the phase: 0 random, 1 certain"
 RELAXATION = "fit of the decay of the magnitude over echoes"
 CHI_NOISE = "standard error of the field through a Tikhonov-regularised inversion, an estimate"
@@ -85,6 +86,7 @@ OUTPUTS = {
     ),
     "field_noise": Output("field_noise", "fieldmap", "noise", "fmap", "Hz", FIELD_NOISE, ("field",)),
     "field_trust": Output("field_trust", "fieldmap", "trust", "fmap", "arbitrary", TRUST, ("field",)),
+    "offset": Output("offset", "phase", "offset", "figures", "rad", OFFSET, ("field",)),
     "magnitude": Output(
         "magnitude", "magnitude", None, "fmap", "arbitrary", "root sum of squares over echoes"
     ),
@@ -128,6 +130,7 @@ class DerivativesInputSpec(StepInputSpec):
     total_field = File(exists=True)
     field_noise = File(exists=True)
     field_trust = File(exists=True)
+    offset = File(exists=True)
     local_field = File(exists=True)
     chi_noise = File(exists=True)
     swi = File(exists=True)

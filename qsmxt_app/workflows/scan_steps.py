@@ -39,7 +39,7 @@ STEPS = (
     "derivatives",
 )
 MAPS = {
-    "field": ("total_field", "field_noise", "field_trust", "reliable"),
+    "field": ("total_field", "field_noise", "field_trust", "offset", "reliable"),
     "relaxation": ("r2star", "t2star", "s0"),
     "swi": ("swi", "mip"),
     "background": ("local_field",),

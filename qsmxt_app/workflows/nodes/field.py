@@ -22,6 +22,7 @@ from qsmxt_app.workflows.node_base import (
     load_mask,
 )
 from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, echo_times, image
+from qsmxt_app.workflows.overview import coarse_phase
 
 
 class FieldInputSpec(StepInputSpec):
@@ -45,6 +46,7 @@ class FieldOutputSpec(StepOutputSpec):
     total_field = File(exists=True, desc="Hz")
     field_noise = File(exists=True, desc="Hz")
     field_trust = File(exists=True, desc="0 (random) to 1 (certain)")
+    offset = File(exists=True, desc="removed from the phase of all echoes, rad, on a coarse grid")
     laplacian = File(exists=True, desc="of the field, ppm/mm^2")
     noise = File(exists=True, desc="of the field that the Laplacian is of, ppm")
     filled = File(exists=True, desc="the filled mask where the field is known: where chi is reported")
@@ -60,6 +62,7 @@ class FitField(Step):
         "qsmxt_app.qsm.morphology",
         "qsmxt_app.qsm.field_faults",
         "qsmxt_app.qsm.tgv.fitted",
+        "qsmxt_app.workflows.overview",
     )
 
     def compute(self, folder: Path) -> dict[str, Any]:
@@ -95,6 +98,9 @@ class FitField(Step):
             "reliable": load_mask(given.reliable) & certain,
         }
         self.save_maps(maps, affine, folder)
+        if len(echo_times) > 1:
+            offset, coarse_affine = coarse_phase(fit.offset, filled, affine, size)
+            self.save_maps({"offset": offset}, coarse_affine, folder)
         return {
             "noise_median_hz": float(np.median(fit.field_noise[certain])),
             "known_fraction": float(certain.sum() / filled.sum()),
