@@ -63,6 +63,8 @@ def run_participants(request: Request) -> int:
     """
     if request.settings.retry_failed and not request.settings.submit:
         raise WrongUsage("--retry-failed needs --submit.", "A run without it goes on from what is finished.")
+    if request.settings.submit and request.settings.reports_only:
+        raise WrongUsage("--submit and --reports-only exclude each other.", "Give one of them.")
     if request.settings.reports_only:
         return _show_or_run(request, _plan_reports(request))
     found = look_into(request.bids_dir)
