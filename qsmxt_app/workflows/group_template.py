@@ -16,6 +16,7 @@ from qsmxt_app.group.running import RunningStatistics
 from qsmxt_app.group.shape import MeanDisplacement, centred
 from qsmxt_app.registration import (
     Grid,
+    Image,
     Transform,
     Warp,
     apply,
@@ -128,7 +129,7 @@ class UpdateTemplate(Step):
         """Save the new template, the way to it, and how much it changed."""
         given = self.inputs
         old = load_image(given.template)
-        recentre, largest = self._recentre(old.grid)
+        recentre, largest = self._recentre(old)
         # both steps of the chain live on this grid, so participants come straight to the new template
         chains = (transform.then(recentre) for transform in self._transforms())
         self._results |= average(given, chains, old.grid, folder)
@@ -144,13 +145,14 @@ class UpdateTemplate(Step):
         for file, back in zip(self.inputs.transforms, self.inputs.ways_back, strict=True):
             yield load_transform(Path(file), Path(back))
 
-    def _recentre(self, grid: Grid) -> tuple[Transform, float]:
-        """Return the transform to the mean shape, and the largest distance that it moves anything."""
+    def _recentre(self, old: Image) -> tuple[Transform, float]:
+        """Return the transform to the mean shape, and the largest distance that it moves any tissue."""
+        grid = old.grid
         running = MeanDisplacement(grid.shape)
         for transform in self._transforms():
             running.add(deformation(transform))
         mean = running.mean
-        largest = float(np.sqrt((mean**2).sum(axis=-1).max()))
+        largest = float(np.sqrt((mean[old.array > 0] ** 2).sum(axis=-1).max(initial=0)))
         return Transform((Warp(invert_displacement(mean, grid.affine), mean, grid.affine),)), largest
 
 

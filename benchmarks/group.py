@@ -1,0 +1,251 @@
+"""The group level on digital people whose labels are known.
+
+    python benchmarks/group.py                        # 6 people, 3 mm: overlap, and chi of nuclei
+    python benchmarks/group.py --memory               # also: peak memory for 6 and for 12 participants
+    python benchmarks/group.py --folder DIR           # keep everything in DIR, and go on from there
+
+Overlap is the mean Dice of true labels over pairs of people: as their headers lie, after the rigid and affine
+stages, after every deformable round, and with everybody registered to one person by the same method. Chi of
+nuclei is that of the template's average map, of the people's own maps, and of the truth, all in true labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from qsmxt_app.registration import Image, Transform, load_transform, resample_labels
+from qsmxt_app.registration.register import AFFINE, RIGID, register
+from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
+from qsmxt_app.simulate.dataset import write_dataset
+from qsmxt_app.workflows.group_alignment import bend, linear_stage, load_image, shrink_factors
+
+Labels = dict[str, np.ndarray]
+
+
+def command(level: str, folder: Path, *options: str) -> float:
+    """Run a level; return the peak memory of its main process in MB."""
+    arguments = [
+        str(folder / "raw"),
+        str(folder / "out"),
+        level,
+        "--quiet",
+        "--skip-bids-validation",
+        *options,
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "qsmxt_app", *arguments])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"qsmxt {level} failed: see {folder / 'out' / 'logs'}")
+    return usage.ru_maxrss / 1000
+
+
+def prepare(folder: Path, people: int, voxel_size: float, seed: int) -> None:
+    """Simulate people and map them, unless that was done before."""
+    if not (folder / "raw").exists():
+        write_dataset(
+            folder / "raw",
+            subjects=people,
+            seed=seed,
+            protocol=Protocol((voxel_size,) * 3),
+            truth=folder / "truth",
+        )
+    if not (folder / "out" / "index.html").exists():
+        command("participant", folder, "--preset", "fast", "--segmentation", "none")
+
+
+def true_labels(folder: Path, person: str) -> Image:
+    return _image(folder / "truth" / person / "anat" / f"{person}_dseg.nii.gz")
+
+
+def regions(folder: Path) -> dict[str, tuple[int, ...]]:
+    """True labels by nucleus, both sides together, and the ventricles."""
+    lines = next((folder / "truth").glob("sub-*/anat/*_dseg.tsv")).read_text().splitlines()[1:]
+    names = {name: int(index) for index, name in (line.split("\t") for line in lines)}
+    found = {
+        nucleus: tuple(index for name, index in names.items() if name.endswith(nucleus))
+        for nucleus in dict.fromkeys(name.split("-", 1)[-1] for name in DEEP_GREY_NUCLEI)
+    }
+    return {"Ventricles": (names["Ventricles"],), **found}
+
+
+def carried(folder: Path, people: Iterable[str], like: Path, transforms: Mapping[str, Transform]) -> Labels:
+    grid = _image(like).grid
+    return {
+        person: resample_labels(true_labels(folder, person), grid, transforms[person]).labels.array
+        for person in people
+    }
+
+
+def overlap(labels: Labels, parts: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+    """Mean Dice over all pairs of people."""
+    found: dict[str, list[float]] = {name: [] for name in parts}
+    for one, other in combinations(labels.values(), 2):
+        for name, numbers in parts.items():
+            a, b = np.isin(one, numbers), np.isin(other, numbers)
+            found[name].append(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def stages(folder: Path, people: list[str]) -> Iterable[tuple[str, Path, dict[str, Transform]]]:
+    """Name, image of the template, and transforms to it, of every stage that is on disk."""
+    work, out = folder / "out" / "work" / "group", folder / "out"
+    first = out / people[0] / "anat" / f"{people[0]}_Chimap.nii.gz"
+    yield "headers", first, dict.fromkeys(people, Transform())
+    for name in ("rigid", "affine"):
+        files = {person: work / f"average_{name}" / f"to_template_{i}.txt" for i, person in enumerate(people)}
+        yield (
+            name,
+            work / f"average_{name}" / "magnitude.nii",
+            {k: load_transform(v) for k, v in files.items()},
+        )
+    rounds = len(
+        json.loads((out / "figures" / "group_desc-qsm_record.json").read_text())["template"]["rounds"]
+    )
+    for number in range(1, rounds + 1):
+        recentre = _pair(work / f"update_{number}")
+        yield (
+            f"round {number}",
+            work / f"update_{number}" / "magnitude.nii",
+            {p: _pair(work / f"deform_{number}_{p.replace('-', '_')}").then(recentre) for p in people},
+        )
+
+
+def to_one(folder: Path, people: list[str]) -> tuple[Path, dict[str, Transform]]:
+    """Register everybody to the first person by the same method."""
+    work = folder / "out" / "work" / "group"
+    images = {
+        person: [
+            load_image(work / f"person_{person.replace('-', '_')}" / f"{name}.nii")
+            for name in ("magnitude", "chi")
+        ]
+        for person in people
+    }
+    fixed = images[people[0]]
+    factors = shrink_factors(fixed[0].voxel_size)
+    found = {people[0]: Transform()}
+    for person in people[1:]:
+        moving = images[person]
+        start = register(fixed[0], moving[0], [linear_stage(stage, factors) for stage in (RIGID, AFFINE)])
+        found[person] = bend(fixed, moving, start)
+    return folder / "out" / people[0] / "anat" / f"{people[0]}_Chimap.nii.gz", found
+
+
+def print_overlap(folder: Path, people: list[str]) -> Labels:
+    parts = regions(folder)
+    print(f"{'':14}{'mean':>8}" + "".join(f"{name[:9]:>10}" for name in parts))
+    labels: Labels = {}
+    for name, like, transforms in stages(folder, people):
+        labels = carried(folder, people, like, transforms)
+        _print_row(name, overlap(labels, parts))
+    _print_row("to one person", overlap(carried(folder, people, *to_one(folder, people)), parts))
+    return labels
+
+
+def print_chi(folder: Path, people: list[str], labels: Labels) -> None:
+    """Chi of nuclei: truth, own maps, and the template where most people have the nucleus."""
+    out = folder / "out"
+    template = np.asarray(nib.nifti1.load(out / "tpl-study" / "anat" / "tpl-study_Chimap.nii.gz").dataobj)
+    print(f"\n{'chi [ppm]':28}{'truth':>9}{'own maps':>10}{'template':>10}{'template - own maps':>21}")
+    for name, numbers in regions(folder).items():
+        true, own = [], []
+        for person in people:
+            where = np.isin(true_labels(folder, person).array, numbers)
+            anat = folder / "truth" / person / "anat" / f"{person}_Chimap.nii.gz"
+            true.append(_image(anat).array[where].mean())
+            own.append(_image(out / person / "anat" / f"{person}_Chimap.nii.gz").array[where].mean())
+        agreed = np.mean([np.isin(one, numbers) for one in labels.values()], axis=0) > 0.5
+        average = float(template[agreed].mean()) if agreed.any() else np.nan
+        row = (np.mean(true), np.mean(own), average, average - np.mean(own))
+        print(f"{name:28}{row[0]:9.4f}{row[1]:10.4f}{row[2]:10.4f}{row[3]:21.4f}")
+
+
+def print_memory(folder: Path, people: list[str]) -> None:
+    """Peak memory of the largest step and of the main process, for everybody once and twice."""
+    twice = folder / "twice"
+    if not twice.exists():
+        for level in ("raw", "out"):
+            shutil.copytree(
+                folder / level, twice / level, ignore=shutil.ignore_patterns("work", "tpl-*", "logs")
+            )
+            for person in people:
+                _copy_person(twice / level / person, f"sub-copy{person.removeprefix('sub-')}")
+    for path in (folder, twice):
+        main = command(
+            "group",
+            path,
+            "--template-rounds",
+            "1",
+            "--template-name",
+            "memory",
+            "--work-dir",
+            str(path / "w"),
+        )
+        record = json.loads((path / "out" / "figures" / "group_desc-qsm_record.json").read_text())
+        steps = record["memory_mb"]
+        largest = max(steps, key=steps.get)
+        print(
+            f"{len(record['template']['participants']):3} participants: largest step {largest} "
+            f"{steps[largest]:.0f} MB, update {steps['update']:.0f} MB, main process {main:.0f} MB"
+        )
+
+
+def _copy_person(source: Path, name: str) -> None:
+    target = shutil.copytree(source, source.with_name(name))
+    for file in sorted(target.rglob(f"{source.name}_*")):
+        file.rename(file.with_name(file.name.replace(source.name, name, 1)))
+    for file in target.rglob("*_record.json"):
+        content = file.read_text().replace(source.name, name)
+        file.write_text(content.replace(f'"sub": "{source.name[4:]}"', f'"sub": "{name[4:]}"'))
+
+
+def _pair(folder: Path) -> Transform:
+    return load_transform(folder / "transform.h5", folder / "way_back.h5")
+
+
+def _image(path: Path) -> Image:
+    image = nib.nifti1.load(path)
+    return Image(np.asarray(image.dataobj), image.affine)
+
+
+def _print_row(name: str, values: Mapping[str, float]) -> None:
+    print(f"{name:14}{np.mean(list(values.values())):8.3f}" + "".join(f"{v:10.3f}" for v in values.values()))
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--people", type=int, default=6)
+    parser.add_argument("--voxel-size", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--memory", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = args.folder or Path(name)
+        prepare(folder, args.people, args.voxel_size, args.seed)
+        command("group", folder)
+        people = [f"sub-{number:02d}" for number in range(1, args.people + 1)]
+        print_chi(folder, people, print_overlap(folder, people))
+        if args.memory:
+            print()
+            print_memory(folder, people)
+
+
+if __name__ == "__main__":
+    main()
