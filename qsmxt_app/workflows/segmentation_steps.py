@@ -18,7 +18,6 @@ from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.settings import Settings
-from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.resources import NEEDS, memory_gb
 from qsmxt_app.workflows.segmentation_plan import ATLAS, MESHNET, SegmentationPlan
@@ -88,10 +87,9 @@ def anatomy_nodes(
 ) -> dict[str, Any]:
     """Make the nodes that label a T1w, or the magnitude, with all inputs that do not come from others."""
     prepare = {"t1w": str(plan.t1w)} if plan.t1w else {}
-    finder = settings.atlas if plan.method == ATLAS else BUILT_IN_ATLAS
     makers: dict[str, Any] = {
-        "prepare_t1w": lambda: nodes.PrepareT1w(atlas=finder, **prepare),
-        "register_atlas": lambda: nodes.RegisterAtlas(atlas=settings.atlas),
+        "prepare_t1w": lambda: nodes.PrepareT1w(atlas=settings.atlas, **prepare),
+        "register_atlas": nodes.RegisterAtlas,
         "label_t1w": lambda: _labeller(plan, settings),
         "write_t1w": lambda: nodes.WriteT1w(
             raw=str(plan.t1w),
@@ -122,10 +120,9 @@ def region_makers(
     """Return what makes each step that finds the regions of a scan."""
     drawn = {"threshold": settings.roi_threshold, "erosion": settings.roi_erode}
     t1w = {"t1w_name": str(plan.t1w)} if plan.t1w else {}
-    atlas = {"atlas": settings.atlas} if plan.method == ATLAS else {}
     return {
         "align": nodes.AlignToT1w,
-        "label": lambda: nodes.LabelScan(**drawn, **atlas),
+        "label": lambda: nodes.LabelScan(**drawn),
         "regions": lambda: nodes.WriteRegions(
             acquisition=acquisition,
             description=description,
@@ -143,8 +140,15 @@ def connect_anatomy(workflow: Any, made: dict[str, Any]) -> None:
     ways = [("atlas_to_anatomy", "atlas_to_anatomy"), ("anatomy_to_atlas", "anatomy_to_atlas")]
     workflow.connect([(prepare, label, images)])
     if "register_atlas" in made:
-        start = [*images, ("atlas_affine", "atlas_affine")]
-        workflow.connect([(prepare, made["register_atlas"], start), (made["register_atlas"], label, ways)])
+        atlas = [("atlas", "atlas")]
+        start = [*images, *atlas, ("atlas_affine", "atlas_affine")]
+        workflow.connect(
+            [
+                (prepare, made["register_atlas"], start),
+                (prepare, label, atlas),
+                (made["register_atlas"], label, ways),
+            ]
+        )
     if "write_t1w" in made:
         labels = [("labels", "labels"), ("regions", "regions")]
         workflow.connect([(prepare, made["write_t1w"], images), (label, made["write_t1w"], labels)])
@@ -187,6 +191,7 @@ def links(plan: SegmentationPlan) -> list[tuple[str, str]]:
     if plan.t1w:
         found += [(f"prepare_t1w.{image}", f"align.{image}") for image in ("t1w", "t1w_mask")]
     if plan.method == ATLAS:
+        found.append(("prepare_t1w.atlas", "label.atlas"))
         targets = ("label",) if plan.t1w else ("label", "regions")
         ways = ("atlas_to_anatomy", "anatomy_to_atlas")
         found += [(f"register_atlas.{way}", f"{target}.{way}") for target in targets for way in ways]
@@ -195,7 +200,7 @@ def links(plan: SegmentationPlan) -> list[tuple[str, str]]:
 
 def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
     if plan.method == ATLAS:
-        return nodes.LabelByAtlas(atlas=settings.atlas)
+        return nodes.LabelByAtlas()
     if plan.method == MESHNET:
         return nodes.LabelByNetwork(model=str(settings.model))
     if plan.labels is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import File, traits
+from nipype.interfaces.base import File
 
 from qsmxt_app.registration import load_transform
 from qsmxt_app.segment.regions import regions_table
+from qsmxt_app.segment.saved_atlas import load_saved_atlas
 from qsmxt_app.workflows.node_base import Step, StepOutputSpec
 from qsmxt_app.workflows.nodes.segmentation_t1w import (
     LabelInputSpec,
@@ -22,7 +23,7 @@ from qsmxt_app.workflows.nodes.segmentation_t1w import (
 class RegisterInputSpec(LabelInputSpec):
     """Inputs of `RegisterAtlas`."""
 
-    atlas = traits.Str(mandatory=True, desc="name or folder")
+    atlas = File(exists=True, mandatory=True, desc="as `PrepareT1w` saved it")
     atlas_affine = File(exists=True, mandatory=True, desc="from the atlas to the image, to start from")
 
 
@@ -37,16 +38,15 @@ class RegisterAtlas(Step):
     """Bend the atlas onto the anatomical image."""
 
     input_spec, output_spec = RegisterInputSpec, RegisterOutputSpec
-    code = ("qsmxt_app.segment.labelling", "qsmxt_app.segment.builtin_atlas")
+    code = ("qsmxt_app.segment.labelling", "qsmxt_app.segment.saved_atlas")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform both ways."""
-        from qsmxt_app.segment.atlas import load_atlas
         from qsmxt_app.segment.labelling import atlas_to_t1w
 
         given = self.inputs
         prepared = load_prepared(given.t1w, given.t1w_mask, given.atlas_affine)
-        found = atlas_to_t1w(load_atlas(given.atlas), prepared)
+        found = atlas_to_t1w(load_saved_atlas(Path(given.atlas)), prepared)
         save_both_ways(self, found, "atlas_to_anatomy", "anatomy_to_atlas", folder)
         return {}
 
@@ -54,7 +54,7 @@ class RegisterAtlas(Step):
 class LabelByAtlasInputSpec(LabelInputSpec):
     """Inputs of `LabelByAtlas`."""
 
-    atlas = traits.Str(mandatory=True, desc="name or folder")
+    atlas = File(exists=True, mandatory=True, desc="as `PrepareT1w` saved it")
     atlas_to_anatomy = File(exists=True, mandatory=True)
     anatomy_to_atlas = File(exists=True, mandatory=True)
 
@@ -63,16 +63,15 @@ class LabelByAtlas(Step):
     """Give the anatomical image the labels of the atlas, each within its tissue."""
 
     input_spec, output_spec = LabelByAtlasInputSpec, LabelOutputSpec
-    code = ("qsmxt_app.segment.labelling", "qsmxt_app.segment.builtin_atlas")
+    code = ("qsmxt_app.segment.labelling", "qsmxt_app.segment.saved_atlas")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save labels and table."""
-        from qsmxt_app.segment.atlas import load_atlas
         from qsmxt_app.segment.labelling import label_t1w
 
         given = self.inputs
-        atlas = load_atlas(given.atlas)
+        atlas = load_saved_atlas(Path(given.atlas))
         transform = load_transform(Path(given.atlas_to_anatomy), Path(given.anatomy_to_atlas))
         found = label_t1w(atlas, transform, load_prepared(given.t1w, given.t1w_mask))
         save_labels(self, found.labels, regions_table(atlas.regions), folder)
-        return {"atlas_sources": list(atlas.sources)}
+        return {}

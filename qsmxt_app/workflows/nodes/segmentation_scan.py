@@ -11,6 +11,7 @@ from nipype.interfaces.base import File, traits
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.registration import Image, Transform, apply, load_transform
 from qsmxt_app.segment.regional_values import erode_labels
+from qsmxt_app.segment.saved_atlas import load_saved_atlas
 from qsmxt_app.segment.scan_labels import labels_on_scan
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -75,7 +76,7 @@ class LabelScanInputSpec(StepInputSpec):
     mask = image("where chi is reported")
     t1w_to_qsm = File(exists=True, desc="none where the labels lie in the world of the scan already")
     qsm_to_t1w = File(exists=True, desc="its inverse")
-    atlas = traits.Str(desc="name or folder of the atlas, where the labels are of one")
+    atlas = File(exists=True, desc="where the labels are of one")
     atlas_to_anatomy = File(exists=True)
     anatomy_to_atlas = File(exists=True)
     threshold = traits.Float(mandatory=True, desc="share of a voxel that its region must fill")
@@ -95,7 +96,7 @@ class LabelScan(Step):
     code = (
         "qsmxt_app.segment.scan_labels",
         "qsmxt_app.segment.labelling",
-        "qsmxt_app.segment.builtin_atlas",
+        "qsmxt_app.segment.saved_atlas",
         "qsmxt_app.segment.regional_values",
     )
 
@@ -117,13 +118,12 @@ class LabelScan(Step):
     def _seen_on_chi(self, chi: Image, to_scan: Transform) -> tuple[Image | None, Transform | None]:
         """Return the atlas's nuclei that chi shows, and their way to the scan, if there are such."""
         from qsmxt_app.segment.alignment import Alignment
-        from qsmxt_app.segment.atlas import load_atlas
         from qsmxt_app.segment.labelling import chi_nuclei, refine_with_chi
 
         given = self.inputs
         if not defined(given.atlas):
             return None, None
-        atlas = load_atlas(given.atlas)
+        atlas = load_saved_atlas(Path(given.atlas))
         nuclei = chi_nuclei(atlas)
         if atlas.chi is None or not nuclei.array.any():
             return None, None

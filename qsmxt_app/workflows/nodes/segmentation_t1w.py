@@ -16,6 +16,7 @@ from qsmxt_app.registration import Image, Transform, extension, load_transform, 
 from qsmxt_app.segment.existing_labels import ExistingLabels, load_labels
 from qsmxt_app.segment.prepare import PreparedT1w
 from qsmxt_app.segment.regions import regions_table
+from qsmxt_app.segment.saved_atlas import save_atlas
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -57,7 +58,8 @@ class PrepareOutputSpec(StepOutputSpec):
 
     t1w = File(exists=True, desc="without bias field")
     t1w_mask = File(exists=True, desc="the brain")
-    atlas_affine = File(exists=True, desc="from the atlas to the image, affine")
+    atlas = File(exists=True, desc="the atlas, for the steps that follow")
+    atlas_affine = File(exists=True, desc="from it to the image")
 
 
 class PrepareT1w(Step):
@@ -73,10 +75,13 @@ class PrepareT1w(Step):
 
         given = self.inputs
         raw = _read_t1w(Path(given.t1w)) if defined(given.t1w) else _combined(given.magnitude)
-        prepared = prepare_t1w(raw, load_atlas(given.atlas))
+        atlas = load_atlas(given.atlas)
+        prepared = prepare_t1w(raw, atlas)
+        self._results["atlas"] = str(save_atlas(atlas, folder / "atlas"))
         self.save_maps({"t1w": prepared.t1w.array, "t1w_mask": prepared.brain}, raw.affine, folder)
         self._results["atlas_affine"] = str(save_transform(prepared.from_atlas, folder / "atlas_affine.txt"))
-        return {"had_skull": prepared.had_skull, "warnings": list(prepared.warnings)}
+        told = {"atlas": atlas.name, "atlas_sources": list(atlas.sources)}
+        return told | {"had_skull": prepared.had_skull, "warnings": list(prepared.warnings)}
 
 
 def _read_t1w(path: Path) -> Image:
