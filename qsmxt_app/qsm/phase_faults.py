@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from qsmxt_app.qsm.magnitude import smooth_level
 from qsmxt_app.qsm.unwrap import phase_residues
@@ -20,20 +21,21 @@ STRONG_SIGNAL = 0.5
 CALM_STEP = 0.7
 """Mean step between neighbours in rad below which fringes are too wide to end by undersampling."""
 
-OPEN_FRINGES_MM = 6.0
-"""Length of isolated singular lines from which coils are taken to be combined without their phase."""
+OPEN_FRINGES_MM = 12.0
+"""Length of a singular line from which coils are taken to be combined without their phase: veins and small
+bleeds have loops of up to 8 mm around them, and lines of coils run through the head."""
 
 DEAD_COHERENCE = 0.2
 """Coherence of neighbouring voxels below which an echo is taken to be noise."""
 
 _REACH = 2
-_CORNERS = 4
+_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
 def open_fringes(
     magnitude: FloatArray, phase: FloatArray, *, mask: BoolArray, voxel_size: Sequence[float]
 ) -> float:
-    """Length of the lines at which fringes end where neither noise nor undersampling can end them.
+    """Length of the longest line at which fringes end where neither noise nor undersampling can end them.
 
     A fringe of a magnetic field is closed, or runs out of the object. It seems to end where the phase is
     noise, and where it turns by more than half a turn between voxels. Coils that were combined without
@@ -52,7 +54,7 @@ def open_fringes(
     Returns
     -------
     float
-        mm.
+        mm from end to end; 0 where there is none.
 
     Raises
     ------
@@ -68,8 +70,12 @@ def open_fringes(
     strong = mask & (magnitude > STRONG_SIGNAL * smooth_level(magnitude, voxel_size))
     phase = np.ascontiguousarray(phase, dtype=np.float32)
     ends = phase_residues(phase, mask=strong)
-    count = _count_calm(phase, np.ascontiguousarray(strong), ends, CALM_STEP)
-    return float(count / _CORNERS * np.mean(voxel_size))
+    calm = np.zeros(phase.shape, bool)
+    _mark_calm(phase, np.ascontiguousarray(strong), ends, CALM_STEP, calm)
+    # a line that noise interrupts for a voxel or two is one line
+    lines, _ = ndimage.label(ndimage.binary_dilation(calm, _NEIGHBOURS), _NEIGHBOURS)
+    lines[~calm] = 0
+    return max((_extent(place, voxel_size) for place in ndimage.find_objects(lines) if place), default=0.0)
 
 
 def echo_coherence(phase: FloatArray, *, mask: BoolArray) -> NDArray[np.float64]:
@@ -121,7 +127,7 @@ def fringe_warning(length_mm: float) -> tuple[str, ...]:
     if length_mm < OPEN_FRINGES_MM:
         return ()
     return (
-        f"The phase has open-ended fringes ({length_mm:.0f} mm of singular lines where signal is strong). "
+        f"The phase has open-ended fringes (a singular line of {length_mm:.0f} mm where signal is strong). "
         "Such phase comes from coils that were combined without regard to their phase, as beside a "
         "sum-of-squares magnitude; no unwrapping can repair it, and the map is wrong around these lines. "
         "Export the phase with a combination that respects it (adaptive combine, or the vendor's "
@@ -143,6 +149,11 @@ def echo_warnings(coherence: Sequence[float], repeated: Sequence[tuple[int, int]
         for first, second in repeated
     )
     return (noise if dead else ()) + same
+
+
+def _extent(place: tuple[slice, ...], voxel_size: Sequence[float]) -> float:
+    edges = [(side.stop - side.start) * size for side, size in zip(place, voxel_size, strict=True)]
+    return float(np.linalg.norm(edges))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -170,10 +181,9 @@ def _add_cosines(phase: FloatArray, mask: BoolArray, out: NDArray[np.float64]) -
 
 
 @njit(cache=True, nogil=True)
-def _count_calm(phase: FloatArray, mask: BoolArray, ends: BoolArray, limit: float) -> int:
-    # voxels at ends of fringes whose surroundings are smooth and lie in the mask but for a tenth
+def _mark_calm(phase: FloatArray, mask: BoolArray, ends: BoolArray, limit: float, out: BoolArray) -> None:
+    # ends of fringes whose surroundings are smooth and lie in the mask but for a tenth
     nx, ny, nz = phase.shape
-    count = 0
     for x in range(_REACH, nx - _REACH):
         for y in range(_REACH, ny - _REACH):
             for z in range(_REACH, nz - _REACH):
@@ -192,5 +202,4 @@ def _count_calm(phase: FloatArray, mask: BoolArray, ends: BoolArray, limit: floa
                                     total += _step(phase[i, j, k], phase[a, b, c])
                                     edges += 1
                 if 10 * inside >= 9 * (2 * _REACH + 1) ** 3 and total < limit * edges:
-                    count += 1
-    return count
+                    out[x, y, z] = True

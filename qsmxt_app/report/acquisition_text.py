@@ -134,8 +134,8 @@ def _acquired(record: Record, sidecar: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{1000 * time:.4g}" for time in record.echo_times)
     count = len(record.echo_times)
     parts = [f"{count} {'echo' if count == 1 else 'echoes'} (TE {listed} ms)"]
-    bipolar = record.inputs.get("bipolar")
-    if isinstance(bipolar, bool) and count > 1:
+    bipolar, told = record.inputs.get("bipolar"), record.inputs.get("readout_told") is True
+    if count > 1 and (bipolar is True or (bipolar is False and told)):
         parts[0] += f" with {'bipolar' if bipolar else 'monopolar'} readout"
     parts += [words for item in DETAILS if (words := item.words(sidecar))]
     sequence = SEQUENCE.words(sidecar)

@@ -91,7 +91,7 @@ def record(stem: str, outputs: dict[str, str]) -> dict[str, Any]:
             "shape": list(SHAPE),
             "b0_direction": [0.0, 0.0, 1.0],
             "obliquity_degrees": 0.0,
-            "bipolar": False,
+            "bipolar": False, "readout_told": True,
             "phase_scaling": "Stored as 0..4095, mapped to one turn",
             "phase_units": "arbitrary",
         },
