@@ -110,7 +110,7 @@ def write_scan(
         image.set_qform(affine, 1)
         image.to_filename(files[name])
         files[name].with_name(files[name].name.replace(".nii.gz", ".json")).write_text(
-            '{"Reference": "mean"}'
+            '{"Reference": "mean", "SkullStripped": false, "Units": "ppm"}'
         )
     files["dseg"].with_name(files["dseg"].name.replace(".nii.gz", ".tsv")).write_text(regions_table(REGIONS))
     values = regional_values(

@@ -249,6 +249,17 @@ def test_what_did_not_change_is_not_computed_again(group: Group, tmp_path: Path)
     assert (copy.out / "tpl-other" / "anat" / "tpl-other_desc-mean_Chimap.nii.gz").is_file()
     assert not (copy.out / "tpl-other" / "anat" / "tpl-other_Chimap.nii.gz").exists()
     assert "existing" in copy.record()["template"]["ended"]
+    # who fails is left out and named, the others are finished
+    write_scan(copy.out, {"sub": "06"}, Head(6), MM)
+    dark = copy.out / "sub-06" / "fmap" / "sub-06_magnitude.nii.gz"
+    nib.Nifti1Image(np.zeros(nib.load(dark).shape, np.float32), nib.load(dark).affine).to_filename(dark)
+    assert copy.again(*work, "01", "05", "06") == 1
+    assert copy.nodes_run() == {"prepare_sub_06"}
+    (failure,) = copy.record()["failures"]
+    assert failure["step"] == "prepare_sub_06"
+    assert "no signal" in failure["message"]
+    assert set(copy.record()["template"]["participants"]) == {"sub-01", "sub-05"}
+    assert {row["participant_id"] for row in copy.rows()} == {"sub-01", "sub-05", "sub-06"}
 
 
 def test_one_participant_alone_is_its_own_template_and_says_so(group: Group, tmp_path: Path) -> None:
