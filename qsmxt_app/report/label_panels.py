@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qsmxt_app.report.panel import Panel, View, make_view
 from qsmxt_app.report.pictures import CHI, Window, outline
 from qsmxt_app.report.record import Record, mapping, number, sequence, text
+from qsmxt_app.report.rendering import show_number
 from qsmxt_app.report.slices import Cut, Grid, size_mm
 from qsmxt_app.report.volumes import Slices, Volumes
 
@@ -73,7 +74,8 @@ def _how_aligned(record: Record) -> str:
     before, after = number(alignment.get("cost_before")), number(alignment.get("cost_after"))
     if before is None or after is None:
         return "They were registered rigidly."
-    return f"They were registered rigidly, which changed the cost from {before:.3g} to {after:.3g}."
+    change = f"from {show_number(before)} to {show_number(after)}"
+    return f"They were registered rigidly, which changed the cost {change}."
 
 
 def _outlined(name: str, source: Volumes, below: str, labels: str) -> View:

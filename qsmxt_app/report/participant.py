@@ -23,7 +23,16 @@ from qsmxt_app.report.panels import (
     swi_panel,
 )
 from qsmxt_app.report.quality import Measure, read_quality
-from qsmxt_app.report.record import Record, number, numbers, output_path, read_records, sequence, text
+from qsmxt_app.report.record import (
+    Record,
+    mapping,
+    number,
+    numbers,
+    output_path,
+    read_records,
+    sequence,
+    text,
+)
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.regional_panel import regional_findings, regional_values_panel
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
@@ -105,6 +114,7 @@ def build_participant_report(output_dir: Path, subject: str, *, volumes: str = "
         "participant.html",
         title=f"sub-{label}",
         acquisitions=acquisitions,
+        summary=_summary(acquisitions),
         viewer=Viewer(scans) if scans else None,
         references=cited(sentence for item in acquisitions for sentence in item.methods.sentences),
         software=_versions(acquisitions),
@@ -151,6 +161,22 @@ def _acquisition(
         steps=_steps(record),
         methods=methods_of(record),
     )
+
+
+def _summary(acquisitions: Sequence[Acquisition]) -> str:
+    """Say in a sentence what was found, what became of it, and how long it took."""
+    sessions = {text(item.record.entities.get("ses")) for item in acquisitions} - {""}
+    among = f" in {len(sessions)} sessions" if len(sessions) > 1 else ""
+    failed = sum(item.level == "error" for item in acquisitions)
+    doubted = sum(item.level == "warning" for item in acquisitions)
+    count = f"{len(acquisitions)} {'acquisitions' if len(acquisitions) != 1 else 'acquisition'}{among}"
+    states = [
+        f"{number_of} {words}"
+        for number_of, words in ((failed, "failed"), (doubted, "to look at"))
+        if number_of
+    ] or ["nothing unusual"]
+    seconds = sum(sum(item.record.timings.values()) for item in acquisitions)
+    return f"{count}: {', '.join(states)}.{f' Calculated in {show_duration(seconds)}.' if seconds else ''}"
 
 
 def _viewer_scan(output_dir: Path, record: Record, volumes: Volumes) -> ViewerScan:
@@ -215,6 +241,7 @@ def _input_facts(record: Record) -> list[tuple[str, str]]:
             "Readout",
             {True: "bipolar", False: "monopolar"}.get(bipolar, "") if isinstance(bipolar, bool) else "",
         ),
+        ("Coil combination", text(mapping(inputs.get("sidecar")).get("CoilCombinationMethod"))),
         ("Preset", _preset(record)),
         ("Phase scaling", text(inputs.get("phase_scaling"))),
         ("Units of the phase", text(inputs.get("phase_units"))),

@@ -11,6 +11,7 @@ from pathlib import Path
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.lock import FOLDER, Held, named_lock
 from qsmxt_app.report.citation import write_citations
+from qsmxt_app.report.group import build_group_report
 from qsmxt_app.report.index import build_index
 
 WANTED = "pages.wanted"
@@ -44,11 +45,18 @@ def page_of(output_dir: Path, subject: str) -> Iterator[None]:
         yield
 
 
-def write_shared_pages(output_dir: Path) -> None:
+def write_shared_pages(output_dir: Path, *, group: bool = False) -> None:
     """Write what covers all participants: the list of them, and the methods with their references.
 
     Runs that end at the same time do not wait for each other. A run that finds another one writing leaves a
     wish behind, and whoever writes looks for wishes after it has let go.
+
+    Parameters
+    ----------
+    output_dir
+        The derivative dataset.
+    group
+        Write the page of the group again, too, where there is one.
     """
     wish = output_dir / FOLDER / WANTED
     write_text(wish, secrets.token_hex(8))
@@ -58,6 +66,8 @@ def write_shared_pages(output_dir: Path) -> None:
                 # before anything is read: a later wish is not answered by this round
                 wish.unlink(missing_ok=True)
                 write_citations(output_dir)
+                if group and (output_dir / "group.html").is_file():
+                    build_group_report(output_dir)
                 build_index(output_dir)
         except Held:
             return

@@ -282,7 +282,7 @@ class Study:
     def _conclude(self) -> None:
         """Write what covers all participants."""
         try:
-            write_shared_pages(self.output_dir)
+            write_shared_pages(self.output_dir, group=self.settings.reports_only)
         except Exception as error:  # no page is worth losing the maps' outcome
             log.exception("citations and index")
             failed = ScanOutcome(
