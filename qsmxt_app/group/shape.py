@@ -12,6 +12,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from qsmxt_app.registration.transforms import Step, Transform, Warp
+
 Matrix = NDArray[np.float64]
 FloatArray = NDArray[np.float32]
 
@@ -66,3 +68,36 @@ class MeanDisplacement:
     def mean(self) -> FloatArray:
         """Mean displacement (x, y, z, 3), mm."""
         return (self._sum / max(self._count, 1)).astype(np.float32)
+
+
+def merged(transform: Transform) -> Transform:
+    """Make one displacement of those that follow each other on one grid: half the file, and as fast as one.
+
+    Parameters
+    ----------
+    transform : Transform
+
+    Returns
+    -------
+    Transform
+        Which differs by what linear interpolation between voxels of smooth displacements loses.
+    """
+    steps: list[Step] = []
+    for step in transform.steps:
+        last = steps[-1] if steps else None
+        if isinstance(step, Warp) and isinstance(last, Warp) and _same_grid(step, last):
+            back = _one_after_other(step.inverse(), last.inverse())
+            steps[-1] = Warp(_one_after_other(last, step), back, last.affine)
+        else:
+            steps.append(step)
+    return Transform(tuple(steps))
+
+
+def _one_after_other(first: Warp, second: Warp) -> FloatArray:
+    points = np.moveaxis(np.indices(first.displacement.shape[:3]), 0, -1) @ first.affine[:3, :3].T
+    points += first.affine[:3, 3]
+    return np.asarray(second.map_points(first.map_points(points)) - points, dtype=np.float32)
+
+
+def _same_grid(one: Warp, other: Warp) -> bool:
+    return one.displacement.shape == other.displacement.shape and np.allclose(one.affine, other.affine)

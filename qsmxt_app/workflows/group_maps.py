@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qsmxt_app.bids.atomic import atomic_file, write_text
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
 from qsmxt_app.group.running import RunningStatistics, masked_mean
+from qsmxt_app.group.shape import merged
 from qsmxt_app.group.votes import most_frequent
 from qsmxt_app.registration import (
     Grid,
@@ -86,13 +87,18 @@ class CarryScan(Step):
     """Bring the maps of one scan to the template with one interpolation, and write the transforms."""
 
     input_spec, output_spec = CarryScanInputSpec, CarryScanOutputSpec
-    code = ("qsmxt_app.bids.derivatives", "qsmxt_app.workflows.group_maps", *REGISTRATION)
+    code = (
+        "qsmxt_app.bids.derivatives",
+        "qsmxt_app.group.shape",
+        "qsmxt_app.workflows.group_maps",
+        *REGISTRATION,
+    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save maps and transforms; the facts name what lies in the output folder."""
         given = self.inputs
         like = load_image(given.like)
-        chain = load_chain(given.transforms, given.ways_back)
+        chain = merged(load_chain(given.transforms, given.ways_back))
         mask = load(given.mask) > 0
         written = self._write_transforms(chain)
         for name in ("chi", "r2star", "magnitude"):
