@@ -19,7 +19,6 @@ def run(capsys, *arguments):
         ([], "required"),
         (["in", "out"], "required"),
         (["in", "out", "participnt"], "Did you mean participant?"),
-        (["in", "out", "group"], "not available yet"),
         (["in", "out", "participant", "--two-passs"], "Did you mean --two-pass?"),
         (["in", "out", "participant", "--preset=gree"], "Did you mean gre?"),
         (["in", "out", "participant", "surplus"], "surplus"),
