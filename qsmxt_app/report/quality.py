@@ -114,8 +114,8 @@ KINDS = {
              "Difference of χ between left and right nuclei, median."),
         Kind("convergence", "Convergence", "1", (1.05, 5.0),
              "Last relative change of χ over the one at which the solver stops."),
-        Kind("registration_cost", "Registration cost", "1", None,
-             "Dissimilarity of T1w and magnitude after they were aligned; comparable within a study."),
+        Kind("registration_cost", "Registration cost", "1", (-1.02, -1.01),
+             "Minus the mutual information of T1w and magnitude as aligned: -2 at best, -1 at worst."),
     )
 }  # fmt: skip
 """All measures by name, in the order in which they are shown."""

@@ -18,7 +18,7 @@ from qsmxt_app.report.rendering import show_number
 _COLOURS = {"L": "#0b5c6b", "R": "#8a4b08", "": "#3b3f46"}
 _SIDES = {"L": "left", "R": "right", "": "both sides"}
 _OPPOSITE_SHARE = 0.75
-_HEIGHT_OF_A_ROW = 0.34
+_HEIGHT_OF_A_ROW = 0.26
 
 
 def regional_values_panel(output_dir: Path, record: Record) -> Panel | None:
@@ -79,7 +79,7 @@ def _name(one: Compared) -> str:
 
 
 def _plot(compared: Sequence[Compared]) -> str:
-    figure = Figure(figsize=(7.2, 0.9 + _HEIGHT_OF_A_ROW * len(compared)), layout="constrained")
+    figure = Figure(figsize=(4.8, 0.9 + _HEIGHT_OF_A_ROW * len(compared)), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots()
     for row, one in enumerate(compared):

@@ -258,8 +258,8 @@ class Study:
             errors=errors,
             command=self.request.command,
         )
-        for path in record["stale"]:
-            log.warning("%s is from an earlier run", path)
+        for text in record["warnings"]:
+            log.warning("%s: %s", scan.acquisition.label, text)
         write_record(record, self.output_dir)
         label = scan.acquisition.label
         if errors:

@@ -80,7 +80,8 @@ def test_white_matter_is_used_where_it_is_labelled(outputs):
     [
         ("mask_volume", 100, "bad"), ("mask_volume", 200, "look"), ("mask_volume", 1500, "good"),
         ("mask_volume", 10_000, "bad"), ("phase_snr", 50, "good"), ("phase_snr", 3, "bad"),
-        ("streaking", 2, "look"), ("streaking", 9, "bad"), ("registration_cost", 9, "none"),
+        ("streaking", 2, "look"), ("streaking", 9, "bad"), ("registration_cost", -1.1, "good"),
+        ("registration_cost", -1.005, "bad"),
         ("streaking", None, "none"),
     ],
 )  # fmt: skip
