@@ -80,6 +80,7 @@ def scan_record(
         "warnings": [
             *acquisition.warnings,
             *(text for noted in facts.values() for text in noted.get("warnings", ())),
+            *regions.get("warnings", ()),
         ],
         "segmentation": regions,
     }
