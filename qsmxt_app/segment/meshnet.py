@@ -207,7 +207,7 @@ def _convolve(features: FloatArray, layer: Layer, elu: bool, threads: int) -> Fl
 
 
 def _layers(told: dict[str, Any], weights: dict[str, Any]) -> tuple[Layer, ...]:
-    layers = []
+    layers: list[Layer] = []
     for place, described in enumerate(told["layers"]):
         weight, bias = weights[f"model.{2 * place}.weight"], weights[f"model.{2 * place}.bias"]
         size = described["kernel_size"]
