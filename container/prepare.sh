@@ -22,11 +22,11 @@ qsmxt() {
     "$environment/bin/qsmxt" "$@" --n-cpus 2 --mem-gb 6 --quiet
 }
 
-$python -m qsmxt_app.simulate "$work/bids" --subjects 2 --voxel-size 4
+$python -m qsmxt_app.simulate "$work/bids" --voxel-size 4
 $python -m qsmxt_app.simulate "$work/single" --voxel-size 4 --echo-times 0.02 --bipolar
 qsmxt "$work/bids" "$work/gre" participant
 for preset in epi bet body consensus; do
-    qsmxt "$work/bids" "$work/$preset" participant --participant-label 01 --preset $preset --segmentation none
+    qsmxt "$work/bids" "$work/$preset" participant --preset $preset --segmentation none
 done
 qsmxt "$work/single" "$work/single-out" participant --segmentation none
 rm -rf "$work"

@@ -127,6 +127,7 @@ sid_root() {
     [ -x "$folder/sid/usr/bin/apptainer" ] && return
     debootstrap --variant=minbase --include=apptainer,uidmap,ca-certificates sid "$folder/sid" "$mirror" >"$folder/sid.log"
     chroot "$folder/sid" useradd --create-home builder
+    echo "127.0.0.1 localhost" >"$folder/sid/etc/hosts"
 }
 
 # In a root of its own and as a user of no rights, as on a cluster.
