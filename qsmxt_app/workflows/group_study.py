@@ -14,6 +14,7 @@ from nipype import Node, Workflow
 
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.workflows.group_inputs import GroupScan
+from qsmxt_app.workflows.job_machine import SCHEDULERS
 from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, Step, read_json
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.processes import GraphScheduler, Machine
@@ -134,7 +135,7 @@ class Stages:
         return node
 
     def _run_graph(self, workflow: Any) -> tuple[frozenset[str], dict[str, str]]:
-        if self.plugin != MULTIPROC:
+        if self.plugin not in (MULTIPROC, *SCHEDULERS):
             return run_with_plugin(workflow, self.plugin, self.plugin_arguments)
         scheduler = GraphScheduler(self.machine, self._status)
         workflow.run(plugin=scheduler)
