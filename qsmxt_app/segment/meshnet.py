@@ -55,7 +55,7 @@ _NAMES = {
         for name in ("Thalamus", "Caudate", "Putamen", "Pallidum", "Hippocampus", "Amygdala")
     },
 }
-_FILES = ("model.json", "colormap.json", "model.pth")
+DESCRIPTION, CLASSES, WEIGHTS = "model.json", "colormap.json", "model.pth"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,15 @@ class Network:
     regions: tuple[Region, ...]
 
 
+def check_network(folder: Path) -> None:
+    """Raise `NoInput` for a folder that lacks one of the files of a network."""
+    for name in (DESCRIPTION, CLASSES, WEIGHTS):
+        if not (folder / name).is_file():
+            raise NoInput(
+                f"--model {folder}: no {name}.", f"Needed are {DESCRIPTION}, {CLASSES} and {WEIGHTS}."
+            )
+
+
 def load_network(folder: Path) -> Network:
     """Read a network: `model.json`, `colormap.json` and the weights, a safetensors file whatever its name.
 
@@ -93,13 +102,11 @@ def load_network(folder: Path) -> Network:
         raise NoInput(
             "--segmentation meshnet needs safetensors.", "pip install qsmxt-app[meshnet]"
         ) from error
-    for name in _FILES:
-        if not (folder / name).is_file():
-            raise NoInput(f"--model {folder}: no {name}.", f"Needed are {', '.join(_FILES)}.")
+    check_network(folder)
     try:
-        told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        labels = json.loads((folder / "colormap.json").read_text(encoding="utf-8"))["labels"]
-        weights = load((folder / "model.pth").read_bytes())
+        told = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        labels = json.loads((folder / CLASSES).read_text(encoding="utf-8"))["labels"]
+        weights = load((folder / WEIGHTS).read_bytes())
         layers = _layers(told, weights)
         if told.get("bnorm") or layers[-1].bias.size != len(labels):
             raise ValueError("batch normalisation, or another number of classes than of names")

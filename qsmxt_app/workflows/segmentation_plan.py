@@ -9,6 +9,7 @@ from pathlib import Path
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.errors import NoInput
 from qsmxt_app.segment.existing_labels import ExistingLabels, find_labels
+from qsmxt_app.segment.meshnet import check_network
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.preset_choice import body_part
 
@@ -64,13 +65,20 @@ def plan_segmentation(acquisition: Acquisition, settings: Settings) -> Segmentat
     if settings.derivatives:
         return _existing(acquisition, settings, t1w)
     if settings.segmentation == MESHNET:
-        name = settings.model.name if settings.model else ""
-        problem = "" if t1w else f"--segmentation {MESHNET} needs a T1w. Use {ATLAS}, which does without."
-        return SegmentationPlan(MESHNET, f"network {name}", name, t1w, problem=problem)
+        return _network(settings.model or Path(), t1w)
     folder = Path(settings.atlas)
     name = folder.resolve().name if folder.is_dir() else settings.atlas
     where = t1w.name if t1w else "the magnitude, as there is no T1w"
     return SegmentationPlan(ATLAS, f"atlas {name}, registered to {where}", name, t1w)
+
+
+def _network(folder: Path, t1w: Path | None) -> SegmentationPlan:
+    problem = "" if t1w else f"--segmentation {MESHNET} needs a T1w. Use {ATLAS}, which does without."
+    try:
+        check_network(folder)
+    except NoInput as error:
+        problem = str(error)
+    return SegmentationPlan(MESHNET, f"network {folder.name}", folder.name, t1w, problem=problem)
 
 
 def _existing(acquisition: Acquisition, settings: Settings, t1w: Path | None) -> SegmentationPlan:

@@ -17,6 +17,7 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import QsmxtError
+from qsmxt_app.segment.meshnet import DESCRIPTION, WEIGHTS
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.resources import NEEDS, memory_gb
@@ -138,22 +139,17 @@ def connect_anatomy(workflow: Any, made: dict[str, Any]) -> None:
     prepare, label = made["prepare_t1w"], made["label_t1w"]
     images = [("t1w", "t1w"), ("t1w_mask", "t1w_mask")]
     ways = [("atlas_to_anatomy", "atlas_to_anatomy"), ("anatomy_to_atlas", "anatomy_to_atlas")]
-    workflow.connect([(prepare, label, images)])
-    if "register_atlas" in made:
-        atlas = [("atlas", "atlas")]
-        start = [*images, *atlas, ("atlas_affine", "atlas_affine")]
-        workflow.connect(
-            [
-                (prepare, made["register_atlas"], start),
-                (prepare, label, atlas),
-                (made["register_atlas"], label, ways),
-            ]
-        )
+    # a list for every pair of nodes: nipype keeps it, and adds to it
+    register = made.get("register_atlas")
+    workflow.connect([(prepare, label, [*images, ("atlas", "atlas")] if register else [*images])])
+    if register:
+        start = [*images, ("atlas", "atlas"), ("atlas_affine", "atlas_affine")]
+        workflow.connect([(prepare, register, start), (register, label, [*ways])])
     if "write_t1w" in made:
         labels = [("labels", "labels"), ("regions", "regions")]
-        workflow.connect([(prepare, made["write_t1w"], images), (label, made["write_t1w"], labels)])
-        if "register_atlas" in made:
-            workflow.connect([(made["register_atlas"], made["write_t1w"], ways)])
+        workflow.connect([(prepare, made["write_t1w"], [*images]), (label, made["write_t1w"], labels)])
+        if register:
+            workflow.connect([(register, made["write_t1w"], [*ways])])
 
 
 def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
@@ -202,7 +198,8 @@ def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
     if plan.method == ATLAS:
         return nodes.LabelByAtlas()
     if plan.method == MESHNET:
-        return nodes.LabelByNetwork(model=str(settings.model))
+        folder = settings.model or Path()
+        return nodes.LabelByNetwork(model=str(folder / DESCRIPTION), weights=str(folder / WEIGHTS))
     if plan.labels is None:
         raise ValueError("a plan to take labels that names none")
     table = {"table": str(plan.labels.table)} if plan.labels.table else {}

@@ -69,7 +69,10 @@ def test_a_network_needs_its_folder_and_a_t1w(scan, tmp_path):
     with pytest.raises(WrongUsage, match="--model"):
         load_settings({"segmentation": "meshnet"})
     settings = load_settings({"segmentation": "meshnet", "model": str(tmp_path)})
-    assert plan_segmentation(scan, settings).runs
+    assert "no model.json" in plan_segmentation(scan, settings).problem
+    for name in ("model.json", "colormap.json", "model.pth"):
+        (tmp_path / name).touch()
+    assert anatomy_steps(plan_segmentation(scan, settings)) == ("prepare_t1w", "label_t1w", "write_t1w")
     assert "needs a T1w" in plan_segmentation(replace(scan, t1w=None), settings).problem
 
 
