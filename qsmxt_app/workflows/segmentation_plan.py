@@ -89,4 +89,6 @@ def _existing(acquisition: Acquisition, settings: Settings, t1w: Path | None) ->
     problem = (
         "" if t1w else f"{labels.image}: its place relative to the scan is found by a T1w: there is none."
     )
-    return SegmentationPlan(DERIVATIVES, f"labels {labels.image}", labels.name, t1w, labels, problem)
+    below = next(folder for folder in settings.derivatives if labels.image.is_relative_to(folder))
+    told = f"labels {labels.image.relative_to(below)}, in the world of {t1w.name if t1w else 'no T1w'}"
+    return SegmentationPlan(DERIVATIVES, told, labels.name, t1w, labels, problem)
