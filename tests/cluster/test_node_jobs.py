@@ -44,13 +44,10 @@ def failures(scheduler):
     return {failure.node.name: failure.message for failure in scheduler.failures}
 
 
-@pytest.mark.parametrize("plugin", ["SLURMGraph", "PBS"])
-def test_a_run_waits_for_its_jobs_and_tells_which_failed(slurm, tmp_path, jobs_see_the_nodes, plugin):
+def test_a_run_waits_for_its_jobs_and_tells_which_failed(slurm, tmp_path, jobs_see_the_nodes):
     folder = tmp_path / "it's $(touch owned)"
     arguments = {"sbatch_args": "--partition=second", "job_finished_timeout": 1}
-    if plugin == "PBS":
-        arguments = {"qsub_args": "-q second", "job_finished_timeout": 1}
-    machine = job_machine(plugin, arguments, folder, tmp_path / "log")
+    machine = job_machine("SLURMGraph", arguments, folder, tmp_path / "log")
     scheduler = run(machine, fake_graph("graph", folder, harm="kill", mem_gb=0.2))
     assert scheduler.ended == {"graph.first", "graph.fourth"}
     assert "ended without a result" in failures(scheduler)["second"]
@@ -60,6 +57,13 @@ def test_a_run_waits_for_its_jobs_and_tells_which_failed(slurm, tmp_path, jobs_s
     assert again.ended == {"graph.first", "graph.second", "graph.third", "graph.fourth"}
     assert not list(tmp_path.rglob("owned"))
     assert len(list((folder / "jobs").glob("*.sh"))) == 5
+
+
+def test_a_node_in_pbs(slurm, tmp_path, jobs_see_the_nodes):
+    graph = fake_graph("graph", tmp_path, mem_gb=0.2)
+    graph.remove_nodes([graph.get_node(name) for name in ("first", "second", "third")])
+    machine = job_machine("PBSGraph", {"qsub_args": "-q second"}, tmp_path, tmp_path / "log")
+    assert run(machine, graph).ended == {"graph.fourth"}
 
 
 SUBMIT = """#!/bin/bash
@@ -79,9 +83,12 @@ def test_grid_engine(tmp_path, monkeypatch, jobs_see_the_nodes):
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     machine = job_machine("SGE", {"qsub_args": "-l h_vmem=2G"}, tmp_path, tmp_path / "log")
-    scheduler = run(machine, fake_graph("graph", tmp_path, harm="error"))
+    graph = fake_graph("graph", tmp_path, harm="error")
+    graph.remove_nodes([graph.get_node(name) for name in ("first", "third")])
+    graph.get_node("second").inputs.number = 1
+    scheduler = run(machine, graph)
     assert "the number is odd" in failures(scheduler)["second"]
-    assert scheduler.ended == {"graph.first", "graph.fourth"}
+    assert scheduler.ended == {"graph.fourth"}
     assert calls.read_text().startswith("-l h_vmem=2G ")
 
 

@@ -45,6 +45,7 @@ class Study:
     expected: dict[str, bytes] = field(default_factory=dict)
     seconds: float = 0.0
     megabytes: float = 0.0
+    steps: int = 0
 
 
 @dataclass
@@ -101,8 +102,13 @@ class Hit:
     faults: list[str] = field(default_factory=list)
 
     @property
+    def landed(self) -> bool:
+        """Whether the run did not come to its end before it was hit."""
+        return self.code != 0
+
+    @property
     def text(self) -> str:
-        found = "; ".join(self.faults) or "as it should be"
+        found = "; ".join(self.faults) or ("as it should be" if self.landed else "it had ended")
         return f"{self.kind} after {self.after:5.1f} s: exit {self.code} {self.seconds:.1f} s later, {found}"
 
 
@@ -127,6 +133,7 @@ def prepare(folder: Path) -> Study:
     study.seconds = time.monotonic() - started
     study.expected = results(place.out)
     files = [path for path in place.folder.rglob("*") if path.is_file()]
+    study.steps = len(place.finished_steps())
     study.megabytes = sum(path.stat().st_size for path in files) / MEGABYTE
     return study
 
@@ -175,8 +182,10 @@ def _torn(place: Place) -> list[str]:
     return faults
 
 
-def _moment(study: Study, rng: random.Random) -> float:
-    return rng.uniform(0.0, study.seconds)
+def _moment(study: Study, place: Place, rng: random.Random) -> float:
+    """Return a moment of what the run still has to do."""
+    done = len(place.finished_steps()) / max(1, study.steps)
+    return rng.uniform(0.0, study.seconds * (1 - 0.6 * min(1.0, done)))
 
 
 def _wait(process: subprocess.Popen, seconds: float) -> None:
@@ -186,7 +195,7 @@ def _wait(process: subprocess.Popen, seconds: float) -> None:
 
 def _signalled(kind: str, study: Study, place: Place, rng: random.Random, act: Callable) -> Hit:
     """Start a run, do something to it at a random moment, and see how it ends."""
-    after = _moment(study, rng)
+    after = _moment(study, place, rng)
     with place.start() as process:
         _wait(process, after)
         faults = [] if process.poll() is not None else (act(process) or [])
@@ -246,10 +255,17 @@ def _kill_worker(study: Study, place: Place, rng: random.Random) -> Hit:
     """SIGKILL for the largest worker, as the kernel does it; the run goes on and names the step."""
 
     def act(process: subprocess.Popen) -> None:
-        members = [pid for pid in _members(process.pid) if pid != process.pid]
-        if members:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(max(members, key=_resident), signal.SIGKILL)
+        # workers are children of a server that the main process started
+        while process.poll() is None:
+            members = _members(process.pid)
+            workers = [
+                pid for pid, parent in members.items() if parent in members and members[parent] in members
+            ]
+            if workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(max(workers, key=_resident), signal.SIGKILL)
+                return
+            time.sleep(0.05)
 
     return _signalled("kill-worker", study, place, rng, act)
 
@@ -269,7 +285,7 @@ def _out_of_memory(study: Study, place: Place, rng: random.Random) -> Hit:
 
     (group / "memory.limit_in_bytes").write_text("-1")
     prefix = ("bash", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "bash")
-    after = _moment(study, rng)
+    after = _moment(study, place, rng)
     with place.start(prefix) as process:
         _wait(process, after)
         if process.poll() is None:
@@ -327,7 +343,7 @@ def _full_disk(study: Study, place: Place, rng: random.Random) -> Hit:
 def _quota(study: Study, place: Place, rng: random.Random) -> Hit:
     """Every process may write some bytes; then the quota is exceeded."""
     library = place.folder / "quota.so"
-    most = int(rng.uniform(0.005, 0.4) * study.megabytes * MEGABYTE)
+    most = int(rng.uniform(0.003, 0.12) * study.megabytes * MEGABYTE)
     return _full("quota", place, ("env", f"LD_PRELOAD={library}", f"QSMXT_QUOTA={most}"))
 
 
@@ -410,14 +426,14 @@ def _memory_group(place: Place) -> Path:
     return GROUPS / "memory" / own.lstrip("/") / "qsmxt-faults"
 
 
-def _members(session: int) -> list[int]:
-    """Processes of a session."""
-    found = []
+def _members(session: int) -> dict[int, int]:
+    """Processes of a session, and their parents."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             words = path.read_text().rpartition(")")[2].split()
             if int(words[3]) == session and words[0] != "Z":
-                found.append(int(path.parent.name))
+                found[int(path.parent.name)] = int(words[1])
     return found
 
 
@@ -469,7 +485,7 @@ def _main() -> int:
                 place = Place(Path(name) / f"{kind}-{turn}", study.raw)
                 try:
                     for hit in hit_and_resume(study, place, [kind] * options.in_a_row, rng):
-                        count, failed = count + 1, failed + bool(hit.faults)
+                        count, failed = count + hit.landed, failed + bool(hit.faults)
                         print(f"{count:3d} {hit.text}", flush=True)
                 except Impossible as reason:
                     impossible.add(kind)

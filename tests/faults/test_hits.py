@@ -5,7 +5,7 @@ import random
 import pytest
 from hits import Impossible, Place, hit_and_resume, prepare
 
-KINDS = ["kill-worker", "power", "quota", "walltime"]
+KINDS = ["kill-worker", "power", "quota"]
 
 
 def test_hits_leave_no_trace(tmp_path):
