@@ -19,6 +19,8 @@ LARGEST_VOXEL_MM = 2.0
 LARGEST_ANISOTROPY = 3.0
 OBLIQUE_DEGREES = 5.0
 EDGE_FRACTION = 0.02
+CROPPED_FACE = 0.5
+CROPPED_SIDES = 4
 CHI_SPREAD_PPM = (0.004, 0.25)
 ECHO_TIME_SECONDS = (0.0003, 0.2)
 
@@ -137,10 +139,13 @@ def _convergence(record: Record, _: MapFacts) -> Iterator[Finding]:
         )
 
 
-def _mask(record: Record, _: MapFacts) -> Iterator[Finding]:
+def _mask(record: Record, facts: MapFacts) -> Iterator[Finding]:
     volume, holes = number(record.mask.get("volume_ml")), number(record.mask.get("hole_fraction"))
     low, high = HEAD_ML
-    if volume is not None and not low <= volume <= high and record.settings.get("preset") != "body":
+    # a crop inside the head may be small
+    cropped = sum(share > CROPPED_FACE for share in (facts.edge_fraction or {}).values()) >= CROPPED_SIDES
+    head = record.settings.get("preset") != "body" and not cropped
+    if volume is not None and not low <= volume <= high and head:
         yield Finding(
             "warning",
             f"The mask holds {volume:.0f} ml",

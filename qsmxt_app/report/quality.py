@@ -22,12 +22,15 @@ from numpy.typing import NDArray
 from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.qsm.map_quality import homogeneous_tissue, local_noise, streaking
+from qsmxt_app.qsm.mask_faults import edge_shares
 from qsmxt_app.report.record import Record, mapping, number, numbers, output_path, text
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.regional import NUCLEI, WHITE_MATTER, RegionalValue, group_of, read_regional_values
 from qsmxt_app.report.rendering import show_number
 
 QUALITY_SUFFIX = "_desc-qsm_quality.json"
+_CROP = "of a crop inside the head"
+_CROPPED_FACE, _CROPPED_SIDES = 0.5, 4
 STATES = ("good", "look", "bad", "none")
 
 
@@ -168,8 +171,10 @@ def measure_quality(output_dir: Path, record: Record) -> tuple[Measure, ...]:
         **_of_map(output_dir, record),
         "mirror_asymmetry": _asymmetry(read_regional_values(output_path(output_dir, record, "stats"))),
     }
-    kinds = (_kind_for(kind, record) for kind in KINDS.values())
-    return tuple(Measure(kind, *found.get(kind.name, (None, ""))) for kind in kinds)
+    measures = (Measure(kind, *found.get(kind.name, (None, ""))) for kind in KINDS.values())
+    return tuple(
+        _without_limits(measure) if _is_elsewhere(measure, record) else measure for measure in measures
+    )
 
 
 def write_quality(output_dir: Path, record: Record) -> Path | None:
@@ -225,10 +230,14 @@ def _measure(name: str, written: Mapping[str, Any]) -> Measure:
     return Measure(kind, number(written.get("value")), text(written.get("note")))
 
 
-def _kind_for(kind: Kind, record: Record) -> Kind:
-    """Take limits away that do not hold for other parts of the body than the head."""
-    elsewhere = record.settings.get("preset") == "body"
-    return dataclasses.replace(kind, limits=None) if elsewhere and kind.name == "mask_volume" else kind
+def _is_elsewhere(measure: Measure, record: Record) -> bool:
+    """Whether the limits, which are those of heads, say nothing: of other parts of the body, and of crops."""
+    other = record.settings.get("preset") == "body" or measure.note == _CROP
+    return measure.kind.name == "mask_volume" and other
+
+
+def _without_limits(measure: Measure) -> Measure:
+    return dataclasses.replace(measure, kind=dataclasses.replace(measure.kind, limits=None))
 
 
 _Found = tuple[float | None, str]
@@ -269,6 +278,7 @@ def _of_map(output_dir: Path, record: Record) -> dict[str, _Found]:
         return {}
     # chi is zero outside its own mask, which background removal may have made smaller
     inside = (chi != 0) if mask is None or mask.shape != chi.shape else (mask != 0) & (chi != 0)
+    cropped = np.count_nonzero(edge_shares(inside) > _CROPPED_FACE) >= _CROPPED_SIDES
     tissue, note = _white_matter(output_dir, record, inside), "in white matter"
     if tissue is None:
         magnitude = _voxels(output_path(output_dir, record, "magnitude"))
@@ -277,7 +287,9 @@ def _of_map(output_dir: Path, record: Record) -> dict[str, _Found]:
         else:
             tissue = homogeneous_tissue(magnitude, inside, voxel_size=size)
         note = "in the most homogeneous tissue"
+    volume = number(record.mask.get("volume_ml"))
     return {
+        **({"mask_volume": (volume, _CROP)} if cropped else {}),
         "chi_noise": (local_noise(chi, tissue), note),
         "streaking": (streaking(chi, inside, voxel_size=size, b0_direction=direction), ""),
     }

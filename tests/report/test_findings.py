@@ -66,5 +66,11 @@ def test_the_most_serious_comes_first() -> None:
     assert [level for level, _ in found] == ["error", "warning", "note"]
 
 
+def test_a_crop_inside_the_head_may_be_small() -> None:
+    sides = ("left", "right", "front", "back", "top", "bottom")
+    facts = MapFacts(chi_spread=0.03, mask_voxels=1000, edge_fraction=dict.fromkeys(sides, 1.0))
+    assert [level for level, _ in titles(facts, mask={"volume_ml": 23.0})] == ["note"]
+
+
 def test_other_bodies_than_heads_may_have_any_volume() -> None:
     assert titles(mask={"volume_ml": 9000.0}, settings={"preset": "body"}) == []
