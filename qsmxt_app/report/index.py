@@ -10,10 +10,17 @@ from urllib.parse import quote
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.report.findings import MapFacts, find
 from qsmxt_app.report.participant import worst
+from qsmxt_app.report.quality import read_quality
 from qsmxt_app.report.record import Record, read_records
 from qsmxt_app.report.rendering import render
+from qsmxt_app.report.thumbnail import read_thumbnail
 
 _FACTS_UNKNOWN = MapFacts()
+
+_BEYOND = (("bad", "bad"), ("look", "to look at"))
+
+MOST_PICTURES = 500
+"""Participants beyond which the list has no pictures: at 3 kB each the page would load slowly."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,9 @@ class Row:
     level: str
     state: str
     acquisitions: int
+    quality: str
     summary: str
+    picture: str
 
 
 def build_index(output_dir: Path) -> Path:
@@ -41,23 +50,40 @@ def build_index(output_dir: Path) -> Path:
     pathlib.Path
         `OUTPUT_DIR/index.html`.
     """
-    rows = [_row(output_dir, folder.name) for folder in sorted(output_dir.glob("sub-*")) if folder.is_dir()]
+    names = [folder.name for folder in sorted(output_dir.glob("sub-*")) if folder.is_dir()]
+    rows = [_row(output_dir, name, with_picture=len(names) <= MOST_PICTURES) for name in names]
     links = [
         (label, name)
         for label, name in (("Group report", "group.html"), ("Methods and references", "logs/CITATION.html"))
         if (output_dir / name).is_file()
     ]
     path = output_dir / "index.html"
-    write_text(path, render("index.html", rows=rows, links=links))
+    write_text(path, render("index.html", rows=rows, links=links, summary=_summary(rows)))
     return path
 
 
-def _row(output_dir: Path, name: str) -> Row:
-    records = read_records(output_dir, name.removeprefix("sub-"))
+def _summary(rows: Sequence[Row]) -> str:
+    failed, doubted = (sum(row.level == level for row in rows) for level in ("error", "warning"))
+    states = ((len(rows) - failed - doubted, "done"), (doubted, "to look at"), (failed, "failed"))
+    told = ", ".join(f"{count} {words}" for count, words in states if count)
+    return f"{len(rows)} {'participants' if len(rows) != 1 else 'participant'}: {told}."
+
+
+def _row(output_dir: Path, name: str, *, with_picture: bool) -> Row:
+    label = name.removeprefix("sub-")
+    records = read_records(output_dir, label)
     page = f"{name}.html"
     level, state, summary = _state(records)
     link = quote(page) if (output_dir / page).is_file() else ""
-    return Row(name, link, level, state, len(records), summary)
+    picture = read_thumbnail(output_dir, label) if with_picture else ""
+    return Row(name, link, level, state, len(records), _quality(output_dir, records), summary, picture)
+
+
+def _quality(output_dir: Path, records: Sequence[Record]) -> str:
+    """Say how many measures are beyond their limits; nothing where nothing was measured."""
+    states = [measure.state for record in records for measure in read_quality(output_dir, record)]
+    beyond = [f"{states.count(state)} {words}" for state, words in _BEYOND if state in states]
+    return ", ".join(beyond) or ("good" if "good" in states else "")
 
 
 def _state(records: Sequence[Record]) -> tuple[str, str, str]:

@@ -36,6 +36,7 @@ from qsmxt_app.report.record import (
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.regional_panel import regional_findings, regional_values_panel
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
+from qsmxt_app.report.thumbnail import write_thumbnail
 from qsmxt_app.report.viewer_section import Viewer, ViewerScan
 from qsmxt_app.report.volumes import ON_COARSE, ON_T1W, Volumes, read_volumes
 
@@ -108,6 +109,8 @@ def build_participant_report(output_dir: Path, subject: str, *, volumes: str = "
         anatomy = read_volumes(output_dir, record, ON_T1W)
         coarse = read_volumes(output_dir, record, ON_COARSE)
         acquisitions.append(_acquisition(output_dir, record, read, anatomy, coarse, index))
+        if index == 1:
+            write_thumbnail(output_dir, label, read)
         if "chi" in read.embedded:
             scans.append(_viewer_scan(output_dir, record, read))
     page = render(

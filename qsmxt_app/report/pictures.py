@@ -18,6 +18,7 @@ from PIL import Image, features
 
 NOT_A_NUMBER_COLOUR = (255, 0, 200)
 LARGEST_SIDE = 512
+PICTURE_KIND = "webp" if features.check("webp") else "png"
 _QUALITY = 88
 
 
@@ -126,16 +127,21 @@ def encode(painted: NDArray[np.uint8], size: tuple[float, float]) -> str:
     size
         Width and height in mm, which set the aspect ratio.
     """
+    return _data_uri(compressed(painted, size, LARGEST_SIDE), f"image/{PICTURE_KIND}")
+
+
+def compressed(painted: NDArray[np.uint8], size: tuple[float, float], largest_side: int) -> bytes:
+    """Compress a painted slice, with square pixels and no more of them than so many on a side."""
     rows, columns = painted.shape[:2]
-    pixel = max(min(size[0] / columns, size[1] / rows), max(size) / LARGEST_SIDE, 1e-6)
+    pixel = max(min(size[0] / columns, size[1] / rows), max(size) / largest_side, 1e-6)
     wanted = max(1, round(size[0] / pixel)), max(1, round(size[1] / pixel))
     image = Image.fromarray(painted)
     if wanted != image.size:
         image = image.resize(wanted, Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
-    kind = "webp" if features.check("webp") else "png"
-    image.save(buffer, kind.upper(), **({"quality": _QUALITY, "method": 4} if kind == "webp" else {}))
-    return _data_uri(buffer.getvalue(), f"image/{kind}")
+    options = {"quality": _QUALITY, "method": 4} if PICTURE_KIND == "webp" else {}
+    image.save(buffer, PICTURE_KIND.upper(), **options)
+    return buffer.getvalue()
 
 
 def outline(mask: NDArray[np.generic], size: tuple[float, float]) -> str:

@@ -1,6 +1,11 @@
+import base64
+import io
+import json
 from typing import Any
 
+import numpy as np
 from lxml import html
+from PIL import Image
 from report_data import Outputs
 
 from qsmxt_app.report import build_index, build_participant_report, write_citations
@@ -24,12 +29,34 @@ def test_each_participant_has_its_state(outputs: Outputs) -> None:
     outputs.add("sub-04", maps={}, change=lambda content: content.update(warnings=["Look. Twice."]))
     (outputs.folder / "sub-05").mkdir()
     assert rows(outputs) == {
-        "sub-01": ["done", "1", ""],
-        "sub-02": ["1 of 2 failed", "2", "The step “tgv” failed"],
-        "sub-03": ["failed", "1", "The step “tgv” failed"],
-        "sub-04": ["done, with warnings", "1", "Look."],
-        "sub-05": ["no record", "0", "Nothing was recorded: not run yet, or stopped early."],
+        "sub-01": ["done", "1", "", ""],
+        "sub-02": ["1 of 2 failed", "2", "", "The step “tgv” failed"],
+        "sub-03": ["failed", "1", "", "The step “tgv” failed"],
+        "sub-04": ["done, with warnings", "1", "", "Look."],
+        "sub-05": ["no record", "0", "", "Nothing was recorded: not run yet, or stopped early."],
     }
+
+
+def test_everybody_is_counted_and_pictured(outputs: Outputs) -> None:
+    outputs.add("sub-01")
+    outputs.add("sub-02", maps={}, change=fail)
+    quality = {
+        "noise": {"value": 0.2, "limits": [0.03, 0.05]},
+        "streaks": {"value": 2.0, "limits": [1.5, 3.0]},
+        "residual": {"value": 0.1, "limits": [0.2, 0.5]},
+    }
+    path = outputs.folder / "sub-01" / "anat" / "sub-01_desc-qsm_quality.json"
+    path.write_text(json.dumps({"measures": quality}), encoding="utf-8")
+    for subject in ("01", "02"):
+        build_participant_report(outputs.folder, subject)
+    tree = html.fromstring(build_index(outputs.folder).read_bytes())
+    assert tree.xpath("//p[@class='summary']/text()") == ["2 participants: 1 done, 1 failed."]
+    assert rows(outputs)["sub-01"][2] == "1 bad, 1 to look at"
+    (picture,) = tree.xpath("//tr[th//a/text()='sub-01']//img/@src")
+    image = Image.open(io.BytesIO(base64.b64decode(picture.partition("base64,")[2])))
+    assert max(image.size) <= 110
+    assert np.ptp(np.asarray(image.convert("L"))) > 150
+    assert not tree.xpath("//tr[th//a/text()='sub-02']//img")
 
 
 def test_links_lead_to_pages_that_exist(outputs: Outputs) -> None:
