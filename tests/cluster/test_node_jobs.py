@@ -22,10 +22,11 @@ SECONDS = 240
 
 
 @pytest.fixture
-def jobs_see_the_nodes(monkeypatch):
+def jobs_see_the_nodes(monkeypatch, tmp_path):
     folders = [str(Path(__file__).parents[1] / "workflows"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
     monkeypatch.delenv("LOGNAME", raising=False)
+    monkeypatch.chdir(tmp_path)  # where nipype leaves its crash files
 
 
 def run(machine, graph):
