@@ -24,16 +24,28 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from qsmxt_app.registration import Image, Transform, load_transform, resample_labels
+from qsmxt_app.registration import (
+    Image,
+    Linear,
+    Transform,
+    Warp,
+    load_transform,
+    resample_labels,
+    save_transform,
+)
 from qsmxt_app.registration.register import AFFINE, RIGID, register
 from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
 from qsmxt_app.simulate.dataset import write_dataset
 from qsmxt_app.workflows.group_alignment import bend, linear_stage, load_image, shrink_factors
+from qsmxt_app.workflows.group_template import UpdateTemplate
+from qsmxt_app.workflows.node_base import save
 
 Labels = dict[str, np.ndarray]
+SIDE = 110
 
 
 def command(level: str, folder: Path, *options: str) -> float:
@@ -178,29 +190,69 @@ def print_memory(folder: Path, people: list[str]) -> None:
     twice = folder / "twice"
     if not twice.exists():
         for level in ("raw", "out"):
-            shutil.copytree(
-                folder / level, twice / level, ignore=shutil.ignore_patterns("work", "tpl-*", "logs")
-            )
+            skip = shutil.ignore_patterns("work", "tpl-*", "logs", "*space-study*", "*_xfm.*")
+            shutil.copytree(folder / level, twice / level, ignore=skip)
             for person in people:
                 _copy_person(twice / level / person, f"sub-copy{person.removeprefix('sub-')}")
+    coarse = ("--template-rounds", "1", "--template-resolution", "4.5", "--template-name", "memory")
     for path in (folder, twice):
-        main = command(
-            "group",
-            path,
-            "--template-rounds",
-            "1",
-            "--template-name",
-            "memory",
-            "--work-dir",
-            str(path / "w"),
-        )
+        main = command("group", path, *coarse, "--work-dir", str(path / "work-memory"))
         record = json.loads((path / "out" / "figures" / "group_desc-qsm_record.json").read_text())
         steps = record["memory_mb"]
         largest = max(steps, key=steps.get)
         print(
-            f"{len(record['template']['participants']):3} participants: largest step {largest} "
-            f"{steps[largest]:.0f} MB, update {steps['update']:.0f} MB, main process {main:.0f} MB"
+            f"{len(record['template']['participants']):3} participants: largest step ({largest}) "
+            f"{steps[largest]:.0f} MB, main process {main:.0f} MB"
         )
+    for count in (6, 12):
+        print(
+            f"{count:3} participants of {SIDE}^3 voxels: update of the template {update_memory(count):.0f} MB"
+        )
+
+
+def update_memory(count: int) -> float:
+    """Peak memory in MB of the step that sees everybody, in a process of its own."""
+    code = f"import benchmarks.group as g; print(g.update_template({count}))"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return float(told.stdout.split()[-1])
+
+
+def update_template(count: int) -> float:
+    """Update a template with made-up deformations; return the step's peak memory in MB."""
+    rng = np.random.default_rng(0)
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        field = np.stack(
+            [ndimage.gaussian_filter(rng.normal(size=(SIDE,) * 3), 9) for _ in range(3)], axis=-1
+        )
+        field = (field / np.abs(field).max()).astype(np.float32)
+        files = {key: folder / f"{key}.nii" for key in ("image", "mask")}
+        save(ndimage.gaussian_filter(rng.random((SIDE,) * 3), 2), affine, files["image"])
+        save(np.ones((SIDE,) * 3, bool), affine, files["mask"])
+        chain = Transform((Warp(field, -field, affine), Linear(np.eye(4))))
+        there, back = folder / "transform.h5", folder / "way_back.h5"
+        save_transform(chain, there)
+        save_transform(chain.inverse(), back)
+        step = UpdateTemplate(
+            magnitudes=[str(files["image"])] * count,
+            chis=[str(files["image"])] * count,
+            masks=[str(files["mask"])] * count,
+            transforms=[str(there)] * count,
+            ways_back=[str(back)] * count,
+            template=str(files["image"]),
+        )
+        before = Path.cwd()
+        os.chdir(folder)
+        step.run()
+        os.chdir(before)
+        return float(json.loads((folder / "facts.json").read_text())["peak_mb"])
 
 
 def _copy_person(source: Path, name: str) -> None:

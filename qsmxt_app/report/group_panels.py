@@ -29,8 +29,8 @@ def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
         return None
     plain = f"tpl-{name}_"
     shown = (
-        ("Magnitude", (f"{plain}T2starw", f"{plain}desc-mean_T2starw"), MAGNITUDE, "mean over participants"),
         ("Average χ", (f"{plain}Chimap", f"{plain}desc-mean_Chimap"), CHI, "mean over participants"),
+        ("Magnitude", (f"{plain}T2starw", f"{plain}desc-mean_T2starw"), MAGNITUDE, "mean over participants"),
         ("Spread of χ", (f"{plain}desc-std_Chimap",), SPREAD, "standard deviation between participants"),
         ("Average R2*", (f"{plain}R2starmap", f"{plain}desc-mean_R2starmap"), r2star_window(3.0), ""),
         ("T1w", (f"{plain}T1w", f"{plain}desc-mean_T1w"), MAGNITUDE, ""),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from qsmxt_app.group.csv_text import read_tsv
 from qsmxt_app.group.tables import assemble, scan_rows
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.group import build_group_report
-from qsmxt_app.report.index import build_index
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.group_build import TemplateBuilder
 from qsmxt_app.workflows.group_drawn import Drawn, drawn_on, read_drawn
@@ -36,9 +36,10 @@ from qsmxt_app.workflows.group_inputs import (
     read_study,
 )
 from qsmxt_app.workflows.group_record import GroupResult, write_group_record
-from qsmxt_app.workflows.group_study import DURATIONS, BuiltTemplate, Person, Stages
+from qsmxt_app.workflows.group_study import DURATIONS, WORKFLOW, BuiltTemplate, Person, Stages
+from qsmxt_app.workflows.job_machine import machine_for
+from qsmxt_app.workflows.mending import mend
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
-from qsmxt_app.workflows.processes import Machine
 from qsmxt_app.workflows.progress import ProgressDisplay
 from qsmxt_app.workflows.run import check_work_dir, machine_share
 from qsmxt_app.workflows.run_folder import (
@@ -49,6 +50,7 @@ from qsmxt_app.workflows.run_folder import (
     log_to,
     stop_logging,
 )
+from qsmxt_app.workflows.sharing import write_shared_pages
 from qsmxt_app.workflows.study import Request, configure_nipype
 
 log = logging.getLogger("qsmxt")
@@ -139,8 +141,16 @@ class GroupLevel:
         """Run all stages; return the exit code."""
         configure_nipype(self.folder, self.request.verbosity)
         share = machine_share(self.settings, len(self.plan.study.scans))
+        mend(self.request.work_dir / WORKFLOW)
         with ExitStack() as stack:
-            machine = Machine(share["n_cpus"], share["memory_gb"], self.folder.log_file)
+            machine = machine_for(
+                share["plugin"],
+                share["plugin_arguments"],
+                n_cpus=share["n_cpus"],
+                memory_gb=share["memory_gb"],
+                work_dir=self.request.work_dir,
+                log_file=self.folder.log_file,
+            )
             stack.callback(machine.stop)
             display = stack.enter_context(self._display())
             stages = Stages(
@@ -152,38 +162,51 @@ class GroupLevel:
                 share["plugin_arguments"],
                 self.settings.stop_on_first_crash,
             )
-            problem = self._results(stages)
-        self._tables(stages)
-        result = GroupResult(
+            problems = self._results(stages)
+        self._tables()
+        result = self._result(stages, problems)
+        log_file = self.folder.log_file.relative_to(self.output_dir).as_posix()
+        write_group_record(result, self.output_dir, self.settings, self.request.command, log_file)
+        return self._conclude(replace(result, failures={**result.failures, **self._pages()}))
+
+    def _result(self, stages: Stages, problems: Mapping[str, str]) -> GroupResult:
+        return GroupResult(
             plan_name=self.plan.name,
             existing=self.settings.template_from,
             people=tuple(self.people),
             template=self.template,
             missing=tuple(self.missing),
-            failures=dict(stages.failures) | ({"template": problem} if problem else {}),
+            failures={**stages.failures, **problems},
             outputs=self.outputs,
             timings=stages.timings,
             memory_mb=stages.memory_mb,
         )
-        log_file = self.folder.log_file.relative_to(self.output_dir).as_posix()
-        write_group_record(result, self.output_dir, self.settings, self.request.command, log_file)
-        build_group_report(self.output_dir)
-        build_index(self.output_dir)
-        return self._conclude(result)
 
-    def _results(self, stages: Stages) -> str:
-        """Make the template and all that needs it; return what went wrong with it, or empty text."""
-        scans = self.plan.study.scans
+    def _pages(self) -> dict[str, str]:
+        """Write the pages; no page is worth losing the outcome of the rest."""
         try:
-            if self.settings.template:
-                self._make_template(stages)
-        except QsmxtError as error:
-            log.exception("template")
-            return str(error)
-        finally:
-            if self.plan.drawn is not None:
-                self._measure_drawn(stages, self.plan.drawn, scans)
-        return ""
+            build_group_report(self.output_dir)
+            write_shared_pages(self.output_dir)
+        except Exception as error:
+            log.exception("group.html and index.html")
+            return {"report": f"not written: {type(error).__name__}: {error}"}
+        return {}
+
+    def _results(self, stages: Stages) -> dict[str, str]:
+        """Make the template and measure what was drawn; return what went wrong with either."""
+        parts = {
+            "template": self._make_template if self.settings.template else None,
+            "custom segmentation": self._measure_drawn if self.plan.drawn is not None else None,
+        }
+        problems = {}
+        for name, part in parts.items():
+            try:
+                if part is not None:
+                    part(stages)
+            except QsmxtError as error:
+                log.exception("%s", name)
+                problems[name] = str(error)
+        return problems
 
     def _make_template(self, stages: Stages) -> None:
         builder = TemplateBuilder(stages, self.settings)
@@ -198,10 +221,13 @@ class GroupLevel:
         self.outputs["maps"] = finisher.average(self.carried)
         self.outputs["labels"] = finisher.labels(self.carried)
 
-    def _measure_drawn(self, stages: Stages, drawn: Drawn, scans: tuple[GroupScan, ...]) -> None:
-        like = next((one.maps["chi"] for several in self.carried.values() for one in several), None)
-        on = drawn_on(drawn, self.settings, scans, like, self.plan.name)
+    def _measure_drawn(self, stages: Stages) -> None:
+        drawn, scans = self.plan.drawn, self.plan.study.scans
+        if drawn is None:
+            return
         carried = [one for several in self.carried.values() for one in several]
+        like = carried[0].maps["chi"] if carried else None
+        on = drawn_on(drawn, self.settings, scans, like, self.plan.name)
         measured = self._finisher(stages).drawn(drawn, on, scans, carried)
         self.outputs["drawn"] = {
             stem: path.relative_to(self.output_dir).as_posix() for stem, path in measured.items()
@@ -210,7 +236,7 @@ class GroupLevel:
     def _finisher(self, stages: Stages) -> Finisher:
         return Finisher(stages, self.settings, self.plan.name, existing=self.plan.existing is not None)
 
-    def _tables(self, stages: Stages) -> None:
+    def _tables(self) -> None:
         """Write the regional values of everybody."""
         rows = []
         for scan in self.plan.study.scans:
@@ -280,7 +306,15 @@ def _plan(request: Request) -> GroupPlan:
     existing = read_template(settings)
     name = existing.name if existing else settings.template_name or DEFAULT_NAME
     check_label("tpl", name)
-    return GroupPlan(raw, study, phenotypes, name, existing, read_drawn(settings))
+    drawn = read_drawn(settings)
+    if drawn is not None and (settings.custom_space or not settings.template):
+        on = drawn_on(drawn, settings, study.scans, None, name)
+        if on is None and not settings.template:
+            raise WrongUsage(
+                f"--custom-dseg {drawn.file} was drawn on the template, which --no-template leaves out.",
+                "Leave out --no-template.",
+            )
+    return GroupPlan(raw, study, phenotypes, name, existing, drawn)
 
 
 def _raw_dataset(request: Request) -> Path:

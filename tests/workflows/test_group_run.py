@@ -235,6 +235,25 @@ def test_the_same_command_again_computes_nothing(group: Group) -> None:
     assert {path: path.read_bytes() for path in group.out.glob("tpl-study/anat/*")} == before
 
 
+def test_labels_drawn_on_the_template_are_measured_in_all(group: Group, tmp_path: Path) -> None:
+    drawn = shutil.copy(
+        group.out / "tpl-study" / "anat" / "tpl-study_seg-truth_dseg.nii.gz", tmp_path / "my_roi.nii.gz"
+    )
+    assert group.again("--custom-dseg", str(drawn)) == 0
+    assert group.nodes_run() == {"drawn_sub_01", "drawn_sub_02_ses_A", "drawn_sub_03_acq_hr"}
+    rows = {
+        (row["participant_id"], row["atlas"], row["index"]): row
+        for row in group.rows()
+        if row["map"] == "chi"
+    }
+    for person in ("sub-01", "sub-02", "sub-03"):
+        for index, value in CHI.items():
+            mine, truth = rows[person, "myroi", str(index)], rows[person, "truth", str(index)]
+            assert float(mine["mean"]) == pytest.approx(float(truth["mean"]), abs=0.2 * abs(value))
+    # the tables of an earlier drawing are not taken for those of this one
+    assert not any(atlas == "drawn" for _, atlas, _ in rows)
+
+
 def test_what_did_not_change_is_not_computed_again(group: Group, tmp_path: Path) -> None:
     copy = group.copy(tmp_path)
     # the template as it is, and one more participant
