@@ -88,15 +88,19 @@ def homogeneous_tissue(magnitude: FloatArray, mask: BoolArray, *, voxel_size: Se
     ndarray (x, y, z), bool
         A fifth of the voxels.
     """
-    inner = erode(mask, MARGIN_MM, voxel_size)
+    found = np.zeros(mask.shape, bool)
+    if not mask.any():
+        return found
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    inner = erode(mask, MARGIN_MM, voxel_size)[box]
     if not inner.any():
-        inner = mask
-    mean = ndimage.uniform_filter(magnitude.astype(np.float64), 3)
-    variance = ndimage.uniform_filter(magnitude.astype(np.float64) ** 2, 3) - mean**2
+        inner = mask[box]
+    image = magnitude[box].astype(np.float64)
+    mean = ndimage.uniform_filter(image, 3)
+    variance = ndimage.uniform_filter(np.square(image, out=image), 3) - mean**2
     relative = np.sqrt(np.maximum(variance, 0)) / np.maximum(mean, np.finfo(np.float32).tiny)
-    if not inner.any():
-        return inner
-    return np.asarray(inner & (relative <= np.quantile(relative[inner], HOMOGENEOUS_SHARE)))
+    found[box] = inner & (relative <= np.quantile(relative[inner], HOMOGENEOUS_SHARE))
+    return found
 
 
 def streaking(
