@@ -51,7 +51,7 @@ class Image:
         missing = [
             Bind(str(folder), str(folder))
             for folder in folders
-            if not any(folder.is_relative_to(bind.target) for bind in self.binds)
+            if folder != Path("/") and not any(folder.is_relative_to(bind.target) for bind in self.binds)
         ]
         binds = " ".join(f"--bind {shlex.quote(bind.text)}" for bind in (*self.binds, *missing))
         return f'"$container" exec {binds} {shlex.quote(self.path)} qsmxt'

@@ -89,13 +89,18 @@ class Study:
 
     def command(self, level: str, *options: str) -> str:
         """Return the shell words of a run, with the settings of the submission."""
-        folders = (self.bids_dir, self.output_dir, self.work_dir.parent)
+        folders = (self.bids_dir, self.output_dir, _existing(self.work_dir))
         if self.image:
             program = self.image.command(folders)
         else:
             program = shlex.join([sys.executable, "-m", "qsmxt_app"])
         arguments = [self.bids_dir, self.output_dir, level, "--config", self.folder / CONFIG]
         return " ".join([program, shlex.join(map(str, arguments)), *filter(None, options)])
+
+
+def _existing(path: Path) -> Path:
+    """Return a folder or the nearest one above it that exists; an image refuses to bind others."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 @dataclass(frozen=True)

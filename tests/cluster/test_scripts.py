@@ -188,9 +188,9 @@ def test_with_nothing_left_only_the_group_is_submitted(tmp_path, monkeypatch):
 def test_inside_an_image_the_host_calls_the_image_again(tmp_path, monkeypatch, name):
     inside = Path("/study")
     image = Image(f"/images/{name}/qsmxt.sif", (Bind(str(tmp_path / name), str(inside), "rw"),))
-    study = Study(
-        inside / "raw", inside / "out", Path("/scratch") / name, inside / "out" / "logs" / "s", image
-    )
+    out, scratch = inside / "out", tmp_path / "scratch" / name
+    scratch.mkdir(parents=True)
+    study = Study(inside / "raw", out, scratch / "work", out / "logs" / "s", image)
     folder = tmp_path / name / "out" / "logs" / "s"
     assert study.host_folder == folder
     (folder / "ended").mkdir(parents=True)
@@ -203,7 +203,7 @@ def test_inside_an_image_the_host_calls_the_image_again(tmp_path, monkeypatch, n
     call = noted(calls)[0]
     binds = [call["argv"][i + 1] for i, word in enumerate(call["argv"]) if word == "--bind"]
     assert binds[0] == f"{tmp_path / name}:/study:rw"
-    assert any(bind.startswith("/scratch") for bind in binds[1:])
+    assert binds[1:] == [f"{scratch}:{scratch}"]  # not the folder in it that is yet to be made
     program = call["argv"].index(f"/images/{name}/qsmxt.sif")
     assert call["argv"][program + 1 : program + 5] == ["qsmxt", "/study/raw", "/study/out", "participant"]
     assert call["env"]["APPTAINERENV_SLURM_CPUS_PER_TASK"] == "3"

@@ -84,10 +84,13 @@ class Place:
         marks = self.work.rglob("_0x*.json") if self.work.exists() else ()
         return {mark.parent.name for mark in marks if not mark.name.endswith("_unfinished.json")}
 
-    def executed_steps(self) -> list[str]:
-        """Steps that the newest run executed, by its log."""
-        logs = sorted((self.out / "logs").glob("*/qsmxt.log"), key=lambda path: path.stat().st_mtime_ns)
-        text = logs[-1].read_text(errors="replace") if logs else ""
+    def logs(self) -> set[Path]:
+        """Logs of all runs."""
+        return set((self.out / "logs").glob("*/qsmxt.log"))
+
+    def executed_steps(self, before: set[Path]) -> list[str]:
+        """Steps that runs executed since there were these logs."""
+        text = "".join(path.read_text(errors="replace") for path in self.logs() - before)
         return [line.split('"')[1] for line in text.splitlines() if '[Node] Executing "' in line]
 
 
@@ -144,9 +147,9 @@ def hit_and_resume(study: Study, place: Place, kinds: Sequence[str], rng: random
         for kind in PLACES.keys() & set(kinds):
             stack.enter_context(PLACES[kind](place))
         for number, kind in enumerate(kinds, start=1):
-            done_before = place.finished_steps()
+            done_before, logs_before = place.finished_steps(), place.logs()
             hit = HITS[kind](study, place, rng)
-            again = set(place.executed_steps()) & done_before - {"report", "derivatives"}
+            again = set(place.executed_steps(logs_before)) & done_before - {"report", "derivatives"}
             if again and "power" not in kinds[: number - 1]:
                 hit.faults.append(f"computed again: {sorted(again)}")
             hit.faults += _torn(place)

@@ -104,6 +104,23 @@ def test_memory_of_ulimit(tmp_path, monkeypatch):
     assert available_memory_gb(NOTHING, tmp_path) == pytest.approx(2)
 
 
+def test_every_library_keeps_to_the_threads_of_its_step():
+    program = """
+import numpy, scipy.linalg, scipy.fft, numba, os
+from threadpoolctl import threadpool_info
+from qsmxt_app.workflows.resources import limited_threads
+with limited_threads(2):
+    pools = [pool["num_threads"] for pool in threadpool_info()]
+    itk = os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"]
+    print(numba.get_num_threads(), scipy.fft.get_workers(), itk, *pools)
+"""
+    with threads_of_new_processes(2):
+        told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    counts = told.stdout.split()
+    assert len(counts) > 3
+    assert set(counts) <= {"1", "2"}
+
+
 def test_new_processes_make_no_more_threads_than_they_may():
     program = "import numba, os; print(numba.config.NUMBA_NUM_THREADS, os.environ['OMP_NUM_THREADS'])"
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
