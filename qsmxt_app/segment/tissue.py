@@ -41,6 +41,9 @@ _ROUNDS = 8
 _NEIGHBOUR_ROUNDS = 3
 _NEIGHBOUR_VOXELS = 0.7
 _SURE = 0.5
+_LOCAL_MM, _GLOBAL = 4.0, 0.05
+"""Width over which a nucleus's brightness is averaged, and weight of its overall brightness in that."""
+_FAR = 1e-3
 _LEAST = 1e-5
 _LEAST_SPREAD = 0.02
 """Of a class's brightness, as a share of the white matter's."""
@@ -133,7 +136,7 @@ def _class_of_voxels(
         labels < len(classes.of_label), classes.of_label[labels.clip(0, len(classes.of_label) - 1)], -1
     )
     prior = np.stack(
-        [_place(prior_class == n, name, voxel_size)[brain] for n, name in enumerate(classes.names)]
+        [_place((prior_class == n) & brain, name, voxel_size)[brain] for n, name in enumerate(classes.names)]
     )
     prior = np.maximum(prior / np.maximum(prior.sum(0), _LEAST), _LEAST)
     values = t1w[brain].astype(np.float32)
@@ -143,13 +146,15 @@ def _class_of_voxels(
         else values.max()
     )
     values /= np.float32(bright or 1.0)
+    nuclei = [n for n, name in enumerate(classes.names) if name not in _WIDE]
+    local = _LocalBrightness(brain, prior, nuclei, voxel_size)
     logarithm = np.log(prior)
     posterior = prior * (prior > _SURE)  # the first estimate looks at sure places alone
     for number in range(_ROUNDS):
         centre, spread = _gaussians(values, posterior)
-        evidence = (
-            logarithm - np.log(spread)[:, None] - 0.5 * ((values - centre[:, None]) / spread[:, None]) ** 2
-        )
+        expected = np.repeat(centre[:, None], values.size, axis=1)
+        local.adapt(expected, values, posterior)
+        evidence = logarithm - np.log(spread)[:, None] - 0.5 * ((values - expected) / spread[:, None]) ** 2
         if number >= _ROUNDS - _NEIGHBOUR_ROUNDS:
             evidence += np.log(_neighbours(posterior, brain) + np.float32(0.05))
         evidence -= evidence.max(0)
@@ -158,6 +163,36 @@ def _class_of_voxels(
     result = np.full(labels.shape, -1, dtype=np.int32)
     result[brain] = posterior.argmax(0)
     return result
+
+
+class _LocalBrightness:
+    """No nucleus is of one brightness: the thalamus is brighter at its side, and some shading stays."""
+
+    def __init__(
+        self, brain: Mask, prior: FloatArray, nuclei: list[int], voxel_size: tuple[float, ...]
+    ) -> None:
+        number = np.full(brain.shape, -1, dtype=np.int32)
+        number[brain] = np.arange(prior.shape[1])
+        self.sigma = [_LOCAL_MM / size for size in voxel_size]
+        self.places = []
+        for n in nuclei:
+            where = np.zeros(brain.shape, dtype=bool)
+            where[brain] = prior[n] > _FAR
+            if where.any():
+                box = bounding_box(where, [1.0, 1.0, 1.0])
+                self.places.append((n, number[box]))
+
+    def adapt(self, expected: FloatArray, values: FloatArray, posterior: FloatArray) -> None:
+        """Replace each nucleus's mean by the mean around each voxel, where there is enough of it."""
+        for n, number in self.places:
+            inside = number >= 0
+            voxels = number[inside]
+            share, bright = np.zeros((2, *number.shape), dtype=np.float32)
+            share[inside] = posterior[n, voxels]
+            bright[inside] = posterior[n, voxels] * values[voxels]
+            share, bright = (gaussian_filter(a, self.sigma, truncate=2.5) for a in (share, bright))
+            mean = (bright + _GLOBAL * expected[n, 0]) / (share + _GLOBAL)
+            expected[n, voxels] = mean[inside]
 
 
 def _index(classes: TissueClasses, name: str) -> int:

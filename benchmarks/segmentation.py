@@ -1,0 +1,166 @@
+"""How well the built-in atlas labels T1w images and scans, how long it takes and how much memory.
+
+    python benchmarks/segmentation.py real                  # ../shared/data/labelled-t1w against FreeSurfer
+    python benchmarks/segmentation.py simulated --seeds 101 102 103 --voxel-size 1
+
+The first prints Dice for each region, beside what an 18-class network reached there. The second prints Dice
+of nuclei in the scan's space and their mean chi in the true map of chi (so that no error of a reconstruction
+is in it), by the true labels and by these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from qsmxt_app.registration import Image, resample_labels
+from qsmxt_app.segment.alignment import align_to_t1w
+from qsmxt_app.segment.atlas import Atlas, load_atlas
+from qsmxt_app.segment.labelling import atlas_to_t1w, chi_nuclei, label_t1w, refine_with_chi
+from qsmxt_app.segment.prepare import PreparedT1w, prepare_t1w
+from qsmxt_app.segment.scan_labels import labels_on_scan
+from qsmxt_app.simulate import Protocol, simulate_subject
+from qsmxt_app.simulate.structural import simulate_t1w
+
+PALLIDUM = ("globus-pallidus-external", "globus-pallidus-internal")
+FREESURFER = {
+    "thalamus": (("thalamus",), (10, 49), 0.87),
+    "caudate": (("caudate",), (11, 50), 0.87),
+    "putamen": (("putamen",), (12, 51), 0.85),
+    "pallidum": (PALLIDUM, (13, 52), 0.69),
+    "hippocampus": (("hippocampus",), (17, 53), 0.80),
+    "amygdala": (("amygdala",), (18, 54), None),
+    "accumbens": (("accumbens",), (26, 58), None),
+    "brainstem": (("brainstem",), (16,), 0.92),
+}
+SIMULATED = (
+    "thalamus", "caudate", "putamen", *PALLIDUM, "substantia-nigra", "red-nucleus", "subthalamic-nucleus",
+    "dentate-nucleus", "hippocampus", "amygdala", "accumbens",
+)  # fmt: skip
+
+
+@contextmanager
+def timed(step: str) -> Iterator[None]:
+    """Print the seconds that a step takes, by the clock and of CPU, and the peak of memory so far."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"  {step:24s} {time.perf_counter() - wall:7.1f} s  {time.process_time() - cpu:7.1f} s of CPU"
+        f"  {peak:6.0f} MB peak",
+        flush=True,
+    )
+
+
+def dice(ours: np.ndarray, truth: np.ndarray) -> float:
+    """Overlap of two masks."""
+    return float(2 * (ours & truth).sum() / max(1, ours.sum() + truth.sum()))
+
+
+def of_names(atlas: Atlas, labels: np.ndarray, names: tuple[str, ...], side: str | None = None) -> np.ndarray:
+    """Voxels of regions with one of the names."""
+    numbers = [r.index for r in atlas.regions if r.name in names and side in (None, r.hemisphere)]
+    return np.isin(labels, numbers)
+
+
+def label(atlas: Atlas, t1w: Image) -> tuple[PreparedT1w, np.ndarray, np.ndarray, object]:
+    """Run the atlas method on a T1w image: what was prepared, labels before and after tissue, transform."""
+    with timed("prepare (brain, shading)"):
+        prepared = prepare_t1w(t1w, atlas)
+    with timed("atlas to T1w"):
+        transform = atlas_to_t1w(atlas, prepared)
+    with timed("labels in their tissue"):
+        found = label_t1w(atlas, transform, prepared)
+    for warning in prepared.warnings:
+        print(f"  {warning}")
+    warped = resample_labels(atlas.labels, t1w.grid, transform).labels.array
+    return prepared, warped, found.labels.array, transform
+
+
+def real(data: Path, atlas: Atlas) -> None:
+    """One subject with FreeSurfer's labels."""
+    image = nib.load(data / "labelled-t1w" / "norm.mgz")
+    truth = np.asarray(nib.load(data / "labelled-t1w" / "aparc.a2009s+aseg.mgz").dataobj)
+    _, warped, labels, _ = label(atlas, Image(np.asarray(image.dataobj, np.float32), image.affine))
+    print("Dice against FreeSurfer    network  atlas alone  with tissue  volume ratio")
+    for name, (names, numbers, network) in FREESURFER.items():
+        true, ours = np.isin(truth, numbers), of_names(atlas, labels, names)
+        before = dice(of_names(atlas, warped, names), true)
+        known = f"{network:.2f}" if network else "    "
+        overlap, ratio = dice(ours, true), ours.sum() / true.sum()
+        print(f"  {name:24s} {known:>7s}  {before:11.3f}  {overlap:11.3f}  {ratio:12.2f}")
+
+
+def simulated(seed: int, voxel_size: float, atlas: Atlas) -> dict[str, float]:
+    """One digital subject: from its T1w and the true map of chi to regions of its scan."""
+    print(f"digital subject, seed {seed}, {voxel_size:g} mm")
+    subject = simulate_subject(seed, 1, Protocol(voxel_size=(voxel_size,) * 3, echo_times=(0.005, 0.015)))
+    t1w = simulate_t1w(seed, 1, voxel_size=voxel_size)
+    prepared, _, labels, transform = label(atlas, Image(t1w.image, t1w.affine))
+    truth, mask = subject.truth, subject.truth.brain_mask
+    magnitude = Image(np.sqrt((subject.magnitude**2).mean(-1)), subject.affine)
+    with timed("scan to T1w"):
+        alignment = align_to_t1w(magnitude, mask, prepared)
+    print(f"  {alignment.used}, {-alignment.cost_before:.4f} to {-alignment.cost_after:.4f}")
+    motion = np.linalg.norm(
+        alignment.transform.inverse().map_points(t1w.motion[:3, 3:].T * 0)
+        - (t1w.motion @ [0, 0, 0, 1])[:3], axis=-1
+    )  # fmt: skip
+    print(f"  error of the alignment at the origin {float(motion[0]):.2f} mm")
+    with timed("nuclei by chi"):
+        refined = refine_with_chi(atlas, transform, alignment, Image(truth.chi, subject.affine), mask)
+    grid, to_scan = magnitude.grid, alignment.transform.inverse()
+    image = Image(labels, t1w.affine)
+    plain = labels_on_scan(image, to_scan, grid)
+    moved = labels_on_scan(image, to_scan, grid, nuclei=chi_nuclei(atlas), nuclei_to_scan=refined)
+    by_name = {name: number for number, name in truth.label_names.items()}
+    scores = {}
+    print("  region                     Dice by T1w  Dice by chi  chi true   own labels, ppm")
+    for name in SIMULATED:
+        numbers = [by_name[f"{side}-{name.title()}"] for side in ("Left", "Right")]
+        true, ours = np.isin(truth.labels, numbers), of_names(atlas, moved, (name,))
+        scores[name] = dice(ours, true)
+        own = float(truth.chi[ours].mean()) if ours.any() else float("nan")
+        before = dice(of_names(atlas, plain, (name,)), true)
+        print(
+            f"  {name:26s} {before:11.3f}  {scores[name]:11.3f}  {truth.chi[true].mean():+8.3f}  {own:+8.3f}"
+        )
+    return scores
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("real", "simulated"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
+    parser.add_argument("--voxel-size", type=float, default=1.0)
+    parser.add_argument("--atlas", default="qsmxt")
+    default = Path(__file__).parents[2] / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("QSMXT_TEST_DATA", default)))
+    args = parser.parse_args()
+    with timed("atlas assembled"):
+        atlas = load_atlas(args.atlas)
+    if args.what == "real":
+        real(args.data, atlas)
+        return
+    found = [simulated(seed, args.voxel_size, atlas) for seed in args.seeds]
+    print(f"mean Dice of {len(found)}")
+    for name in SIMULATED:
+        print(f"  {name:26s} {np.mean([scores[name] for scores in found]):.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+from typing import cast
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from qsmxt_app.registration import Image, Transform, Warp, apply, linear
+from qsmxt_app.registration.greedy import Deformation, Pair, deform
+from qsmxt_app.registration.transform_files import invert_displacement
+
+QUICK = Deformation(iterations=(60, 30), shrink=(2, 1))
+
+
+@pytest.fixture(scope="module")
+def lumps() -> Image:
+    rng = np.random.default_rng(2)
+    array = gaussian_filter(rng.standard_normal((40, 44, 36)), 2.0)
+    affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = [40, -44, -36]
+    return Image((array / array.std()).astype(np.float32), affine)
+
+
+@pytest.fixture(scope="module")
+def bent(lumps: Image) -> tuple[Transform, Image]:
+    rng = np.random.default_rng(5)
+    bend = gaussian_filter(rng.standard_normal((*lumps.array.shape, 3)), (6, 6, 6, 0)).astype(np.float32)
+    bend *= 7 / abs(bend).max()
+    true = Transform((Warp(bend, invert_displacement(bend, lumps.affine), lumps.affine),))
+    return true, apply(lumps, lumps.grid, true.inverse(), "bspline")
+
+
+def inner_points(image: Image) -> np.ndarray:
+    index = np.argwhere(np.ones(np.array(image.array.shape) - 16)) + 8
+    return cast(np.ndarray, index @ image.affine[:3, :3].T + image.affine[:3, 3])
+
+
+def test_a_bend_is_found_to_a_fraction_of_a_voxel(lumps: Image, bent: tuple[Transform, Image]) -> None:
+    true, moved = bent
+    found = deform([Pair(lumps, moved)], lumps.grid, Transform(), QUICK)
+    points = inner_points(lumps)
+    error = np.linalg.norm(found.map_points(points) - true.map_points(points), axis=-1)
+    assert np.linalg.norm(true.map_points(points) - points, axis=-1).mean() > 1.2
+    assert error.mean() < 0.4  # of voxels of 2 mm
+    assert np.linalg.norm(found.inverse().map_points(found.map_points(points)) - points, axis=-1).max() < 0.1
+
+
+def test_brightness_and_shading_do_not_matter(lumps: Image, bent: tuple[Transform, Image]) -> None:
+    true, moved = bent
+    shade = 3 + np.linspace(0, 4, lumps.array.shape[1], dtype=np.float32)[:, None]
+    found = deform([Pair(lumps, moved.with_array(moved.array * shade))], lumps.grid, Transform(), QUICK)
+    points = inner_points(lumps)
+    assert np.linalg.norm(found.map_points(points) - true.map_points(points), axis=-1).mean() < 0.4
+
+
+def test_it_goes_on_from_an_initial_transform(lumps: Image, bent: tuple[Transform, Image]) -> None:
+    true, moved = bent
+    shift = np.eye(4)
+    shift[:3, 3] = [25, -10, 8]
+    far = Image(moved.array, shift @ moved.affine)
+    found = deform([Pair(lumps, far)], lumps.grid, linear(shift), QUICK)
+    points = inner_points(lumps)
+    error = np.linalg.norm(found.map_points(points) - (true.map_points(points) + shift[:3, 3]), axis=-1)
+    assert error.mean() < 0.4
+
+
+def test_only_where_a_pair_pulls_is_anything_moved(lumps: Image, bent: tuple[Transform, Image]) -> None:
+    where = np.zeros(lumps.array.shape, dtype=bool)
+    where[:12] = True
+    found = deform([Pair(lumps, bent[1], where=where)], lumps.grid, Transform(), QUICK)
+    warp = cast(Warp, found.steps[0])
+    assert abs(warp.displacement[4:10, 10:-10, 10:-10]).mean() > 0.3
+    assert abs(warp.displacement[30:]).max() < 0.02
+
+
+def test_nothing_folds_and_bytes_are_the_same(lumps: Image) -> None:
+    other = lumps.with_array(np.ascontiguousarray(lumps.array[::-1]))  # nothing fits
+    first, second = (deform([Pair(lumps, other)], lumps.grid, Transform(), QUICK) for _ in range(2))
+    field = cast(Warp, first.steps[0]).displacement
+    assert field.tobytes() == cast(Warp, second.steps[0]).displacement.tobytes()
+    in_voxels = field @ np.linalg.inv(lumps.affine[:3, :3]).T
+    gradient = np.stack([np.stack(np.gradient(in_voxels[..., a]), -1) for a in range(3)], -2) + np.eye(3)
+    assert np.linalg.det(gradient).min() > 0
