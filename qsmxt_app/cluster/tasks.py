@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.bids.entities import check_label
 from qsmxt_app.errors import NoInput, WrongUsage
 
 TABLE = "tasks.tsv"
@@ -29,11 +30,21 @@ class Task:
         Labels without `sub-` and `ses-`; an empty session stands for all of the participant.
     scans
         Number of its scans.
+
+    Raises
+    ------
+    WrongUsage
+        A label that BIDS does not allow: names of tasks become names of files.
     """
 
     participant: str
     session: str = ""
     scans: int = 1
+
+    def __post_init__(self) -> None:
+        check_label("sub", self.participant)
+        if self.session:
+            check_label("ses", self.session)
 
     @property
     def name(self) -> str:

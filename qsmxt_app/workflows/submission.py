@@ -185,7 +185,8 @@ def _absolute(value: Any) -> Any:
 
 def _last_submission(output_dir: Path) -> Path | None:
     tables = (output_dir / "logs").glob(f"submission-*/{TABLE}")
-    return max((table.parent for table in tables), key=lambda folder: folder.name, default=None)
+    newest = max(tables, key=lambda table: table.stat().st_mtime_ns, default=None)
+    return newest.parent if newest else None
 
 
 def _done_before(

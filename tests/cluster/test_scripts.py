@@ -249,6 +249,9 @@ def test_the_table_is_read_as_it_was_written(tmp_path):
     (tmp_path / "other.tsv").write_text("a\tb\n")
     with pytest.raises(WrongUsage, match="no table of tasks"):
         read_tasks(tmp_path / "other.tsv")
+    table.write_text(table_text(TASKS).replace("\t01\t", "\t../01\t"))
+    with pytest.raises(WrongUsage, match="letters, digits"):
+        read_tasks(table)
     with pytest.raises(NoInput):
         read_tasks(tmp_path / "absent.tsv")
     assert Ending(Task("01"), 143).text == "sub-01: stopped by signal 15"
