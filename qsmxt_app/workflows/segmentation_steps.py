@@ -87,9 +87,11 @@ def anatomy_nodes(
     threads: int,
 ) -> dict[str, Any]:
     """Make the nodes that label a T1w, or the magnitude, with all inputs that do not come from others."""
-    prepare = {"t1w": str(plan.t1w)} if plan.t1w else {}
+    prepare: dict[str, Any] = {"atlas": settings.atlas, "atlas_files": _files(settings.atlas)}
+    if plan.t1w:
+        prepare["t1w"] = str(plan.t1w)
     makers: dict[str, Any] = {
-        "prepare_t1w": lambda: nodes.PrepareT1w(atlas=settings.atlas, **prepare),
+        "prepare_t1w": lambda: nodes.PrepareT1w(**prepare),
         "register_atlas": nodes.RegisterAtlas,
         "label_t1w": lambda: _labeller(plan, settings),
         "write_t1w": lambda: nodes.WriteT1w(
@@ -204,6 +206,13 @@ def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
         raise ValueError("a plan to take labels that names none")
     table = {"table": str(plan.labels.table)} if plan.labels.table else {}
     return nodes.TakeLabels(existing=str(plan.labels.image), **table)
+
+
+def _files(atlas: str) -> list[str]:
+    """Return the files of an atlas that is a folder."""
+    folder = Path(atlas)
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [str(path.absolute()) for path in paths if path.is_file()]
 
 
 def _entities(t1w: Path | None) -> dict[str, str]:

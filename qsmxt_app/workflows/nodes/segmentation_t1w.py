@@ -51,6 +51,7 @@ class PrepareInputSpec(StepInputSpec):
     t1w = File(exists=True, desc="the raw image")
     magnitude = File(exists=True, desc="all echoes, where there is no T1w")
     atlas = traits.Str(mandatory=True, desc="name or folder of the atlas that finds the brain")
+    atlas_files = traits.List(File(exists=True), desc="those of the folder, for the cache")
 
 
 class PrepareOutputSpec(StepOutputSpec):
