@@ -217,7 +217,8 @@ def _expected(plan: Plan, settings: Settings) -> str:
     """Say what the run is expected to need, and what it may use."""
     scans = [scan for found in plan.acquisitions.values() for scan in found]
     machine = f"{plan.n_cpus} cores and {plan.memory_gb:.1f} GB may be used"
-    return f"{len(scans)} scans need {estimate_all(scans, settings).text}; {machine}."
+    counted = "1 scan needs" if len(scans) == 1 else f"{len(scans)} scans need"
+    return f"{counted} {estimate_all(scans, settings).text}; {machine}."
 
 
 def check_work_dir(request: Request) -> None:

@@ -260,7 +260,8 @@ def _show(submission: _Submission) -> None:
 
 def _summary(submission: _Submission) -> str:
     done = f"; {len(submission.done)} are done already" if submission.done else ""
-    return f"{len(submission.tasks)} tasks, each {submission.estimate.text}{done}."
+    counted = "1 task:" if len(submission.tasks) == 1 else f"{len(submission.tasks)} tasks, each"
+    return f"{counted} {submission.estimate.text}{done}."
 
 
 def _say(text: str) -> None:

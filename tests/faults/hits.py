@@ -67,11 +67,10 @@ class Place:
         command = [sys.executable, "-m", "qsmxt_app", str(self.raw), str(self.out), "participant"]
         return [*command, *OPTIONS, "--work-dir", str(self.work)]
 
-    def start(self, prefix: tuple[str, ...] = ()) -> subprocess.Popen:
+    def start(self, prefix: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> subprocess.Popen:
         """Start the run in a session of its own, so that all its processes can be hit at once."""
-        # resource limits of tests must not reach the log
         return subprocess.Popen(
-            [*prefix, *self.command()],
+            [*prefix, *self.command(), *more],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -160,8 +159,8 @@ def hit_and_resume(study: Study, place: Place, kinds: Sequence[str], rng: random
 
 
 def _finish(study: Study, place: Place) -> list[str]:
-    """Let the run come to its end, and compare what it made."""
-    with place.start() as process:
+    """Let the run come to its end, and compare what it made; it removes its intermediate files."""
+    with place.start(more=("--clean-workdir",)) as process:
         _, told = process.communicate()
     if process.returncode:
         return [f"did not go on (exit {process.returncode}): {told.strip()[-300:]}"]
@@ -169,7 +168,9 @@ def _finish(study: Study, place: Place) -> list[str]:
     names = sorted(found.keys() | study.expected.keys())
     different = [name for name in names if found.get(name) != study.expected.get(name)]
     held = [path.name for path in place.folder.rglob(".locks/*.lock")]
-    return [f"different: {different}"] * bool(different) + [f"locks are left: {held}"] * bool(held)
+    remains = [path.name for path in place.work.glob("sub_*")]
+    faults = {"different": different, "locks are left": held, "intermediate files are left": remains}
+    return [f"{name}: {found}" for name, found in faults.items() if found]
 
 
 def _torn(place: Place) -> list[str]:
