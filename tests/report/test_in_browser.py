@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from report_data import Outputs, head, region_maps
+from report_data import Outputs, head, ras_affine, region_maps, rotation
 
 from qsmxt_app.report import build_index, build_participant_report, write_citations
 
@@ -41,7 +41,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = Outputs(tmp_path_factory.mktemp("reports") / "out")
     outputs.add("sub-01_ses-A_run-1", maps=head() | region_maps())
     outputs.add("sub-01_ses-B_run-1", maps=one_source_on_the_right())
-    outputs.add("sub-02", change=lambda content: content.update(status="failed", errors=["no signal"]))
+    tilted = {key: head()[key] for key in ("mask", "magnitude", "chi")}
+    outputs.add("sub-01_ses-C_run-1", maps=tilted, affine=rotation(30) @ ras_affine())
+    outputs.add(
+        "sub-02", maps={}, change=lambda content: content.update(status="failed", errors=["no signal"])
+    )
     for subject in ("01", "02"):
         build_participant_report(outputs.folder, subject)
     build_index(outputs.folder)
@@ -187,17 +191,35 @@ def test_the_window_follows_its_slider_and_a_drag_with_the_right_button(viewer: 
     assert float(page.locator("#viewer-width").input_value()) > 0.25
 
 
-def test_the_number_at_the_crosshair_is_that_of_the_map(viewer: Tab) -> None:
+def chi_near(place: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Values of the map in the voxels around a place in the scanner."""
     chi = head()["chi"]
+    index = np.rint(np.linalg.solve(affine, [*place, 1])[:3] - 0.01).astype(int)
+    return chi[tuple(slice(i - 1, i + 2) for i in index)]
+
+
+def told_value(viewer: Tab) -> float:
+    told = viewer.page.locator("#viewer-value").text_content()
+    return float(re.search(r"χ = (\S+) ppm", told)[1].replace("−", "-"))  # noqa: RUF001
+
+
+def test_the_number_at_the_crosshair_is_that_of_the_map(viewer: Tab) -> None:
     for place in ((20, 10, 0), (-20, 10, 0), (0, -40, 30), (5, 60, -35)):
         viewer.go_to(*place)
-        index = np.rint(np.array(place) / 5.0 + (np.array(chi.shape) - 1) / 2 - 0.01).astype(int)
-        around = chi[tuple(slice(i - 1, i + 2) for i in index)]
-        told = viewer.page.locator("#viewer-value").text_content()
-        value = float(re.search(r"χ = (\S+) ppm", told)[1].replace("−", "-"))  # noqa: RUF001
-        assert np.abs(around - value).min() < 0.0006
+        assert np.abs(chi_near(place, ras_affine()) - told_value(viewer)).min() < 0.0006
         if abs(place[0]) == 20:
-            assert f"{'right' if place[0] > 0 else 'left'} nucleus" in told
+            side = "right" if place[0] > 0 else "left"
+            assert f"{side} nucleus" in viewer.page.locator("#viewer-value").text_content()
+
+
+def test_the_crosshair_is_where_it_is_in_the_scanner_also_in_tilted_slices(viewer: Tab) -> None:
+    viewer.page.select_option("#viewer-scan", label="Session C, run 1")
+    viewer.page.wait_for_selector("#viewer[data-scan='Session C, run 1']")
+    for place in ((20, 10, 0), (-30, -40, 20), (5, 50, 10)):
+        viewer.go_to(*place)
+        viewer.go_to(*place)  # on the way there, one axis after the other, it may have been outside
+        assert tuple(int(viewer.page.locator(f"#viewer-{axis}").input_value()) for axis in "xyz") == place
+        assert np.abs(chi_near(place, rotation(30) @ ras_affine()) - told_value(viewer)).min() < 0.0006
 
 
 def test_keys_move_the_crosshair(viewer: Tab) -> None:

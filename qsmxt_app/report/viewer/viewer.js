@@ -171,16 +171,19 @@
 
   const AXES = ["x", "y", "z"];
 
-  function middle() {
-    const { min, max } = limits();
-    return min.map((low, axis) => (low + max[axis]) / 2);
-  }
+  // coordinates of the scanner also where slices are tilted: that is what the third argument says
+  const toMm = (fraction) => Array.from(nv.frac2mm(fraction, 0, true)).slice(0, 3);
+  const toFraction = (mm) => Array.from(nv.mm2frac(mm, 0, true)).map((part) => Math.min(1, Math.max(0, part)));
+
+  const middle = () => toMm([0.5, 0.5, 0.5]);
 
   function limits() {
-    const mm = [nv.frac2mm([0, 0, 0]), nv.frac2mm([1, 1, 1])];
+    const ends = [0, 1];
+    const corners = ends.flatMap((x) => ends.flatMap((y) => ends.map((z) => toMm([x, y, z]))));
+    const along = (axis) => corners.map((corner) => corner[axis]);
     return {
-      min: AXES.map((_, axis) => Math.min(mm[0][axis], mm[1][axis])),
-      max: AXES.map((_, axis) => Math.max(mm[0][axis], mm[1][axis])),
+      min: AXES.map((_, axis) => Math.min(...along(axis))),
+      max: AXES.map((_, axis) => Math.max(...along(axis))),
     };
   }
 
@@ -193,7 +196,7 @@
   }
 
   function moveTo(mm) {
-    nv.scene.crosshairPos = nv.mm2frac(mm);
+    nv.scene.crosshairPos = toFraction(mm);
     nv.createOnLocationChange();
     nv.drawScene();
   }
@@ -248,8 +251,7 @@
     if (!step || !place) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    const { min, max } = limits();
-    moveTo(place.map((mm, axis) => Math.min(max[axis], Math.max(min[axis], mm + step[axis]))));
+    moveTo(place.map((mm, axis) => mm + step[axis]));
   }
 
   // the window follows a drag with the right button, as in radiology: across its width, down its level
