@@ -7,6 +7,8 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from qsmxt_app.terminal import printable
+
 # A cell that begins with one of these is run as a formula by spreadsheets.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -63,6 +65,7 @@ def harmless(cell: str) -> str:
     ('-0.05', "'=1+1")
     """
     text = " ".join(cell.replace("\0", "").split()) if any(ord(char) < 32 for char in cell) else cell
+    text = printable(text)
     risky = cell.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA)
     return f"'{text}" if risky and not _NUMBER.fullmatch(text) else text
 

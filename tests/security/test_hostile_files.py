@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -25,6 +27,7 @@ from qsmxt_app.convert.dicom.people import Registry, label_people
 from qsmxt_app.convert.dicom.reading import UnusableFile, read_elements
 from qsmxt_app.convert.table import read_table, write_table
 from qsmxt_app.errors import QsmxtError
+from qsmxt_app.group.csv_text import csv_text, read_tsv
 
 SHAPE = (4, 4, 4)
 KEYS = (
@@ -134,3 +137,22 @@ def test_a_dicom_header_of_any_text_gives_legal_labels(
     for visit in labels.visits.values():
         assert visit.subject.isalnum()
         assert visit.subject.isascii()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(texts, min_size=1, max_size=3), st.lists(st.lists(texts, max_size=4), max_size=3))
+def test_a_table_of_participants_of_any_content_starts_no_formula_in_that_of_the_group(
+    header: list[str], lines: list[list[str]]
+) -> None:
+    text = "".join("\t".join(line) + "\n" for line in [["participant_id", *header], *lines])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "participants.tsv")
+        path.write_text(text, encoding="utf-8", errors="replace")
+        rows = read_tsv(path.read_text(encoding="utf-8"))
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = list(csv.reader(io.StringIO(csv_text(columns, rows).removeprefix("\ufeff"), newline="")))
+    assert len(cells) == len(rows) + 1
+    for cell in (cell for line in cells for cell in line):
+        assert not cell.startswith(("=", "@", "\t", "\r"))
+        assert not cell.startswith(("+", "-")) or cell[1:2].isdigit() or cell[1:2] == "."
+        assert all(ord(char) >= 32 for char in cell)
