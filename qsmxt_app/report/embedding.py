@@ -17,9 +17,12 @@ from qsmxt_app.report.slices import Grid
 EMBEDDED = ("magnitude", "chi", "mask", "dseg")
 CHI_STEP_PPM = 0.001
 LARGEST_SCAN = 2_000_000
-# compressed and written in base64, all volumes of a scan together (measured: 1.9 to 2.4)
-BYTES_PER_VOXEL = 2.5
-PAGE_BYTES = 10e6
+SMALLEST_SCAN = 250_000
+"""Voxels of a scan in a page: more load slowly, fewer show too little whatever the page may weigh."""
+BYTES_PER_VOXEL = 3.1
+"""All volumes of a scan together, compressed and in base64: of noise. Heads take 1.2 to 2."""
+PAGE_BYTES, LIBRARY_BYTES, PICTURE_BYTES = 15e6, 1.1e6, 1.4e6
+"""Of a page, of the viewer's code, and of all pictures of one scan at 1 mm."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,9 @@ def voxels_per_scan(volumes: str, scans: int) -> int | None:
     """
     if volumes == "full":
         return None
-    return min(LARGEST_SCAN, int(PAGE_BYTES / BYTES_PER_VOXEL / max(scans, 1)))
+    count = max(scans, 1)
+    room = PAGE_BYTES - LIBRARY_BYTES - count * PICTURE_BYTES
+    return int(np.clip(room / count / BYTES_PER_VOXEL, SMALLEST_SCAN, LARGEST_SCAN))
 
 
 def embed(key: str, volume_ras: NDArray[Any], shrinking: Shrinking) -> Embedded:
