@@ -88,8 +88,8 @@ def regions(folder: Path) -> dict[str, tuple[int, ...]]:
     lines = next((folder / "truth").glob("sub-*/anat/*_dseg.tsv")).read_text().splitlines()[1:]
     names = {name: int(index) for index, name in (line.split("\t") for line in lines)}
     found = {
-        nucleus: tuple(index for name, index in names.items() if name.endswith(nucleus))
-        for nucleus in dict.fromkeys(name.split("-", 1)[-1] for name in DEEP_GREY_NUCLEI)
+        nucleus: tuple(index for name, index in names.items() if _without_side(name) == nucleus)
+        for nucleus in dict.fromkeys(_without_side(name) for name in DEEP_GREY_NUCLEI)
     }
     return {"Ventricles": (names["Ventricles"],), **found}
 
@@ -262,6 +262,10 @@ def _copy_person(source: Path, name: str) -> None:
     for file in target.rglob("*_record.json"):
         content = file.read_text().replace(source.name, name)
         file.write_text(content.replace(f'"sub": "{source.name[4:]}"', f'"sub": "{name[4:]}"'))
+
+
+def _without_side(name: str) -> str:
+    return name.removeprefix("Left-").removeprefix("Right-")
 
 
 def _pair(folder: Path) -> Transform:

@@ -32,7 +32,7 @@ class GroupSettings:
     )
     template_rounds: int = setting(6, "most deformable rounds of the template", metavar="N", least=0)
     template_tolerance: float = setting(
-        0.02, "relative change of the template at which its rounds stop", metavar="X", least=0.0
+        0.05, "relative change of the template at which its rounds stop", metavar="X", least=0.0
     )
     custom_dseg: Path | None = setting(
         None,
