@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import shlex
 import signal
@@ -67,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         traceback_to_log()
         where = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where += ": the disk or quota is full. Free some space and run again"
         return _say(f"{error.strerror or error}{where}.", InputOutputFailed.exit_code)
     except Exception as error:
         traceback_to_log()

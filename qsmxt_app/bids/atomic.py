@@ -110,6 +110,11 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a disk or a quota is full."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
 def output_error(path: Path, error: OSError) -> QsmxtError:
     """Say which output failed and why, in the class whose exit code fits."""
     reason = error.strerror or str(error)

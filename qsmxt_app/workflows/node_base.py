@@ -25,7 +25,7 @@ from nipype.interfaces.base import (
 from numpy.typing import NDArray
 
 from qsmxt_app import __version__
-from qsmxt_app.bids.atomic import write_json
+from qsmxt_app.bids.atomic import is_full, output_error, write_json
 from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import QsmxtError, UnusableData
@@ -85,7 +85,7 @@ class Step(SimpleInterface):
             with limited_threads(self.inputs.num_threads):
                 facts = self.compute(folder)
         except Exception as error:
-            write_json(folder / FAILURE_FILE, _described(error))
+            write_json(folder / FAILURE_FILE, _described(error, folder))
             raise
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_MAXRSS / 1e6
         facts = facts | {"seconds": round(time.perf_counter() - started, 3), "peak_mb": round(peak, 1)}
@@ -169,7 +169,9 @@ def defined(value: Any) -> Any:
     return value if isdefined(value) else None
 
 
-def _described(error: Exception) -> dict[str, Any]:
+def _described(error: Exception, folder: Path) -> dict[str, Any]:
+    if isinstance(error, OSError) and is_full(error):
+        error = output_error(Path(error.filename or folder), error)
     if isinstance(error, ValueError):  # the physics raises it for data it cannot use
         error = UnusableData(str(error))
     if isinstance(error, QsmxtError):

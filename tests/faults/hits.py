@@ -31,6 +31,8 @@ OPTIONS = ("--preset", "fast", "--segmentation", "none", "--skip-bids-validation
 CLEAN_END_SECONDS = 30.0
 GROUPS = Path("/sys/fs/cgroup")
 MEGABYTE = 2**20
+# ours, and the words of the operating system where nipype writes
+FULL = ("disk or quota is full", "No space left on device", "Disk quota exceeded")
 
 
 class Impossible(Exception):
@@ -330,7 +332,7 @@ def _full(kind: str, place: Place, prefix: tuple[str, ...] = ()) -> Hit:
     with place.start(prefix) as process:
         _, told = process.communicate()
     faults = []
-    if process.returncode and "full" not in told:
+    if process.returncode and not any(words in told for words in FULL):
         faults.append(f"does not say that the disk is full: {told.strip()[-300:]}")
     if "Traceback" in told:
         faults.append(f"traceback on the terminal: {told[-300:]}")
