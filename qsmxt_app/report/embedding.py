@@ -21,7 +21,7 @@ SMALLEST_SCAN = 250_000
 """Voxels of a scan in a page: more load slowly, fewer show too little whatever the page may weigh."""
 BYTES_PER_VOXEL = 3.1
 """All volumes of a scan together, compressed and in base64: of noise. Heads take 1.2 to 2."""
-PAGE_BYTES, LIBRARY_BYTES, PICTURE_BYTES = 15e6, 1.1e6, 1.4e6
+PAGE_BYTES, LIBRARY_BYTES, PICTURE_BYTES = 15e6, 1.1e6, 2e6
 """Of a page, of the viewer's code, and of all pictures of one scan at 1 mm."""
 
 

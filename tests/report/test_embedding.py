@@ -84,7 +84,7 @@ def test_small_volumes_stay_as_they_are_and_full_has_no_limit() -> None:
     assert voxels_per_scan("small", 1) > voxels_per_scan("small", 3) > voxels_per_scan("small", 6)
 
 
-@pytest.mark.parametrize("scans", [1, 2, 4, 6])
+@pytest.mark.parametrize("scans", [1, 2, 3, 4])
 def test_a_page_of_noise_weighs_no_more_than_15_mb(scans: int) -> None:
     generator = np.random.default_rng(7)
     shape = (60, 60, 60)

@@ -50,8 +50,8 @@
   }
 
   const AMBER = [255, 179, 0];
+  // as NiiVue's grey, but opaque also at the dark end
   const GREY = { R: [0, 255], G: [0, 255], B: [0, 255], A: [255, 255], I: [0, 255] };
-
   const PARAMAGNETIC = { R: [0, 255, 255], G: [0, 130, 255], B: [0, 20, 200], A: [0, 160, 255], I: [0, 100, 255] };
 
   // colours of regions far apart from one another, and the same in every report
@@ -96,7 +96,10 @@
     for (const image of images) nv.addVolume(image);
     current = { scan, volumes };
     if (volumes.mask) volumes.mask.setColormapLabel(colourTable([AMBER], ["mask"], 0));
-    if (volumes.regions) volumes.regions.setColormapLabel(colourTable(scan.regions.map((_, index) => hue(index + 1)), scan.regions, 255));
+    if (volumes.regions) {
+      const colours = scan.regions.map((_, index) => hue(index + 1));
+      volumes.regions.setColormapLabel(colourTable(colours, scan.regions, 255));
+    }
     limitSliders();
     offerSwitches();
     draw();
