@@ -52,7 +52,7 @@ NEEDS = {
     "combine": Need(50, 0, 0.1, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),
     # of the T1w's voxels
-    "prepare_t1w": Need(150, 0, 5.0, threaded=False),
+    "prepare_t1w": Need(200, 0, 5.0, threaded=False),
     "register_atlas": Need(250, 0, 20.0, threaded=False),
     "label_t1w": Need(200, 0, 4.0),
     "write_t1w": Need(60, 0, 1.0, threaded=False),
