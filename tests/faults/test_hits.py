@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from hits import Impossible, Place, hit_and_resume, prepare
+from fault_kinds import Impossible, Place
+from hits import hit_and_resume, prepare
 
 KINDS = ["kill-worker", "power", "quota"]
 
