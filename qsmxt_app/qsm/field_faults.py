@@ -60,7 +60,7 @@ def find_field_faults(
     fringes = open_fringes(magnitude[..., 0], phase[..., 0], mask=reliable, voxel_size=voxel_size)
     coherence = echo_coherence(phase, mask=filled).tolist()
     outline = compare_with_outline(
-        total_field, known, filled, voxel_size=voxel_size, b0_direction=b0_direction
+        total_field, known & reliable, filled, voxel_size=voxel_size, b0_direction=b0_direction
     )
     measures = {
         "open_fringes_mm": fringes,

@@ -14,10 +14,10 @@ from qsmxt_app.qsm.dipole import forward_field
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-OPPOSITE = -0.12
+OPPOSITE = -0.2
 """Correlation below which the sign of the phase is taken to be wrong."""
 
-CLEAR = 0.12
+CLEAR = 0.2
 """Correlation, of either sign, from which the contrast is believed."""
 
 CONTRAST_PPM = (0.1, 60.0)
@@ -57,7 +57,7 @@ def compare_with_outline(
 
     Tissue is more diamagnetic than air by 9.4 ppm, so the outline of a head, its sinuses and ear canals
     decide most of the field. Of bone and of air that the mask does not show the prediction knows nothing:
-    heads correlate by 0.2 to 0.6, with a contrast of 0.8 to 3 ppm. The wrong sign of the phase changes that
+    heads correlate by 0.3 to 0.6, with a contrast of 0.8 to 3 ppm. The wrong sign of the phase changes that
     of the correlation, a wrong unit of the echo times changes the contrast a thousandfold.
 
     Parameters
@@ -100,10 +100,7 @@ def compare_with_outline(
     field = _block_mean(np.where(known, total_field, np.float32(0)), factors) / np.maximum(weight, 1e-6)
     predicted = _field_in_air(filled, sizes, b0_direction)
     shim = _polynomials(inside)
-    measured, expected = (_without(shim, values[inside]) for values in (field, predicted))
-    low, high = np.percentile(measured, [_OUTERMOST_PERCENT, 100 - _OUTERMOST_PERCENT])
-    kept = (measured >= low) & (measured <= high)
-    measured, expected = measured[kept], expected[kept]
+    measured, expected = (_clipped(_without(shim, values[inside])) for values in (field, predicted))
     size = float(np.sqrt((expected @ expected) * (measured @ measured)))
     if not size > 0:
         return None
@@ -119,7 +116,7 @@ def outline_warnings(found: OutlineField | None) -> tuple[str, ...]:
     if found.correlation < OPPOSITE:
         warnings.append(
             "The sign of the phase seems to be inverted. The field falls where the outline of the head makes "
-            f"it rise (correlation {found.correlation:.2f}; heads give 0.2 to 0.6). Iron and veins then come "
+            f"it rise (correlation {found.correlation:.2f}; heads give 0.3 to 0.6). Iron and veins then come "
             "out dark. Multiply the phase images by -1 and run again."
         )
     low, high = CONTRAST_PPM
@@ -154,6 +151,11 @@ def _polynomials(inside: BoolArray) -> NDArray[np.float64]:
     x, y, z = (axes[axis][index] for axis, index in enumerate(np.nonzero(inside)))
     powers = (power for power in product(range(_SHIM_ORDER + 1), repeat=3) if sum(power) <= _SHIM_ORDER)
     return np.stack([x**i * y**j * z**k for i, j, k in powers], axis=-1)
+
+
+def _clipped(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values without outliers, which the few voxels beside air are."""
+    return np.clip(values, *np.percentile(values, [_OUTERMOST_PERCENT, 100 - _OUTERMOST_PERCENT]))
 
 
 def _without(shim: NDArray[np.float64], values: FloatArray) -> NDArray[np.float64]:

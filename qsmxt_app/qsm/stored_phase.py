@@ -29,11 +29,10 @@ WRAPS_AMONG_LARGE = 0.5
 """Share of the large steps that are by nearly the whole range where they are wraps: 0.6 to 1 in phase, 0.3
 in noise, up to 0.4 in magnitudes and in phase that was averaged over coils."""
 
-SWAPPED_SHARE = 1e-3
+WRAPPED_SHARE = 1e-3
 """Share of such steps in a magnitude from which it is taken to be phase; heads stay below 0.0005."""
 
 _BRIGHT = 0.2
-_RANGE_QUANTILES = (0.0005, 0.9995)
 _SAMPLE = 20_000
 
 
@@ -44,7 +43,7 @@ class Steps:
     Attributes
     ----------
     size
-        Range of the values, but for the outermost thousandth.
+        Range of the values.
     count
         Number of such steps.
     large
@@ -86,8 +85,8 @@ def whole_range_steps(image: FloatArray, mask: BoolArray | None = None) -> Steps
         Both neighbours must lie inside.
     """
     values = image if mask is None else image[mask]
-    low, high = (float(value) for value in np.quantile(values, _RANGE_QUANTILES)) if values.size else (0, 0)
-    size = high - low
+    # wrapped phase has no outliers, and its wraps may be few: only the extremes show a turn
+    size = float(np.ptp(values)) if values.size else 0.0
     if not size > 0:
         return Steps(0.0, 0, 0, 0.0)
     count = large = total = 0
@@ -184,8 +183,10 @@ def kind_warnings(magnitude: FloatArray, phase: FloatArray) -> tuple[str, ...]:
             f"magnitude (rank correlation {max(alike):.2f}; phase stays below 0.2). Export the phase images "
             "of the scan, and check which files were named part-phase.",
         )
-    of_magnitude, of_phase = (whole_range_steps(image[..., 0]).share for image in (magnitude, phase))
-    if of_magnitude > SWAPPED_SHARE and of_phase < 0.2 * of_magnitude:
+    # images that were cut out of their background step by their whole range at its border
+    inside = (magnitude[..., 0] != 0) & (phase[..., 0] != 0)
+    of_magnitude, of_phase = (whole_range_steps(image[..., 0], inside) for image in (magnitude, phase))
+    if of_magnitude.share > WRAPPED_SHARE and of_phase.share < 0.2 * of_magnitude.share:
         return (
             "Magnitude and phase seem to be exchanged. The magnitude is wrapped like a phase, and the phase "
             "is not. Check which files were named part-mag and part-phase.",

@@ -42,5 +42,17 @@ def test_only_the_echo_that_is_wrong_is_named():
     assert kind_warnings(magnitude, phase)[0].startswith("The phase of echo 2 looks like")
 
 
+def test_few_wraps_show_a_turn_as_many_do():
+    # a phase that leaves its turn only in a corner
+    few = wrap_phase(3.5 * FIELD / FIELD.max())
+    assert 0 < np.count_nonzero(few < 0) < 0.02 * few.size
+    assert turn_of_wraps(few, MAGNITUDE) == pytest.approx(2 * np.pi, rel=0.02)
+
+
+def test_images_cut_out_of_their_background_are_no_wrapped_magnitude():
+    cut = (X - 10) ** 2 + (Y - 11) ** 2 + (Z - 12) ** 2 < 64
+    assert kind_warnings(MAGNITUDE * cut[..., None], 0.01 * WRAPPED * cut[..., None]) == ()
+
+
 def test_exchanged_images_are_noticed():
     assert "exchanged" in kind_warnings(WRAPPED + np.float32(np.pi), MAGNITUDE)[0]
