@@ -157,7 +157,11 @@ def test_the_viewer_draws_the_map(viewer: Tab) -> None:
     magnitude = viewer.canvas()
     assert magnitude.std() > 20
     assert np.abs(with_chi - magnitude).mean() > 5
+    outside = magnitude.max(axis=-1) < 30
+    assert with_chi[outside].mean() < 10
     viewer.page.check("#viewer-show-chi")
+    viewer.page.locator("#viewer-opacity").fill("50")
+    assert np.abs(viewer.canvas() - (with_chi + magnitude) / 2).mean() < 3
     viewer.page.locator("#viewer-opacity").fill("0")
     assert np.abs(viewer.canvas() - magnitude).mean() < 1
 
