@@ -49,7 +49,8 @@ def test_a_usual_machine_is_left_as_it_is(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_missing_home_is_replaced_by_a_private_folder(tmp_path: Path, prepared: Path) -> None:
-    environment = {"HOME": "/nonexistent", "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": "/nonexistent/cache"}
+    missing = str(tmp_path / "missing")
+    environment = {"HOME": missing, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": f"{missing}/cache"}
     private = settle(environment, prepared)
     assert private is not None
     assert environment["HOME"] == str(private)
@@ -59,7 +60,7 @@ def test_a_missing_home_is_replaced_by_a_private_folder(tmp_path: Path, prepared
 
 
 def test_a_bad_temporary_folder_is_replaced(home: Path, tmp_path: Path) -> None:
-    environment = {"HOME": str(home), "TMPDIR": "/nonexistent"}
+    environment = {"HOME": str(home), "TMPDIR": str(tmp_path / "missing")}
     settle(environment, tmp_path)
     assert "TMPDIR" not in environment
 
@@ -119,8 +120,8 @@ def test_kernels_compile_without_home_in_a_package_that_is_read_only(tmp_path: P
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{package}:{REPOSITORY}",
-            "HOME": "/nonexistent",
-            "XDG_CACHE_HOME": "/nonexistent/cache",
+            "HOME": str(tmp_path / "missing"),
+            "XDG_CACHE_HOME": str(tmp_path / "missing" / "cache"),
         },
         cwd="/",
         capture_output=True,

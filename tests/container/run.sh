@@ -163,13 +163,14 @@ sif() {
 }
 
 sif_runs() {
+    local work=/home/builder/work
+    rm -rf "$folder"/sif/{bids,out}
     in_sid apptainer run-help qsmxt.sif | grep 'BIDS_DIR' >/dev/null
-    in_sid apptainer test --containall --cleanenv --workdir . qsmxt.sif
-    in_sid apptainer exec --containall qsmxt.sif python -Es -m qsmxt_app.simulate work/bids 2>/dev/null ||
-        in_sid apptainer exec --containall -B /home/builder/work qsmxt.sif python -Es -m qsmxt_app.simulate /home/builder/work/bids
+    in_sid apptainer test --containall --cleanenv qsmxt.sif
+    in_sid apptainer exec --containall -B "$work" qsmxt.sif python -Es -m qsmxt_app.simulate "$work/bids"
     # a poisoned session: --cleanenv and the image keep it out
     in_sid env PYTHONPATH=/nowhere PYTHONSTARTUP=/nowhere apptainer run --cleanenv --containall --no-home \
-        -B /home/builder/work qsmxt.sif /home/builder/work/bids /home/builder/work/out participant
+        -B "$work" qsmxt.sif "$work/bids" "$work/out" participant
     compgen -G "$folder/sif/out/sub-*/anat/*_Chimap.nii.gz" >/dev/null
 }
 

@@ -88,7 +88,7 @@ def test_a_sidecar_of_any_content_is_used_or_refused(content: dict[str, object])
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(texts, min_size=2, max_size=2), max_size=4))
+@given(st.lists(st.lists(texts.filter(str.strip), min_size=2, max_size=2), max_size=4))
 def test_a_table_keeps_every_cell_and_starts_no_formula(rows: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "table.tsv")
