@@ -16,7 +16,6 @@ FROM system AS build
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates binutils python3.11-venv
 COPY container/amd64 /src/container/amd64
-COPY container/arm64 /src/container/arm64
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/qsmxt \
     && locked="/src/container/$(dpkg --print-architecture)" \
     && pip="/opt/build/bin/python -m pip --no-cache-dir --disable-pip-version-check" \

@@ -23,11 +23,8 @@ PREPARED = Path(sys.prefix, "share", "qsmxt", "cache")
 KERNELS = "numba"
 FONTS = "matplotlib"
 
-PORTABLE_CPU = {
-    "x86_64": ("x86-64-v3", "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"),
-    "aarch64": ("generic", "+neon"),
-}
-"""Processors that kernels in an image are compiled for: name and features in the words of LLVM."""
+PORTABLE_CPU = ("x86-64-v3", "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe")
+"""Processor that kernels in an image are compiled for: name and features in the words of LLVM."""
 
 _NEEDED_FLAGS = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
 _TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp", "/dev/shm")  # noqa: S108 (where Python looks, and memory)
@@ -67,8 +64,7 @@ def settle(environment: MutableMapping[str, str] = os.environ, prepared: Path = 
         kernels = private / KERNELS
     if use_kernels and (private is not None or not copy_kernels):
         environment["NUMBA_CACHE_DIR"] = str(kernels)
-        cpu = PORTABLE_CPU[platform.machine()]
-        environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"] = cpu
+        environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"] = PORTABLE_CPU
     return private
 
 
@@ -81,8 +77,6 @@ def settle_this_process() -> None:
 
 def runs_portable_kernels(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
     """Return whether this processor can run the kernels of an image."""
-    if platform.machine() == "aarch64":
-        return True
     if platform.machine() != "x86_64":
         return False
     try:
