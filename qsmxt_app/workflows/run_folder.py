@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -87,6 +88,18 @@ def _check_private(path: Path) -> None:
         )
 
 
+class _LogFile(logging.FileHandler):
+    """A log that is given up quietly where it cannot be written: a full disk is told by whoever fills it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Do not show a traceback on the terminal for a line of the log."""
+
+    def close(self) -> None:
+        """Close the file; lines that it still held are lost with the others."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
     """Send all logging, nipype's included, to the log of the run; the terminal stays calm.
 
@@ -95,7 +108,7 @@ def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
     logging.Handler
         The handler, to be removed at the end of the run.
     """
-    handler = logging.FileHandler(folder.log_file, encoding="utf-8", errors="backslashreplace")
+    handler = _LogFile(folder.log_file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(PlainFormatter(LOG_FORMAT))
     logging.captureWarnings(True)
     root = logging.getLogger()
