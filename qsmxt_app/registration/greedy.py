@@ -2,7 +2,7 @@
 
 The metric, its gradient and the smoothing of update and field are those of SyN; the field is composed on one
 side only (Yushkevich's "greedy"). Local sums run in constant time whatever the radius, so that an iteration
-costs about 0.4 microseconds a voxel on one core, where ``antsRegistration`` takes 10 to 30: a millimetre is
+costs a small part of the 10 to 30 microseconds a voxel that ``antsRegistration`` takes: a millimetre is
 reached in the time that SyN needs for two.
 
 References
