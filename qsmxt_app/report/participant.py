@@ -178,7 +178,9 @@ def _summary(acquisitions: Sequence[Acquisition]) -> str:
         for number_of, words in ((failed, "failed"), (doubted, "to look at"))
         if number_of
     ] or ["nothing unusual"]
-    seconds = sum(sum(item.record.timings.values()) for item in acquisitions)
+    # what several scans share, such as the labels of a T1w, stands in the record of each
+    steps = {step for item in acquisitions for step in item.record.timings.items()}
+    seconds = sum(spent for _, spent in steps)
     return f"{count}: {', '.join(states)}.{f' Calculated in {show_duration(seconds)}.' if seconds else ''}"
 
 

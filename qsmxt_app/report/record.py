@@ -123,11 +123,12 @@ def parse_record(content: object, stem: str) -> Record:
         "outputs",
         "software",
     )
+    regions = mapping(values.get("segmentation"))
     return Record(
         stem=text(values.get("stem")) or stem,
         status=text(values.get("status")),
-        timings=_positive(values.get("timings")),
-        memory_mb=_positive(values.get("memory_mb")),
+        timings=_positive(values.get("timings")) | _positive(regions.get("timings")),
+        memory_mb=_positive(values.get("memory_mb")) | _positive(regions.get("memory_mb")),
         warnings=tuple(text(item) for item in sequence(values.get("warnings")) if text(item)),
         errors=tuple(_step_error(item) for item in sequence(values.get("errors"))),
         command=text(values.get("command")),

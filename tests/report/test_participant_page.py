@@ -142,6 +142,19 @@ def test_a_finished_acquisition_of_a_head_warns_of_nothing(outputs: Outputs) -> 
     assert "Nothing unusual was found." in tree.text_content()
 
 
+def test_what_scans_share_counts_once_in_the_time_that_all_took(outputs: Outputs) -> None:
+    def spend(seconds: float) -> Callable[[dict[str, Any]], None]:
+        timings = {"timings": {"register_atlas": 50.0}}
+        return lambda content: content.update(timings={"tgv": seconds}, segmentation=timings)
+
+    outputs.add("sub-01_run-1", change=spend(10.0))
+    outputs.add("sub-01_run-2", change=spend(20.0))
+    tree = page(outputs)
+    assert "Calculated in 1 min 20 s" in tree.text_content()
+    steps = tree.xpath("//section[@id='acquisition-1']//table//tr[contains(., 'register_atlas')]")
+    assert "50 s" in " ".join(steps[0].text_content().split())
+
+
 def test_a_failed_acquisition_says_what_failed_why_and_where_to_read_more(outputs: Outputs) -> None:
     outputs.add("sub-01_run-1", change=fail, maps={})
     outputs.add("sub-01_run-2")
