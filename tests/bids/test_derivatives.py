@@ -35,7 +35,7 @@ def test_description_of_a_new_derivative(raw, tmp_path):
     assert description["DatasetType"] == "derivative"
     assert description["GeneratedBy"] == [{"Name": "qsmxt", "Version": "1.2.3", "Container": container}]
     assert description["DatasetLinks"] == {"raw": raw.root.as_uri()}
-    assert {"*.html", "figures", "*_stats.tsv"} <= set((out / ".bidsignore").read_text().split())
+    assert {"*.html", "figures", "*_stats.*"} <= set((out / ".bidsignore").read_text().split())
 
 
 def test_a_derivative_inside_its_dataset_moves_with_it(raw):
