@@ -181,7 +181,7 @@ def _summary(acquisitions: Sequence[Acquisition]) -> str:
     # what several scans share, such as the labels of a T1w, stands in the record of each
     steps = {step for item in acquisitions for step in item.record.timings.items()}
     seconds = sum(spent for _, spent in steps)
-    return f"{count}: {', '.join(states)}.{f' Calculated in {show_duration(seconds)}.' if seconds else ''}"
+    return f"{count}: {', '.join(states)}.{f' All steps took {show_duration(seconds)}.' if seconds else ''}"
 
 
 def _viewer_scan(output_dir: Path, record: Record, volumes: Volumes) -> ViewerScan:
@@ -223,7 +223,7 @@ def _highlights(record: Record, volumes: Volumes) -> list[tuple[str, str]]:
         ("Unreliable phase", _percent(record.mask.get("hole_fraction"))),
         ("Field error, median", _amount(record.field.get("noise_median_hz"), "Hz")),
         ("Iterations", f"{iterations:.0f}{settled}" if iterations else ""),
-        ("Time", show_duration(sum(record.timings.values())) if record.timings else ""),
+        ("All steps", show_duration(sum(record.timings.values())) if record.timings else ""),
     )
     return [(name, value) for name, value in values if value]
 

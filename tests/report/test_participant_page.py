@@ -150,7 +150,7 @@ def test_what_scans_share_counts_once_in_the_time_that_all_took(outputs: Outputs
     outputs.add("sub-01_run-1", change=spend(10.0))
     outputs.add("sub-01_run-2", change=spend(20.0))
     tree = page(outputs)
-    assert "Calculated in 1 min 20 s" in tree.text_content()
+    assert "All steps took 1 min 20 s" in tree.text_content()
     steps = tree.xpath("//section[@id='acquisition-1']//table//tr[contains(., 'register_atlas')]")
     assert "50 s" in " ".join(steps[0].text_content().split())
 
