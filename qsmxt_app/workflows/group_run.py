@@ -273,7 +273,8 @@ class GroupLevel:
 
 
 def _summary(result: GroupResult, plan: GroupPlan, outputs: dict[str, Any]) -> list[str]:
-    lines = [f"group: {len(plan.study.participants)} participants, {len(plan.study.scans)} scans"]
+    people, scans = len(plan.study.participants), len(plan.study.scans)
+    lines = [f"group: {people} participant{'s' * (people != 1)}, {scans} scan{'s' * (scans != 1)}"]
     if result.template is not None:
         rounds = len(result.template.rounds)
         lines.append(f"template {plan.name}: {rounds} deformable rounds; {result.template.ended}")
