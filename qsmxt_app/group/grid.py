@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.registration.images import Grid, bounding_box
+
 MARGIN_MM = 8.0
 
 
@@ -17,14 +19,6 @@ class Box:
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class TemplateGrid:
-    """Shape, and affine from voxels to RAS world coordinates: cubes along the axes of the world."""
-
-    shape: tuple[int, int, int]
-    affine: NDArray[np.float64]
 
 
 def box_of(mask: NDArray[np.bool_], to_world: NDArray[np.float64]) -> Box:
@@ -41,19 +35,14 @@ def box_of(mask: NDArray[np.bool_], to_world: NDArray[np.float64]) -> Box:
     ValueError
         The mask is empty.
     """
-    if not mask.any():
-        raise ValueError("the mask is empty")
-    ends = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        ends.append((used[0] - 0.5, used[-1] + 0.5))
+    ends = [(edge.start - 0.5, edge.stop - 0.5) for edge in bounding_box(mask, [0.0, 0.0, 0.0])]
     corners = np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1)
     world = to_world[:3, :3] @ corners + to_world[:3, 3:]
     return Box(world.min(axis=1), world.max(axis=1))
 
 
-def grid_around(boxes: Sequence[Box], resolution: float, margin_mm: float = MARGIN_MM) -> TemplateGrid:
-    """Return a grid that holds all boxes with a margin.
+def grid_around(boxes: Sequence[Box], resolution: float, margin_mm: float = MARGIN_MM) -> Grid:
+    """Return a grid of cubes along the axes of the world that holds all boxes with a margin.
 
     Parameters
     ----------
@@ -71,7 +60,7 @@ def grid_around(boxes: Sequence[Box], resolution: float, margin_mm: float = MARG
     x, y, z = (np.ceil(high / resolution) - first + 1).astype(int).tolist()
     affine = np.diag([resolution, resolution, resolution, 1.0])
     affine[:3, 3] = first * resolution
-    return TemplateGrid((x, y, z), affine)
+    return Grid((x, y, z), affine)
 
 
 def common_resolution(voxel_sizes: Sequence[Sequence[float]]) -> float:

@@ -41,6 +41,22 @@ class Grid:
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
 
+    def with_voxels(self, ratio: NDArray[np.float64], fewest: int = 1) -> Grid:
+        """Other voxels along the same axes over the same box.
+
+        Parameters
+        ----------
+        ratio : ndarray (3,)
+            Edges of the new voxels over those of the old ones.
+        fewest
+            Least number of voxels along an axis.
+        """
+        x, y, z = (max(fewest, int(np.ceil(n / r))) for n, r in zip(self.shape, ratio, strict=True))
+        affine = np.array(self.affine, dtype=np.float64)
+        affine[:3, :3] = affine[:3, :3] * ratio
+        affine[:3, 3] += self.affine[:3, :3] @ (ratio - 1) / 2
+        return Grid((x, y, z), affine)
+
     @property
     def is_orthogonal(self) -> bool:
         """Whether the axes stand at right angles, as ITK wants them."""

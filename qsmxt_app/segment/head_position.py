@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from qsmxt_app.registration import Grid, Image, Transform, apply, linear
+from qsmxt_app.registration import Image, Transform, apply, linear
 from qsmxt_app.registration.similarity import mutual_information
 
 Mask = NDArray[np.bool_]
@@ -34,11 +34,7 @@ def coarser(image: Image, voxel_mm: float) -> Image:
     smooth = image.with_array(
         gaussian_filter(np.asarray(image.array, np.float32), 0.4 * ratio * (ratio > 1.2))
     )
-    nx, ny, nz = (max(1, int(np.ceil(n / r))) for n, r in zip(image.array.shape, ratio, strict=True))
-    affine = np.array(image.affine, dtype=np.float64)
-    affine[:3, :3] = affine[:3, :3] * ratio
-    affine[:3, 3] += image.affine[:3, :3] @ (ratio - 1) / 2
-    return apply(smooth, Grid((nx, ny, nz), affine))
+    return apply(smooth, image.grid.with_voxels(ratio))
 
 
 def find_head(

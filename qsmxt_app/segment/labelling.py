@@ -55,12 +55,7 @@ def working_grid(image: Image, voxel_mm: float = WORKING_MM) -> Grid:
     """Cubic voxels along an image's axes over the same box, 1 mm or as fine as the image is."""
     size = np.asarray(image.voxel_size)
     edge = max(voxel_mm, float(np.cbrt(np.prod(size))))
-    ratio = edge / size
-    nx, ny, nz = (max(2, int(np.ceil(n / r))) for n, r in zip(image.array.shape, ratio, strict=True))
-    affine = np.array(image.affine, dtype=np.float64)
-    affine[:3, :3] = affine[:3, :3] * ratio
-    affine[:3, 3] += image.affine[:3, :3] @ (ratio - 1) / 2
-    return Grid((nx, ny, nz), affine)
+    return image.grid.with_voxels(edge / size, fewest=2)
 
 
 def label_t1w(atlas: Atlas, transform: Transform, prepared: PreparedT1w) -> Labelling:

@@ -287,5 +287,4 @@ def _common_grid(masks: Sequence[Image], matrices: Sequence[np.ndarray]) -> Grid
         box_of(mask.array > 0, np.linalg.inv(matrix) @ mask.affine)
         for mask, matrix in zip(masks, matrices, strict=True)
     ]
-    found = grid_around(boxes, common_resolution([mask.voxel_size for mask in masks]))
-    return Grid(found.shape, found.affine)
+    return grid_around(boxes, common_resolution([mask.voxel_size for mask in masks]))

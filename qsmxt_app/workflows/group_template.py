@@ -88,8 +88,7 @@ class AverageLinear(Step):
         for file, matrix in zip(given.masks, matrices, strict=True):
             mask = load_image(file)
             boxes.append(box_of(mask.array > 0, np.linalg.inv(matrix) @ mask.affine))
-        found = grid_around(boxes, given.resolution)
-        grid = Grid(found.shape, found.affine)
+        grid = grid_around(boxes, given.resolution)
         transforms = [linear(matrix) for matrix in matrices]
         self._results |= average(given, iter(transforms), grid, folder)
         self._results["to_template"] = [
