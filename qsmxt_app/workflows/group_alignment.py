@@ -15,7 +15,7 @@ from qsmxt_app.group.intensity import normalise
 from qsmxt_app.group.running import masked_mean
 from qsmxt_app.group.shape import centred
 from qsmxt_app.registration import Grid, Image, Transform, apply, linear, load_transform, save_transform
-from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_affine, save
+from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, save
 
 COARSEST_MM = 8.0
 LINEAR_ITERATIONS, DEFORMABLE_ITERATIONS = (500, 250, 100, 50), (100, 100, 60, 30)
@@ -34,11 +34,6 @@ REGISTRATION = tuple(
         "transforms",
     )
 )
-
-
-def load_image(path: str | Path) -> Image:
-    """Load an image with its place in the world."""
-    return Image(load(path), load_affine(path))
 
 
 def shrink_factors(voxel_size: Sequence[float], finest_mm: float = 0.0) -> tuple[int, ...]:

@@ -22,10 +22,10 @@ from qsmxt_app.registration import Image, resample_labels
 from qsmxt_app.segment.regional_values import QuantitativeMap, erode_labels, regional_values, values_table
 from qsmxt_app.segment.regions import Region, read_regions, regions_table
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.group_alignment import REGISTRATION, load_image
+from qsmxt_app.workflows.group_alignment import REGISTRATION
 from qsmxt_app.workflows.group_inputs import GroupScan
 from qsmxt_app.workflows.group_maps import load_chain
-from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, read_json
+from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, read_json
 
 TEMPLATE = "template"
 MAPS = {"chi": "ppm", "r2star": "1/s", "t2star": "s"}

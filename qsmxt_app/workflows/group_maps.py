@@ -25,7 +25,7 @@ from qsmxt_app.registration import (
     resample_labels,
     save_transform,
 )
-from qsmxt_app.workflows.group_alignment import REGISTRATION, apply_masked, load_image
+from qsmxt_app.workflows.group_alignment import REGISTRATION, apply_masked
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -33,6 +33,7 @@ from qsmxt_app.workflows.node_base import (
     defined,
     load,
     load_affine,
+    load_image,
     save,
 )
 

@@ -30,9 +30,8 @@ from qsmxt_app.workflows.group_alignment import (
     TRANSFORM,
     WAY_BACK,
     apply_masked,
-    load_image,
 )
-from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, save
+from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, save
 
 CODE = (
     "qsmxt_app.group.running",

@@ -30,6 +30,7 @@ from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import QsmxtError, UnusableData
 from qsmxt_app.qsm.memory_order import echoes_together
+from qsmxt_app.registration.images import Image
 from qsmxt_app.workflows.fingerprint import sources_of
 from qsmxt_app.workflows.mending import note_files
 from qsmxt_app.workflows.resources import limited_threads
@@ -115,6 +116,11 @@ def load_mask(path: str | Path) -> NDArray[np.bool_]:
 def load_affine(path: str | Path) -> NDArray[np.float64]:
     """Load the affine of an image."""
     return np.asarray(nib.nifti1.load(path).affine)
+
+
+def load_image(path: str | Path) -> Image:
+    """Load an image that another node saved, with its place in the world."""
+    return Image(load(path), load_affine(path))
 
 
 def load_on_grid(path: str | Path, like: str | Path) -> NDArray[np.float32]:

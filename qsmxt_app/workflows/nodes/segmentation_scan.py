@@ -20,6 +20,7 @@ from qsmxt_app.workflows.node_base import (
     defined,
     load,
     load_affine,
+    load_image,
     load_mask,
 )
 from qsmxt_app.workflows.nodes.inputs import image
@@ -104,7 +105,7 @@ class LabelScan(Step):
         """Save the labels."""
         given = self.inputs
         labels = Image(load(given.labels).astype(np.int32), load_affine(given.labels))
-        chi = Image(load(given.chi), load_affine(given.chi))
+        chi = load_image(given.chi)
         to_scan = Transform()
         if defined(given.t1w_to_qsm):
             to_scan = load_transform(Path(given.t1w_to_qsm), Path(given.qsm_to_t1w))

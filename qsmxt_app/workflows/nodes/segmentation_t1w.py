@@ -24,6 +24,7 @@ from qsmxt_app.workflows.node_base import (
     defined,
     load,
     load_affine,
+    load_image,
     load_mask,
 )
 from qsmxt_app.workflows.nodes.inputs import image
@@ -35,7 +36,7 @@ LEAST_INSIDE, FEW_INSIDE = 0.6, 0.85
 def load_prepared(t1w: str, mask: str, atlas_affine: str | None = None) -> PreparedT1w:
     """Load what `PrepareT1w` saved."""
     from_atlas = load_transform(Path(atlas_affine)) if atlas_affine else Transform()
-    image = Image(load(t1w), load_affine(t1w))
+    image = load_image(t1w)
     return PreparedT1w(image, load_mask(mask), from_atlas, had_skull=True)
 
 
@@ -154,7 +155,7 @@ class LabelByNetwork(Step):
 
         given = self.inputs
         labels, regions = label_by_network(
-            Image(load(given.t1w), load_affine(given.t1w)),
+            load_image(given.t1w),
             load_mask(given.t1w_mask),
             Path(given.model).parent,
             threads=given.num_threads,
