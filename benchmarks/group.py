@@ -40,8 +40,8 @@ from qsmxt_app.registration import (
 from qsmxt_app.registration.register import AFFINE, RIGID, register
 from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
 from qsmxt_app.simulate.dataset import write_dataset
-from qsmxt_app.workflows.group_alignment import bend, linear_stage, load_image, shrink_factors
-from qsmxt_app.workflows.group_template import UpdateTemplate
+from qsmxt_app.workflows.group.alignment import bend, linear_stage, load_image, shrink_factors
+from qsmxt_app.workflows.group.template import UpdateTemplate
 from qsmxt_app.workflows.node_base import save
 
 Labels = dict[str, np.ndarray]

@@ -11,8 +11,8 @@ from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB, memory_gb, step_cost
 from qsmxt_app.workflows.scan_steps import need_of, step_names
-from qsmxt_app.workflows.segmentation_plan import plan_segmentation
-from qsmxt_app.workflows.segmentation_steps import step_sizes
+from qsmxt_app.workflows.segmentation.plan import plan_segmentation
+from qsmxt_app.workflows.segmentation.steps import step_sizes
 
 START_SECONDS = 10.0
 REPORT_SECONDS = 10.0

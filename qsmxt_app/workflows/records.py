@@ -20,7 +20,7 @@ from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.outputs import maps_on_disk
 from qsmxt_app.workflows.participant import Scan
 from qsmxt_app.workflows.scan_steps import is_bipolar
-from qsmxt_app.workflows.segmentation_record import regions_on_disk
+from qsmxt_app.workflows.segmentation.record import regions_on_disk
 
 SCHEMA = 1
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "nipype", "antspyx", "warpkit")

@@ -15,8 +15,8 @@ from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.node_base import Step
 from qsmxt_app.workflows.outputs import PARAMETERS, WriteDerivatives, method_parameters
 from qsmxt_app.workflows.resources import NEEDS, memory_gb
-from qsmxt_app.workflows.segmentation_plan import SegmentationPlan
-from qsmxt_app.workflows.segmentation_steps import (
+from qsmxt_app.workflows.segmentation.plan import SegmentationPlan
+from qsmxt_app.workflows.segmentation.steps import (
     anatomy_voxels,
     connect_regions,
     region_makers,

@@ -30,9 +30,9 @@ from qsmxt_app.workflows.records import problem_record, scan_record, write_recor
 from qsmxt_app.workflows.resources import step_cost
 from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.scan_steps import need_of, step_names
-from qsmxt_app.workflows.segmentation_plan import plan_segmentation
-from qsmxt_app.workflows.segmentation_record import segmentation_record
-from qsmxt_app.workflows.segmentation_steps import REGION_STEPS, step_sizes
+from qsmxt_app.workflows.segmentation.plan import plan_segmentation
+from qsmxt_app.workflows.segmentation.record import segmentation_record
+from qsmxt_app.workflows.segmentation.steps import REGION_STEPS, step_sizes
 from qsmxt_app.workflows.sharing import outputs_of, page_of, write_shared_pages
 
 POLL_SECONDS = 0.5

@@ -11,7 +11,7 @@ from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
 from qsmxt_app.config import load_settings
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.workflows.scan_steps import scan_nodes
-from qsmxt_app.workflows.segmentation_plan import plan_segmentation
+from qsmxt_app.workflows.segmentation.plan import plan_segmentation
 
 
 def run(node, folder, **inputs):

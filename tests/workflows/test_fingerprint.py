@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from qsmxt_app.workflows import nodes
+from qsmxt_app.workflows import nodes, segmentation
 from qsmxt_app.workflows.fingerprint import sources_of
 from qsmxt_app.workflows.node_base import algorithm_version
+
+STEPS = [getattr(room, name) for room in (nodes, segmentation) for name in room.__all__]
 
 
 def text(module):
@@ -32,10 +34,9 @@ def test_what_it_does_not_import_is_not():
     assert text("qsmxt_app.bids.headers") not in sources_of(["qsmxt_app.bids.images"])
 
 
-@pytest.mark.parametrize("name", [name for name in nodes.__all__ if name != "WriteReport"])
-def test_every_step_names_the_physics_that_its_node_calls(name):
+@pytest.mark.parametrize("step", [step for step in STEPS if step is not nodes.WriteReport])
+def test_every_step_names_the_physics_that_its_node_calls(step):
     """A node may import a module of the physics and forget to say so: its cache would then be stale."""
-    step = getattr(nodes, name)
     named = set(sources_of(step.code))
     called = {function for function in step.compute.__code__.co_names if function in step.compute.__globals__}
     for function in called:
@@ -45,5 +46,4 @@ def test_every_step_names_the_physics_that_its_node_calls(name):
 
 
 def test_steps_have_different_fingerprints():
-    versions = {algorithm_version(getattr(nodes, name)) for name in nodes.__all__}
-    assert len(versions) == len(nodes.__all__)
+    assert len({algorithm_version(step) for step in STEPS}) == len(STEPS)

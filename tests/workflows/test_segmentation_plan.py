@@ -7,8 +7,8 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.config import load_settings
 from qsmxt_app.errors import WrongUsage
 from qsmxt_app.workflows.estimate import estimate_scan
-from qsmxt_app.workflows.segmentation_plan import plan_segmentation
-from qsmxt_app.workflows.segmentation_steps import anatomy_steps, described, region_steps
+from qsmxt_app.workflows.segmentation.plan import plan_segmentation
+from qsmxt_app.workflows.segmentation.steps import anatomy_steps, described, region_steps
 
 
 @pytest.fixture

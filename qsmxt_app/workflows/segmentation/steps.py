@@ -19,9 +19,12 @@ from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.segment.meshnet import DESCRIPTION, WEIGHTS
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.resources import NEEDS, memory_gb
-from qsmxt_app.workflows.segmentation_plan import ATLAS, MESHNET, SegmentationPlan
+from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
+from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
+from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan
+from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
+from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, TakeLabels
 
 ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
 REGION_STEPS = ("align", "label", "regions")
@@ -91,10 +94,10 @@ def anatomy_nodes(
     if plan.t1w:
         prepare["t1w"] = str(plan.t1w)
     makers: dict[str, Any] = {
-        "prepare_t1w": lambda: nodes.PrepareT1w(**prepare),
-        "register_atlas": nodes.RegisterAtlas,
+        "prepare_t1w": lambda: PrepareT1w(**prepare),
+        "register_atlas": RegisterAtlas,
         "label_t1w": lambda: _labeller(plan, settings),
-        "write_t1w": lambda: nodes.WriteT1w(
+        "write_t1w": lambda: WriteT1w(
             raw=str(plan.t1w),
             entities=_entities(plan.t1w),
             **_where(plan, bids_dir, output_dir),
@@ -124,9 +127,9 @@ def region_makers(
     drawn = {"threshold": settings.roi_threshold, "erosion": settings.roi_erode}
     t1w = {"t1w_name": str(plan.t1w)} if plan.t1w else {}
     return {
-        "align": nodes.AlignToT1w,
-        "label": lambda: nodes.LabelScan(**drawn),
-        "regions": lambda: nodes.WriteRegions(
+        "align": AlignToT1w,
+        "label": lambda: LabelScan(**drawn),
+        "regions": lambda: WriteRegions(
             acquisition=acquisition,
             description=description,
             **t1w,
@@ -198,14 +201,14 @@ def links(plan: SegmentationPlan) -> list[tuple[str, str]]:
 
 def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
     if plan.method == ATLAS:
-        return nodes.LabelByAtlas()
+        return LabelByAtlas()
     if plan.method == MESHNET:
         folder = settings.model or Path()
-        return nodes.LabelByNetwork(model=str(folder / DESCRIPTION), weights=str(folder / WEIGHTS))
+        return LabelByNetwork(model=str(folder / DESCRIPTION), weights=str(folder / WEIGHTS))
     if plan.labels is None:
         raise ValueError("a plan to take labels that names none")
     table = {"table": str(plan.labels.table)} if plan.labels.table else {}
-    return nodes.TakeLabels(existing=str(plan.labels.image), **table)
+    return TakeLabels(existing=str(plan.labels.image), **table)
 
 
 def _files(atlas: str) -> list[str]:

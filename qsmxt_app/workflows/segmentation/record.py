@@ -11,7 +11,7 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import derivative_path
 from qsmxt_app.workflows.part import Part
 from qsmxt_app.workflows.participant import Scan
-from qsmxt_app.workflows.segmentation_plan import NONE
+from qsmxt_app.workflows.segmentation.plan import NONE
 
 DONE, FAILED = "done", "failed"
 

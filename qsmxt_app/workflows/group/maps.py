@@ -25,7 +25,7 @@ from qsmxt_app.registration import (
     resample_labels,
     save_transform,
 )
-from qsmxt_app.workflows.group_alignment import REGISTRATION, apply_masked
+from qsmxt_app.workflows.group.alignment import REGISTRATION, apply_masked
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -91,7 +91,7 @@ class CarryScan(Step):
     code = (
         "qsmxt_app.bids.derivatives",
         "qsmxt_app.group.shape",
-        "qsmxt_app.workflows.group_maps",
+        "qsmxt_app.workflows.group.maps",
         *REGISTRATION,
     )
 
@@ -176,7 +176,7 @@ class AverageMaps(Step):
     """Mean, standard deviation and count over participants, in the voxels where each of them is known."""
 
     input_spec, output_spec = AverageMapsInputSpec, AverageMapsOutputSpec
-    code = ("qsmxt_app.group.running", "qsmxt_app.bids.derivatives", "qsmxt_app.workflows.group_maps")
+    code = ("qsmxt_app.group.running", "qsmxt_app.bids.derivatives", "qsmxt_app.workflows.group.maps")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Write the three maps."""
@@ -234,7 +234,7 @@ class WriteTemplate(Step):
     """Write the images that define the template's space, and its mask."""
 
     input_spec, output_spec = WriteTemplateInputSpec, StepOutputSpec
-    code = ("qsmxt_app.bids.derivatives", "qsmxt_app.workflows.group_maps")
+    code = ("qsmxt_app.bids.derivatives", "qsmxt_app.workflows.group.maps")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Write them with their sidecars."""
@@ -269,7 +269,7 @@ class VoteLabels(Step):
     """Give each voxel of the template the label that most scans have there, a slab at a time."""
 
     input_spec, output_spec = VoteLabelsInputSpec, StepOutputSpec
-    code = ("qsmxt_app.group.votes", "qsmxt_app.workflows.group_maps")
+    code = ("qsmxt_app.group.votes", "qsmxt_app.workflows.group.maps")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Write the labels and their table."""

@@ -11,8 +11,8 @@ from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.report.group_record import GROUP_RECORD
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.group_inputs import Missing
-from qsmxt_app.workflows.group_study import BuiltTemplate, Person
+from qsmxt_app.workflows.group.inputs import Missing
+from qsmxt_app.workflows.group.study import BuiltTemplate, Person
 from qsmxt_app.workflows.records import software_versions
 
 SCHEMA = 1

@@ -71,7 +71,7 @@ class WriteT1w(Step):
     input_spec, output_spec = WriteT1wInputSpec, StepOutputSpec
     code = (
         "qsmxt_app.bids.derivatives",
-        "qsmxt_app.workflows.nodes.segmentation_outputs",
+        "qsmxt_app.workflows.segmentation.outputs",
         "qsmxt_app.registration.label_resampling",
     )
 
@@ -132,7 +132,7 @@ class WriteRegions(Step):
     input_spec, output_spec = WriteRegionsInputSpec, StepOutputSpec
     code = (
         "qsmxt_app.bids.derivatives",
-        "qsmxt_app.workflows.nodes.segmentation_outputs",
+        "qsmxt_app.workflows.segmentation.outputs",
         "qsmxt_app.segment.regional_values",
     )
 

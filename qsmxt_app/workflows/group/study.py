@@ -13,7 +13,7 @@ import numpy as np
 from nipype import Node, Workflow
 
 from qsmxt_app.bids.headers import read_header
-from qsmxt_app.workflows.group_inputs import GroupScan
+from qsmxt_app.workflows.group.inputs import GroupScan
 from qsmxt_app.workflows.job_machine import SCHEDULERS
 from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, Step, read_json
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin

@@ -25,7 +25,7 @@ from qsmxt_app.registration import (
     save_transform,
 )
 from qsmxt_app.registration.transform_files import invert_displacement
-from qsmxt_app.workflows.group_alignment import (
+from qsmxt_app.workflows.group.alignment import (
     REGISTRATION,
     TRANSFORM,
     WAY_BACK,

@@ -24,7 +24,7 @@ from qsmxt_app.workflows.node_base import (
     load_mask,
 )
 from qsmxt_app.workflows.nodes.inputs import image
-from qsmxt_app.workflows.nodes.segmentation_t1w import load_prepared, save_both_ways
+from qsmxt_app.workflows.segmentation.t1w import load_prepared, save_both_ways
 
 
 class AlignInputSpec(StepInputSpec):

@@ -22,9 +22,9 @@ from qsmxt_app.registration import Image, resample_labels
 from qsmxt_app.segment.regional_values import QuantitativeMap, erode_labels, regional_values, values_table
 from qsmxt_app.segment.regions import Region, read_regions, regions_table
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.group_alignment import REGISTRATION
-from qsmxt_app.workflows.group_inputs import GroupScan
-from qsmxt_app.workflows.group_maps import load_chain
+from qsmxt_app.workflows.group.alignment import REGISTRATION
+from qsmxt_app.workflows.group.inputs import GroupScan
+from qsmxt_app.workflows.group.maps import load_chain
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, read_json
 
 TEMPLATE = "template"
@@ -166,7 +166,7 @@ class MeasureDrawn(Step):
     code = (
         "qsmxt_app.segment.regional_values",
         "qsmxt_app.segment.regions",
-        "qsmxt_app.workflows.group_drawn",
+        "qsmxt_app.workflows.group.drawn",
         *REGISTRATION,
     )
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from qsmxt_app.bids.derivatives import bids_uri
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.group_drawn import Drawn, MeasureDrawn, region_inputs
-from qsmxt_app.workflows.group_inputs import GroupScan
-from qsmxt_app.workflows.group_maps import (
+from qsmxt_app.workflows.group.drawn import Drawn, MeasureDrawn, region_inputs
+from qsmxt_app.workflows.group.inputs import GroupScan
+from qsmxt_app.workflows.group.maps import (
     AverageMaps,
     CarryScan,
     VoteLabels,
     WriteTemplate,
     template_path,
 )
-from qsmxt_app.workflows.group_study import BuiltTemplate, Job, Person, Stages, voxels_of
+from qsmxt_app.workflows.group.study import BuiltTemplate, Job, Person, Stages, voxels_of
 from qsmxt_app.workflows.node_base import read_json
 
 

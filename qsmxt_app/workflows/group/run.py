@@ -22,11 +22,11 @@ from qsmxt_app.group.tables import assemble, scan_rows
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.group import build_group_report
 from qsmxt_app.terminal import PlainConsole
-from qsmxt_app.workflows.group_build import TemplateBuilder
-from qsmxt_app.workflows.group_drawn import Drawn, drawn_on, read_drawn
-from qsmxt_app.workflows.group_existing import DEFAULT_NAME, ExistingTemplate, read_template
-from qsmxt_app.workflows.group_finish import Carried, Finisher
-from qsmxt_app.workflows.group_inputs import (
+from qsmxt_app.workflows.group.build import TemplateBuilder
+from qsmxt_app.workflows.group.drawn import Drawn, drawn_on, read_drawn
+from qsmxt_app.workflows.group.existing import DEFAULT_NAME, ExistingTemplate, read_template
+from qsmxt_app.workflows.group.finish import Carried, Finisher
+from qsmxt_app.workflows.group.inputs import (
     GroupScan,
     Missing,
     Phenotypes,
@@ -35,8 +35,8 @@ from qsmxt_app.workflows.group_inputs import (
     read_phenotypes,
     read_study,
 )
-from qsmxt_app.workflows.group_record import GroupResult, write_group_record
-from qsmxt_app.workflows.group_study import DURATIONS, WORKFLOW, BuiltTemplate, Person, Stages
+from qsmxt_app.workflows.group.record import GroupResult, write_group_record
+from qsmxt_app.workflows.group.study import DURATIONS, WORKFLOW, BuiltTemplate, Person, Stages
 from qsmxt_app.workflows.job_machine import machine_for
 from qsmxt_app.workflows.mending import mend
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED

@@ -11,7 +11,7 @@ from qsmxt_app.registration import load_transform
 from qsmxt_app.segment.regions import regions_table
 from qsmxt_app.segment.saved_atlas import load_saved_atlas
 from qsmxt_app.workflows.node_base import Step, StepOutputSpec
-from qsmxt_app.workflows.nodes.segmentation_t1w import (
+from qsmxt_app.workflows.segmentation.t1w import (
     LabelInputSpec,
     LabelOutputSpec,
     load_prepared,

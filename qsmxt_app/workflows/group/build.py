@@ -17,16 +17,16 @@ from qsmxt_app.errors import UnusableData
 from qsmxt_app.group.grid import common_resolution
 from qsmxt_app.registration import linear, save_transform
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.group_alignment import (
+from qsmxt_app.workflows.group.alignment import (
     AveragePerson,
     PrepareScan,
     RegisterDeformable,
     RegisterLinear,
     RegisterToTemplate,
 )
-from qsmxt_app.workflows.group_inputs import GroupScan
-from qsmxt_app.workflows.group_study import BuiltTemplate, Chain, Job, Person, Stages, voxels_of
-from qsmxt_app.workflows.group_template import AverageLinear, UpdateTemplate
+from qsmxt_app.workflows.group.inputs import GroupScan
+from qsmxt_app.workflows.group.study import BuiltTemplate, Chain, Job, Person, Stages, voxels_of
+from qsmxt_app.workflows.group.template import AverageLinear, UpdateTemplate
 
 ROUND_FINEST_MM = (4.0, 2.0)
 """Finest level of the first rounds: while the template is soft, detail only costs time."""
