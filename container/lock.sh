@@ -23,7 +23,7 @@ for architecture in amd64:x86_64; do
     platform="${architecture#*:}-manylinux_2_28"
     folder="container/${architecture%:*}"
     mkdir -p "$folder"
-    lock "$platform" "$folder/requirements.txt" --extra bet pyproject.toml
+    lock "$platform" "$folder/requirements.txt" --extra bet --extra meshnet pyproject.toml
     lock "$platform" "$folder/build.txt" container/build.in
     # every one of them must exist as a wheel
     uv pip install --quiet --dry-run --no-deps --only-binary :all: --require-hashes --python-version 3.11 \
