@@ -7,15 +7,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What brain extraction's library needs only to draw, which it is never asked to.
-never_drawn=(pyrender pyopengl pyglet freetype-py)
+# What brain extraction's library needs only to draw, and the atlases' library only to find clusters: neither is
+# ever asked to.
+never_used=(pyrender pyopengl pyglet freetype-py scikit-image imageio tifffile lazy-loader)
 
 lock() {
     local platform=$1 output=$2
     shift 2
     uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command container/lock.sh \
         --python-version 3.11 --python-platform "$platform" --output-file "$output" \
-        $(printf -- '--no-emit-package %s ' "${never_drawn[@]}") "$@"
+        $(printf -- '--no-emit-package %s ' "${never_used[@]}") "$@"
 }
 
 # No arm64: antspyx has no wheel for it on Linux, and the image compiles nothing.

@@ -22,13 +22,29 @@ qsmxt() {
     "$environment/bin/qsmxt" "$@" --n-cpus 2 --mem-gb 6 --quiet
 }
 
-$python -m qsmxt_app.simulate "$work/bids" --voxel-size 4
-$python -m qsmxt_app.simulate "$work/single" --voxel-size 4 --echo-times 0.02 --bipolar
+$python -m qsmxt_app.simulate "$work/bids" --voxel-size 4 --subjects 2
 qsmxt "$work/bids" "$work/gre" participant
+qsmxt "$work/bids" "$work/gre" group
+
+one() {
+    output=$1
+    shift
+    qsmxt "$work/bids" "$work/$output" participant --participant-label 01 --segmentation none "$@"
+}
 for preset in epi bet body consensus; do
-    qsmxt "$work/bids" "$work/$preset" participant --preset $preset --segmentation none
+    one $preset --preset $preset
 done
+one rts --preset consensus --inversion rts --background vsharp
+one nonlinear --preset consensus --inversion nonlinear --unwrapping laplacian
+
+$python -m qsmxt_app.simulate "$work/single" --voxel-size 4 --echo-times 0.02 --bipolar
 qsmxt "$work/single" "$work/single-out" participant --segmentation none
+
+# a DICOM file whose header is read, and which is no gradient echo with phase
+mkdir "$work/dicom"
+cp "$environment"/lib/python3.*/site-packages/pydicom/data/test_files/MR_small.dcm "$work/dicom"
+qsmxt "$work/dicom" "$work/converted" participant --convert-only 2>/dev/null || test $? = 65
+
 rm -rf "$work"
 chmod -R a+rX,go-w "$cache"
 echo "kernels: $(find "$cache/numba" -name '*.nbc' | wc -l), $(du -sm "$cache" | cut -f 1) MB"

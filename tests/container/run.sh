@@ -3,8 +3,11 @@
 #
 #   tests/container/run.sh [FOLDER]        FOLDER (default: /var/tmp/qsmxt-container) keeps what was built
 #
-# As root on a Debian machine; no Docker daemon. It takes half an hour, some 10 GB of disk, and the package
+# As root on a Debian machine; no Docker daemon. It takes an hour on two cores, some 12 GB of disk, and the package
 # registries that apt and pip of this machine know. A step that the machine does not allow fails by its name.
+#
+# MESHNET_WEIGHTS    folder with the weights of the network (default: beside the repository, shared/data/meshnet)
+# DEBIAN_MIRROR, SSL_CERT_FILE, STORAGE_DRIVER    where the defaults do not do
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,8 +18,10 @@ bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 user=54321:54321
 base=localhost/debian:bookworm-slim
 image=localhost/qsmxt
-export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
-store=(--root "$folder/storage" --runroot "$folder/runroot")
+weights=${MESHNET_WEIGHTS:-$repository/../shared/data/meshnet/weights/subcortical-30ch}
+export BUILDAH_ISOLATION=chroot
+store=()
+kernels=/opt/qsmxt/share/qsmxt/cache/numba
 
 step() {
     local name=$1 started=$SECONDS
@@ -32,9 +37,9 @@ step() {
 
 tools() {
     [ "$(id -u)" = 0 ] || { echo "root is needed: for debootstrap, mounts and other users' ids" >&2; return 1; }
-    for tool in debootstrap buildah podman runc unshare setpriv; do
+    for tool in debootstrap buildah podman runc unshare setpriv jq; do
         command -v "$tool" >/dev/null || {
-            echo "no $tool: apt-get install --no-install-recommends debootstrap buildah podman runc uidmap util-linux" >&2
+            echo "no $tool: apt-get install --no-install-recommends debootstrap buildah podman runc uidmap util-linux jq" >&2
             return 1
         }
     done
@@ -64,7 +69,16 @@ build() {
         return 1
     }
     grep -E '^(kernels|site-packages): ' "$folder/build.log"
-    podman "${store[@]}" image inspect --format 'image: {{.Size}} bytes' "$image"
+    size "$image"
+}
+
+size() { podman "${store[@]}" image inspect --format "$1: {{.Size}} bytes" "$1"; }
+
+timed() {
+    local name=$1 started=$SECONDS
+    shift
+    "$@"
+    echo "$name: $((SECONDS - started)) s"
 }
 
 archive() {
@@ -95,37 +109,79 @@ described() {
     grep -q '^\["qsmxt"\] 1000:1000 .*image.version":"'"$version"'"' "$folder/config.txt"
 }
 
-# The README's main job: simulate a head, make its maps and report.
+# The README's main job.
 main_job() {
     rm -rf "$folder/data" && mkdir "$folder/data" && chown "$user" "$folder/data"
     strict --entrypoint python "$image" -Es -m qsmxt_app.simulate /data/bids
-    strict -e NUMBA_DEBUG_CACHE=1 "$image" /data/bids /data/out participant
-    for result in index.html 'sub-*.html' 'sub-*/anat/*_Chimap.nii.gz' 'sub-*/anat/*_R2starmap.nii.gz' logs/CITATION.md; do
-        compgen -G "$folder/data/out/$result" >/dev/null || { echo "no $result" >&2; return 1; }
+    timed participant strict "$image" /data/bids /data/out participant
+    for result in index.html sub-01.html logs/CITATION.md sub-01/anat/sub-01_{Chimap,R2starmap,seg-qsmxt_dseg}.nii.gz; do
+        [ -s "$folder/data/out/$result" ] || { echo "no $result" >&2; return 1; }
     done
-    if grep -h 'data saved to' "$folder"/data/out/logs/*/qsmxt.log; then
-        echo "these kernels were compiled again: container/prepare.sh misses them" >&2
-        return 1
-    fi
     [ "$(stat -c %u:%g "$folder"/data/out/index.html)" = "$user" ]
+}
+
+# Both levels with the image's kernels in a folder that can be written to: nothing may be added to it or changed.
+nothing_compiled() {
+    rm -rf "$folder/kernels" "$folder"/data/small* && mkdir "$folder/kernels"
+    contained --user 0 --entrypoint cp -v "$folder/kernels:/kernels" "$image" -a "$kernels/." /kernels
+    local before after arguments
+    before=$(cd "$folder/kernels" && find . -type f | sort | xargs sha256sum)
+    chown -R "$user" "$folder/kernels"
+    writable() { strict -v "$folder/kernels:$kernels" "$@" </dev/null; }
+    writable --entrypoint python "$image" -Es -m qsmxt_app.simulate /data/small --subjects 2 --voxel-size 3
+    while read -r arguments; do
+        # shellcheck disable=SC2086
+        timed "$arguments" writable "$image" /data/small /data/small-out $arguments --quiet
+    done <<'RUNS'
+participant
+group
+participant --participant-label 01 --segmentation none --preset bet
+participant --participant-label 01 --segmentation none --preset consensus
+participant --participant-label 01 --segmentation none --preset epi
+participant --participant-label 01 --segmentation none --preset body
+RUNS
+    after=$(cd "$folder/kernels" && find . -type f | sort | xargs sha256sum)
+    echo "files of kernels: $(wc -l <<<"$before") before, $(wc -l <<<"$after") after"
+    diff <(echo "$before") <(echo "$after") || { echo "compiled again: container/prepare.sh misses these" >&2; return 1; }
+    for result in group.html group_stats.csv tpl-study/anat/tpl-study_Chimap.nii.gz; do
+        [ -s "$folder/data/small-out/$result" ] || { echo "no $result" >&2; return 1; }
+    done
+}
+
+# What a network's image adds, and its weights must be the known ones.
+network() {
+    [ -f "$weights/model.pth" ] || { echo "no weights in $weights: set MESHNET_WEIGHTS" >&2; return 1; }
+    local context=$folder/weights
+    dl() { buildah "${store[@]}" bud --pull-never --build-arg IMAGE="$image" --build-arg WEIGHTS=. -t "$image:dl" \
+        -f "$repository/container/Dockerfile.dl" "$context" >"$folder/dl.log" 2>&1; }
+    rm -rf "$context" && mkdir "$context" && cp "$weights"/model.* "$context" && chmod -R u+w "$context"
+    dl || { tail -n 20 "$folder/dl.log" >&2; return 1; }
+    size "$image:dl"
+    rm -rf "$folder/data/meshnet"
+    timed "participant with the network" strict "$image:dl" /data/small /data/meshnet participant \
+        --participant-label 01 --preset bet --segmentation meshnet --model /opt/qsmxt/share/qsmxt/meshnet
+    [ "$(wc -l <"$(ls "$folder"/data/meshnet/sub-01/anat/*_space-T1w_seg-*_dseg.tsv)")" -ge 18 ]
+    printf x >>"$context/model.pth"
+    ! dl || { echo "other weights were accepted" >&2; return 1; }
 }
 
 # Not even /tmp, and the usual ways to be root, the image's own user, or somebody with a home.
 other_ways() {
     contained --network none --read-only --read-only-tmpfs=false --user "$user" "$image" --help | grep 'exit codes' >/dev/null
-    strict --read-only-tmpfs=false "$image" /data/bids /data/no-tmp participant --preset fast --segmentation none --quiet
-    contained --network none -v "$folder/data:/data" "$image" /data/bids /data/root-owned participant --quiet &&
+    strict --read-only-tmpfs=false "$image" /data/small /data/no-tmp participant --preset fast --segmentation none --quiet
+    contained --network none -v "$folder/data:/data" "$image" /data/small /data/root-owned participant --quiet &&
         { echo "user 1000 wrote into a folder of $user" >&2; return 1; }
-    contained --network none --user 0 -v "$folder/data:/data" "$image" /data/bids /data/as-root participant \
+    contained --network none --user 0 -v "$folder/data:/data" "$image" /data/small /data/as-root participant \
         --preset fast --segmentation none --quiet
     voxels() { contained --user 0 -v "$folder/data:/data" --entrypoint python "$image" -c \
-        "import glob, hashlib, nibabel as n; print(hashlib.sha256(n.load(glob.glob('/data/$1/sub-*/anat/*E_Chimap.nii.gz')[0]).get_fdata().tobytes()).hexdigest())"; }
+        "import hashlib, nibabel as n; print(hashlib.sha256(n.load('/data/$1/sub-01/anat/sub-01_Chimap.nii.gz').get_fdata().tobytes()).hexdigest())"; }
     [ "$(voxels no-tmp)" = "$(voxels as-root)" ] || { echo "two users, two results" >&2; return 1; }
 }
 
 sid_root() {
-    [ -x "$folder/sid/usr/bin/apptainer" ] && return
-    debootstrap --variant=minbase --include=apptainer,uidmap,ca-certificates sid "$folder/sid" "$mirror" >"$folder/sid.log"
+    [ -x "$folder/sid/usr/bin/jq" ] && return
+    rm -rf "$folder/sid"
+    debootstrap --variant=minbase --include=apptainer,uidmap,ca-certificates,jq sid "$folder/sid" "$mirror" >"$folder/sid.log"
     chroot "$folder/sid" useradd --create-home builder
     echo "127.0.0.1 localhost" >"$folder/sid/etc/hosts"
 }
@@ -164,19 +220,38 @@ sif() {
 
 sif_runs() {
     local work=/home/builder/work
-    rm -rf "$folder"/sif/{bids,out}
     in_sid apptainer run-help qsmxt.sif | grep 'BIDS_DIR' >/dev/null
-    in_sid apptainer test --containall --cleanenv qsmxt.sif
-    in_sid apptainer exec --containall -B "$work" qsmxt.sif python -Es -m qsmxt_app.simulate "$work/bids"
+    timed "%test" in_sid apptainer test --containall --cleanenv qsmxt.sif
     # a poisoned session: --cleanenv and the image keep it out
-    in_sid env PYTHONPATH=/nowhere PYTHONSTARTUP=/nowhere apptainer run --cleanenv --containall --no-home \
-        -B "$work" qsmxt.sif "$work/bids" "$work/out" participant
-    compgen -G "$folder/sif/out/sub-*/anat/*_Chimap.nii.gz" >/dev/null
+    inside() { in_sid env PYTHONPATH=/nowhere PYTHONSTARTUP=/nowhere apptainer "$1" --cleanenv --containall --no-home \
+        -B "$work" qsmxt.sif "${@:2}"; }
+    inside exec python -Es -m qsmxt_app.simulate "$work/bids"
+    timed "participant in the SIF" inside run "$work/bids" "$work/out" participant
+    cmp "$folder/sif/out/sub-01/anat/sub-01_Chimap.nii.gz" "$folder/data/out/sub-01/anat/sub-01_Chimap.nii.gz"
+
+    cp -R "$folder/data/small" "$folder/data/small-out" "$folder/sif/"
+    rm -rf "$folder"/sif/small-out/{work,group*,tpl-*}
+    chown -R --reference "$folder/sif" "$folder"/sif/small*
+    timed "group in the SIF" inside run "$work/small" "$work/small-out" group
+    cmp "$folder"/{sif,data}/small-out/tpl-study/anat/tpl-study_Chimap.nii.gz
+}
+
+# The app of brainlife.io, as its resources start it: `main` in a folder of its own beside config.json.
+brainlife() {
+    rm -rf "$folder/sif/app" && mkdir "$folder/sif/app"
+    cp "$repository/registry/brainlife/main" "$folder/sif/app/"
+    jq '.bids = "../small" | .preset = "fast" | .segmentation = "none"' "$repository/registry/brainlife/config.json" \
+        >"$folder/sif/app/config.json"
+    chown -R --reference "$folder/sif" "$folder/sif/app"
+    in_sid env QSMXT_IMAGE=/home/builder/work/qsmxt.sif sh -c 'cd app && ./main'
+    [ -s "$folder/sif/app/product.json" ] && [ ! -e "$folder/sif/app/output/sub-02" ]
+    cmp "$folder"/{sif/app/output,data/no-tmp}/sub-01/anat/sub-01_Chimap.nii.gz
 }
 
 if [ "${1:-}" = --step ]; then
     folder=$2
-    store=(--root "$folder/storage" --runroot "$folder/runroot")
+    # containers in containers often allow no overlay, but always plain folders
+    store=(--storage-driver "${STORAGE_DRIVER:-overlay}" --root "$folder/storage" --runroot "$folder/runroot")
     shift 2
     "$@"
     exit
@@ -188,9 +263,12 @@ step "base image, by debootstrap" base_image
 step "image, by buildah" build
 step "entry point, version and labels" described
 step "main job: no network, read-only, unknown user, no capabilities" main_job
+step "both levels, and nothing is compiled at run time" nothing_compiled
 step "without /tmp; as root; as the image's user" other_ways
+step "image with the weights of the network" network
 step "archive" archive
 step "Debian sid with Apptainer" sid_root
 step "SIF, as a user without rights" sif
-step "main job in the SIF" sif_runs
-echo "all steps passed"
+step "test, main job and group level in the SIF" sif_runs
+step "app of brainlife.io, with the SIF" brainlife
+echo "all steps passed, $((SECONDS / 60)) min"
