@@ -11,6 +11,8 @@ from typing import Any
 
 from qsmxt_app.errors import WrongUsage
 from qsmxt_app.settings import DEFAULT_PRESET, Settings, setting_fields
+from qsmxt_app.settings.method import MethodSettings
+from qsmxt_app.settings.segmentation import SegmentationSettings
 from qsmxt_app.settings.text import convert_settings, nearest, read_toml
 
 AUTO = "auto"
@@ -39,7 +41,41 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
     preset = str(given.get("preset") or from_file.get("preset") or DEFAULT_PRESET)
     base = read_preset(DEFAULT_PRESET if preset == AUTO else preset)
     chosen = {**from_file, **given}
+    chosen |= _segmentation_meant(chosen, given)
     return Settings(**{**base.settings, **chosen, "preset": preset}, chosen=frozenset(chosen))
+
+
+def _segmentation_meant(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the segmentation that other settings of the user ask for, whatever the preset says.
+
+    Parameters
+    ----------
+    chosen
+        All that the user said.
+    given
+        What of it stands on the command line; a file that repeats a run holds the defaults as well.
+
+    Raises
+    ------
+    WrongUsage
+        Settings that contradict each other.
+    """
+    meant = {
+        name: method
+        for name, method in (("derivatives", "atlas"), ("atlas", "atlas"), ("model", "meshnet"))
+        if chosen.get(name) and (name in given or chosen[name] != getattr(SegmentationSettings, name))
+    }
+    region = MethodSettings(reference=str(chosen.get("reference", "mean"))).reference_region
+    if chosen.get("segmentation") == "none" and region:
+        raise WrongUsage(
+            f"--reference {region} is a region, and --segmentation none labels none.",
+            "Give mean, none, or a mask FILE.",
+        )
+    if "segmentation" in chosen or not (meant or region):
+        return {}
+    if {"atlas", "model"} <= meant.keys():
+        raise WrongUsage("--atlas and --model exclude each other.", "Give one of them, or --segmentation.")
+    return {"segmentation": next(iter(meant.values()), "atlas")}
 
 
 def to_repeat(settings: Settings) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def test_presets_are_complete_and_differ_from_each_other(name):
         ({"atlas": "no/such"}, "The built-in atlas is called qsmxt"),
         ({"roi_threshold": "1"}, "Give less than 1"),
         ({"two_pass": "yes"}, "true or false"),
+        ({"reference": "csf", "segmentation": "none"}, "--segmentation none labels none"),
+        ({"atlas": "A:B", "model": "."}, "--atlas and --model exclude each other"),
         ({"dry_run": True, "reports_only": True}, "exclude each other"),
     ],
 )
@@ -70,6 +72,27 @@ def test_wrong_settings_name_what_is_right(flags, part):
     with pytest.raises(WrongUsage) as raised:
         load_settings(flags)
     assert part in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "segmentation"),
+    [
+        ({}, "none"),
+        ({"derivatives": ["."]}, "atlas"),
+        ({"atlas": "qsmxt"}, "atlas"),
+        ({"model": "."}, "meshnet"),
+        ({"model": ".", "derivatives": ["."]}, "atlas"),
+        ({"model": ".", "segmentation": "atlas"}, "atlas"),
+        ({"derivatives": ["."], "segmentation": "none"}, "none"),
+        ({"reference": "csf"}, "atlas"),
+        ({"reference": "none"}, "none"),
+    ],
+)
+def test_who_names_labels_wants_regions_whatever_the_preset_says(flags, segmentation):
+    for preset in ("fast", "body"):
+        settings = load_settings({"preset": preset, **flags})
+        assert settings.segmentation == segmentation
+    assert with_preset(load_settings({"preset": "auto", **flags}), "body").segmentation == segmentation
 
 
 def test_wrong_settings_in_a_file_name_the_file(tmp_path):

@@ -22,10 +22,13 @@ class Referenced:
         Susceptibility in ppm relative to the reference, 0 outside the mask.
     value
         Value of the reference in ppm, on the scale of the map that came in; 0 without a reference.
+    voxels
+        That it is the mean over; 0 without a reference.
     """
 
     chi: FloatArray
     value: float
+    voxels: int
 
 
 def reference_chi(
@@ -75,4 +78,6 @@ def reference_chi(
         if not region.any():
             raise ValueError("the reference region has no voxel in the mask: choose another one, or 'mean'")
     value = 0.0 if region is None else float(chi[region].mean(dtype=np.float64))
-    return Referenced(np.where(mask, chi - np.float32(value), np.float32(0)).astype(np.float32), value)
+    voxels = 0 if region is None else int(np.count_nonzero(region))
+    shifted = np.where(mask, chi - np.float32(value), np.float32(0)).astype(np.float32)
+    return Referenced(shifted, value, voxels)

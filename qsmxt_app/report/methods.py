@@ -266,7 +266,12 @@ def _reference(settings: Mapping[str, Any], record: Record) -> str:
         return "Susceptibility in ppm was not referenced to a region."
     if reference == "mean":
         return "Susceptibility in ppm is relative to its mean over the mask."
-    return "Susceptibility in ppm is relative to its mean over a supplied region."
+    if reference == "region":
+        return "Susceptibility in ppm is relative to its mean over a supplied region."
+    name = _plain(reference.replace("-", " "))
+    voxels = number(record.tgv.get("reference_voxels"))
+    counted = f" ({voxels:.0f} voxels)" if voxels else ""
+    return f"Susceptibility in ppm is relative to its mean over the labelled region {name}{counted}."
 
 
 def _plain(value: str) -> str:

@@ -54,9 +54,13 @@ def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
     if noise is not None:
         told = "What the noise of the field causes, estimated; streaks and partial volume are not part of it."
         views.append(make_view("Standard error", noise, grid, CHI_NOISE, caption=told))
-    reference = {"none": "an unknown constant", "mean": "the mean over the mask"}.get(
-        str(record.tgv.get("reference", "mean")), "the mean of the reference region"
-    )
+    told = str(record.tgv.get("reference", "mean"))
+    known = {
+        "none": "an unknown constant",
+        "mean": "the mean over the mask",
+        "region": "the mean over a region that was given",
+    }
+    reference = known.get(told, f"the mean over the region {told}")
     words = (
         f"Values are relative to {reference}. Bright is paramagnetic: iron in the deep grey nuclei, blood in "
         "veins. Dark is diamagnetic: myelin, calcification. The window is the same in every report."

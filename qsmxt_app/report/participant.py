@@ -253,9 +253,16 @@ def _input_facts(record: Record) -> list[tuple[str, str]]:
         ("Mask", text(record.mask.get("method"))),
         ("Mask threshold", _amount(record.mask.get("threshold"), "")),
         ("Trusted field", _percent(record.field.get("trusted_fraction"))),
+        ("χ relative to", _reference(record)),
         ("Mean taken off χ", _amount(record.tgv.get("reference_value_ppm"), "ppm")),
     )
     return [(name, value) for name, value in facts if value]
+
+
+def _reference(record: Record) -> str:
+    """What chi is relative to, and how many voxels that are."""
+    name, voxels = text(record.tgv.get("reference")), numbers([record.tgv.get("reference_voxels")])
+    return f"{name}, {voxels[0]:.0f} voxels" if voxels and voxels[0] else name
 
 
 def _preset(record: Record) -> str:

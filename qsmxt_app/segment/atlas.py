@@ -18,6 +18,7 @@ from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS
 
 _TEMPLATEFLOW = "TEMPLATEFLOW_HOME"
 _BRAINS = ("desc-brain_T1w", "T1w")
+_TABLE = "dseg.tsv"
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,23 @@ def load_atlas(name: str | Path, *, download: bool = False) -> Atlas:
     folder = Path(name)
     if folder.is_dir():
         return _from_folder(folder)
-    return _from_templateflow(str(name), download)
+    if download:
+        _fetch(str(name))
+    return _from_templateflow(str(name))
+
+
+def atlas_regions(name: str) -> tuple[Region, ...]:
+    """Return the regions of an atlas without loading its images; `name` as in `load_atlas`."""
+    if name == BUILT_IN_ATLAS:
+        from qsmxt_app.segment.builtin_atlas import built_in_regions
+
+        return built_in_regions()
+    folder = Path(name)
+    return read_regions(folder / _TABLE if folder.is_dir() else _find_in_templateflow(name).table)
 
 
 def _from_folder(folder: Path) -> Atlas:
-    t1w, labels, table = (folder / file for file in ("T1w.nii.gz", "dseg.nii.gz", "dseg.tsv"))
+    t1w, labels, table = (folder / file for file in ("T1w.nii.gz", "dseg.nii.gz", _TABLE))
     for path in (t1w, labels, table):
         if not path.exists():
             raise NoInput(f"{path} does not exist.", "An atlas has T1w.nii.gz, dseg.nii.gz and dseg.tsv.")
@@ -104,12 +117,20 @@ def _from_folder(folder: Path) -> Atlas:
     )
 
 
-def _from_templateflow(name: str, download: bool) -> Atlas:
+@dataclass(frozen=True)
+class _Files:
+    """Those of an atlas in TemplateFlow's cache."""
+
+    head: Path
+    mask: Path
+    labels: Path
+    table: Path
+
+
+def _find_in_templateflow(name: str) -> _Files:
     template, _, atlas = name.partition(":")
     home = Path(os.environ.get(_TEMPLATEFLOW, Path.home() / ".cache" / "templateflow"))
     folder = home / f"tpl-{template}"
-    if download:
-        _fetch(template, atlas)
     stem = f"tpl-{template}*_res-01"
     labels = sorted(folder.glob(f"{stem}*atlas-{atlas or '*'}*_dseg.nii.gz"))
     heads = [path for kind in _BRAINS for path in sorted(folder.glob(f"{stem}_{kind}.nii.gz"))]
@@ -122,17 +143,23 @@ def _from_templateflow(name: str, download: bool) -> Atlas:
     if not tables:
         raise NoInput(f"{labels[0]}: there is no table beside it.", "Fetch the atlas's dseg.tsv too.")
     mask = next(iter(sorted(folder.glob(f"{stem}_desc-brain_mask.nii.gz"))), folder / "none")
+    return _Files(heads[0], mask, labels[0], tables[-1])
+
+
+def _from_templateflow(name: str) -> Atlas:
+    files = _find_in_templateflow(name)
     found = Atlas(
         name="".join(letter for letter in name if letter.isalnum()),
-        t1w=_without_skull(_read(heads[0]), mask),
-        labels=_read_labels(labels[0]),
-        regions=read_regions(tables[-1]),
-        sources=(f"{labels[0].name} of TemplateFlow",),
+        t1w=_without_skull(_read(files.head), files.mask),
+        labels=_read_labels(files.labels),
+        regions=read_regions(files.table),
+        sources=(f"{files.labels.name} of TemplateFlow",),
     )
-    return _checked(found, folder)
+    return _checked(found, files.labels.parent)
 
 
-def _fetch(template: str, atlas: str) -> None:
+def _fetch(name: str) -> None:
+    template, _, atlas = name.partition(":")
     try:
         from templateflow import api  # type: ignore[import-not-found]
     except ImportError as error:

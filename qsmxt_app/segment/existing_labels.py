@@ -17,7 +17,7 @@ import numpy as np
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.errors import NoInput, UnusableData
 from qsmxt_app.registration.images import Image
-from qsmxt_app.segment.freesurfer import freesurfer_regions
+from qsmxt_app.segment.freesurfer import freesurfer_regions, known_regions
 from qsmxt_app.segment.regions import Region, read_regions
 
 # The finest labelling first; FastSurfer writes its own endings.
@@ -113,6 +113,11 @@ def load_labels(found: ExistingLabels) -> tuple[Image, tuple[Region, ...]]:
     else:
         regions = tuple(region for region in read_regions(found.table) if region.index in present)
     return Image(labels, np.asarray(image.affine, dtype=np.float64)), regions
+
+
+def regions_of(found: ExistingLabels) -> tuple[Region, ...]:
+    """Return what the labels may stand for, without reading the image: some may not be in it."""
+    return read_regions(found.table) if found.table else known_regions()
 
 
 def _candidates(folder: Path, subject: str, session: str | None) -> Iterator[ExistingLabels]:

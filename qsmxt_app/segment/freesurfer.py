@@ -98,6 +98,11 @@ Region(index=1035, name='insula', hemisphere='L', kind='cortex'))
     )
 
 
+def known_regions() -> tuple[Region, ...]:
+    """Return all regions whose numbers are known."""
+    return tuple(_KNOWN.values())
+
+
 def _known() -> dict[int, Region]:
     found = [Region(index, name, "", kind) for index, name, kind in _SINGLE]
     for left, right, name, kind in _PAIRED:

@@ -103,19 +103,33 @@ def load_network(folder: Path) -> Network:
             "--segmentation meshnet needs safetensors.", "pip install qsmxt-app[meshnet]"
         ) from error
     check_network(folder)
+    regions = network_regions(folder)
     try:
         told = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        labels = json.loads((folder / CLASSES).read_text(encoding="utf-8"))["labels"]
         weights = load((folder / WEIGHTS).read_bytes())
         layers = _layers(told, weights)
-        if told.get("bnorm") or layers[-1].bias.size != len(labels):
+        if told.get("bnorm") or layers[-1].bias.size != 1 + len(regions):
             raise ValueError("batch normalisation, or another number of classes than of names")
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UnusableData(
             f"{folder}: no network that can be used ({error}).", "Give the folder of a MeshNet of brainchop."
         ) from error
-    regions = tuple(_region(index, name) for index, name in enumerate(labels) if index)
     return Network(layers, bool(told.get("elu")), regions)
+
+
+def network_regions(folder: Path) -> tuple[Region, ...]:
+    """Return the regions that a network labels, from `colormap.json` alone.
+
+    Raises
+    ------
+    UnusableData
+        The file is damaged.
+    """
+    try:
+        names = json.loads((folder / CLASSES).read_text(encoding="utf-8"))["labels"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnusableData(f"{folder / CLASSES}: no list of classes ({error}).", "Fetch it again.") from error
+    return tuple(_region(index, name) for index, name in enumerate(names) if index)
 
 
 def label_by_network(

@@ -86,6 +86,13 @@ class MethodSettings:
     )
     reference: str = setting(
         "mean",
-        "what chi is relative to: mean (over the mask), none, or a mask FILE",
-        metavar="mean|none|FILE",
+        "what chi is relative to: mean (over the mask), none, a mask FILE, or a REGION of the labels by name "
+        "or number, such as csf (the lateral ventricles) or frontal-white-matter",
+        metavar="mean|none|FILE|REGION",
     )
+
+    @property
+    def reference_region(self) -> str:
+        """Name or number of the region that chi is to be relative to; empty for anything else."""
+        known = self.reference in REFERENCES or Path(self.reference).is_file()
+        return "" if known else self.reference

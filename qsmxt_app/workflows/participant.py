@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nipype import Node, Workflow
@@ -74,6 +76,7 @@ def build_participant(
     output_dir: Path,
     work_dir: Path,
     threads: int,
+    plans: Mapping[str, SegmentationPlan] = MappingProxyType({}),
 ) -> ParticipantGraph:
     """Build the graph of one participant.
 
@@ -89,6 +92,8 @@ def build_participant(
         The raw dataset, and where derivatives and intermediate files go.
     threads
         Cores for one step.
+    plans
+        How the regions of a scan are found, by its name among the nodes, where that is decided already.
     """
     workflow = Workflow(f"sub_{node_name(subject)}", base_dir=str(work_dir))
     places = {"bids_dir": bids_dir, "output_dir": output_dir}
@@ -98,21 +103,22 @@ def build_participant(
         name = node_name(f"{acquisition.stem}_{acquisition.suffix}")
         scan_workflow = Workflow(name)
         own, choice = settings_for(acquisition, settings)
-        plan = plan_segmentation(acquisition, own)
+        where = f"{workflow.name}.{name}"
+        plan = plans.get(where) or plan_segmentation(acquisition, own)
         made = scan_nodes(acquisition, own, plan, threads=threads, **places)
         connect_scan(scan_workflow, made)
         workflow.add_nodes([scan_workflow])
         regions = region_steps(plan)
-        where = Part(f"{workflow.name}.{name}", work_dir / workflow.name / name, regions)
+        finding = Part(where, work_dir / workflow.name / name, regions)
         scan = Scan(
-            where.name,
-            where.folder,
+            finding.name,
+            finding.folder,
             tuple(step for step in made if step not in regions),
             acquisition,
             own,
             choice,
             plan,
-            labelled.connect(scan_workflow, made, where, plan, acquisition, own),
+            labelled.connect(scan_workflow, made, finding, plan, acquisition, own),
         )
         made["derivatives"].overwrite = not _outputs_exist(scan, output_dir) or None
         scans.append(scan)

@@ -66,6 +66,7 @@ def scan_record(
     """
     facts, acquisition = {step: scan.facts(step) for step in scan.steps if step in ended}, scan.acquisition
     settings, regions = scan.settings, dict(segmentation)
+    reference = regions.pop("reference", {})
     record: dict[str, Any] = {
         **_beginning(acquisition.stem, acquisition.output_entities, errors, settings, command),
         "inputs": {
@@ -95,6 +96,7 @@ def scan_record(
         record[section] = {
             key: value for step in steps for key, value in facts.get(step, {}).items() if key not in NOT_FACTS
         }
+    record["tgv"] |= {key: value for key, value in reference.items() if key not in NOT_FACTS}
     return record
 
 

@@ -59,6 +59,7 @@ NEEDS = {
     # of the voxels of both
     "align": Need(150, 10, 4.0, threaded=False),
     "label": Need(60, 0, 1.0),
+    "reference": Need(40, 0, 0.1, threaded=False),
     "regions": Need(50, 0, 1.0, threaded=False),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from qsmxt_app import __version__
 from qsmxt_app.bids.acquisition import Acquisition, Problem
-from qsmxt_app.bids.dataset import Dataset, find_acquisitions, open_dataset
+from qsmxt_app.bids.dataset import Dataset, find_acquisitions, open_dataset, participant_labels
 from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.bids.selection import Selection, read_bids_filter, select_labels
 from qsmxt_app.bids.validation import validate_dataset
@@ -36,6 +36,7 @@ from qsmxt_app.workflows.run_folder import (
 )
 from qsmxt_app.workflows.scan_steps import step_names
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
+from qsmxt_app.workflows.segmentation.reference import check_reference
 from qsmxt_app.workflows.segmentation.steps import described
 from qsmxt_app.workflows.study import Plan, Request, Study
 from qsmxt_app.workflows.submission import CORES, submit
@@ -157,15 +158,14 @@ def _plan(request: Request, dataset: Dataset) -> Plan:
             problems.setdefault(problem.subject, []).append(problem)
         else:
             acquisitions.setdefault(acquisition.subject, []).append(acquisition)
+    check_reference(found.acquisitions, settings)
     for problem in found.problems:
         problems.setdefault(problem.subject, []).append(problem)
     return Plan(acquisitions, problems, found.notes, **share)
 
 
 def _plan_reports(request: Request) -> Plan:
-    existing = sorted(
-        path.name.removeprefix("sub-") for path in request.output_dir.glob("sub-*") if path.is_dir()
-    )
+    existing = participant_labels(request.output_dir)
     if not existing:
         raise NothingSelected(
             f"{request.output_dir} holds no participants.", "Run without --reports-only first."

@@ -205,13 +205,14 @@ def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: st
 
 def _connect_outputs(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
     derivatives = made["derivatives"]
+    sources = {**made, "combine": made.get("reference", made["combine"])}
     workflow.connect([(end, derivatives, [(whole, "filled")])])
     for name, maps in MAPS.items():
         if name in made:
-            workflow.connect([(made[name], derivatives, [(trait, trait) for trait in maps])])
+            workflow.connect([(sources[name], derivatives, [(trait, trait) for trait in maps])])
     for name in PARAMETERS:
         if name in made:
-            workflow.connect([(made[name], derivatives, [("facts", f"{name}_facts")])])
+            workflow.connect([(sources[name], derivatives, [("facts", f"{name}_facts")])])
 
 
 def is_bipolar(acquisition: Acquisition, settings: Settings) -> bool:
@@ -236,6 +237,8 @@ def _mask_inputs(settings: Settings) -> dict[str, Any]:
 
 
 def _reference_inputs(settings: Settings) -> dict[str, Any]:
+    if settings.reference_region:  # for the labels, of which a later step takes the region
+        return {"reference": "mean"}
     if settings.reference in REFERENCES:
         return {"reference": settings.reference}
     return {"reference": "region", "reference_file": str(Path(settings.reference).absolute())}

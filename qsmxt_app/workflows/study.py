@@ -6,10 +6,11 @@ import gc
 import logging
 import shutil
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nipype import config as nipype_config
@@ -30,8 +31,8 @@ from qsmxt_app.workflows.records import problem_record, scan_record, write_recor
 from qsmxt_app.workflows.resources import step_cost
 from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.scan_steps import need_of, step_names
-from qsmxt_app.workflows.segmentation.plan import plan_segmentation
-from qsmxt_app.workflows.segmentation.record import segmentation_record
+from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
+from qsmxt_app.workflows.segmentation.record import plan_by_the_mean, segmentation_record
 from qsmxt_app.workflows.segmentation.steps import REGION_STEPS, step_sizes
 from qsmxt_app.workflows.sharing import outputs_of, page_of, write_shared_pages
 
@@ -175,6 +176,26 @@ class Study:
     def _maps(
         self, subject: str, acquisitions: list[Acquisition]
     ) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
+        scans, result = yield from self._scans(subject, acquisitions)
+        lost = {
+            scan.name: plan
+            for scan in scans
+            if (plan := plan_by_the_mean(scan, result.ended, result.failures))
+        }
+        if lost and not self.settings.stop_on_first_crash:
+            again = [scan.acquisition for scan in scans if scan.name in lost]
+            others, more = yield from self._scans(subject, again, lost)
+            result = GraphResult(result.ended | more.ended, result.failures | more.failures)
+            scans = (*(scan for scan in scans if scan.name not in lost), *others)
+        return [outcome for scan in scans for outcome in self._record(scan, result)]
+
+    def _scans(
+        self,
+        subject: str,
+        acquisitions: list[Acquisition],
+        plans: Mapping[str, SegmentationPlan] = MappingProxyType({}),
+    ) -> Generator[GraphScheduler, None, tuple[tuple[Scan, ...], GraphResult]]:
+        """Run the graph of some scans, with the plans for their regions where they are decided already."""
         graph = build_participant(
             subject,
             acquisitions,
@@ -183,6 +204,7 @@ class Study:
             output_dir=self.output_dir,
             work_dir=self.request.work_dir,
             threads=self._threads(acquisitions),
+            plans=plans,
         )
         for scan in graph.scans:
             if scan.choice:
@@ -194,8 +216,7 @@ class Study:
                 for part in scan.labelling
                 for step in part.steps
             }
-        result = yield from self._run_graph(graph.workflow)
-        return [outcome for scan in graph.scans for outcome in self._record(scan, result)]
+        return graph.scans, (yield from self._run_graph(graph.workflow))
 
     def _threads(self, acquisitions: list[Acquisition]) -> int:
         """Return the cores of one step: registration takes one, which the maps leave to it."""

@@ -123,7 +123,11 @@ class CombineAndReference(Step):
             chi = combine_two_pass(load(given.chi_reliable), chi, reliable, filled)
         referenced = reference_chi(chi, filled, region)
         self.save_maps({"chi": referenced.chi}, affine, folder)
-        return {"reference": given.reference, "reference_value_ppm": referenced.value}
+        return {
+            "reference": given.reference,
+            "reference_voxels": referenced.voxels,
+            "reference_value_ppm": referenced.value,
+        }
 
 
 class ChiNoiseInputSpec(StepInputSpec):

@@ -2,6 +2,7 @@
 
 from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
+from qsmxt_app.workflows.segmentation.reference import ReferToRegion
 from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
 from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, TakeLabels
 
@@ -11,6 +12,7 @@ __all__ = [
     "LabelByNetwork",
     "LabelScan",
     "PrepareT1w",
+    "ReferToRegion",
     "RegisterAtlas",
     "TakeLabels",
     "WriteRegions",

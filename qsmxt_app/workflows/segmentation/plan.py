@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qsmxt_app.bids.acquisition import Acquisition
@@ -34,6 +34,10 @@ class SegmentationPlan:
         Those of another program.
     problem
         Why no regions can be found although they are asked for.
+    reference
+        Name or number of the region that chi is relative to; empty where it is relative to anything else.
+    no_reference
+        Why chi is relative to its mean although a region is asked for.
     """
 
     method: str
@@ -42,6 +46,8 @@ class SegmentationPlan:
     t1w: Path | None = None
     labels: ExistingLabels | None = None
     problem: str = ""
+    reference: str = ""
+    no_reference: str = ""
 
     @property
     def runs(self) -> bool:
@@ -55,7 +61,16 @@ class SegmentationPlan:
 
 
 def plan_segmentation(acquisition: Acquisition, settings: Settings) -> SegmentationPlan:
-    """Decide how the regions of a scan are found."""
+    """Decide how the regions of a scan are found, and whether one of them is what chi is relative to."""
+    plan = _planned(acquisition, settings)
+    if not settings.reference_region:
+        return plan
+    if plan.runs:
+        return replace(plan, reference=settings.reference_region)
+    return replace(plan, no_reference=plan.problem or plan.reason)
+
+
+def _planned(acquisition: Acquisition, settings: Settings) -> SegmentationPlan:
     if settings.segmentation == NONE:
         return SegmentationPlan(NONE, "--segmentation none")
     part = body_part(acquisition.metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import derivative_path
 from qsmxt_app.workflows.part import Part
 from qsmxt_app.workflows.participant import Scan
-from qsmxt_app.workflows.segmentation.plan import NONE
+from qsmxt_app.workflows.segmentation.plan import NONE, SegmentationPlan
 
 DONE, FAILED = "done", "failed"
 
@@ -37,23 +38,32 @@ def segmentation_record(
     Returns
     -------
     dict
-        The section `segmentation`, with the files that were written under `outputs`.
+        The section `segmentation`, with the files that were written under `outputs`, and under `reference`
+        what chi is relative to where that is a region.
     """
     plan = scan.plan
+    warned = [
+        f"Chi is relative to its mean over the mask, not to {scan.settings.reference}: {plan.no_reference}"
+    ]
+    warned = warned if plan.no_reference else []
     if plan.method == NONE:
-        return {"status": NONE, "reason": plan.reason, "outputs": {}}
+        return {"status": NONE, "reason": plan.reason, "warnings": warned, "outputs": {}}
     facts = {
         step: part.facts(step) for part in scan.labelling for step in part.steps if part.full(step) in ended
     }
     errors = _errors(scan, ended, failures)
+    status = FAILED if errors else DONE
+    if plan.runs and plan.no_reference:
+        errors.append({"step": "reference", "message": warned[0]})
     return {
-        "status": FAILED if errors else DONE,
+        "status": status,
         "method": plan.method,
         "reason": plan.reason,
         "atlas": plan.source,
         "t1w": os.path.relpath(plan.t1w, bids_dir) if plan.t1w else None,
         "alignment": facts.get("align", {}).get("alignment", {}),
-        "warnings": [text for noted in facts.values() for text in noted.get("warnings", ())],
+        "reference": facts.get("reference", {}),
+        "warnings": [*warned, *(text for noted in facts.values() for text in noted.get("warnings", ()))],
         "errors": [{**error, "log": log} for error in errors],
         "timings": {step: noted["seconds"] for step, noted in facts.items()},
         "memory_mb": {step: noted["peak_mb"] for step, noted in facts.items()},
@@ -61,6 +71,27 @@ def segmentation_record(
             name: path for noted in facts.values() for name, path in noted.get("outputs", {}).items()
         },
     }
+
+
+def plan_by_the_mean(
+    scan: Scan, ended: Collection[str], failures: Mapping[str, str]
+) -> SegmentationPlan | None:
+    """Return the plan for a scan with a map of chi, but without the region that it should be relative to.
+
+    The map is not lost with its labels: it is written relative to its mean, and the failure is told.
+
+    Returns
+    -------
+    SegmentationPlan or None
+        None where nothing of the kind happened.
+    """
+    plan, made = scan.plan, scan.full("combine") in ended and scan.full("derivatives") not in ended
+    if not plan.reference or not made:
+        return None
+    labelled = any(part.full("label") in ended for part in scan.labelling)
+    error = _errors(scan, ended, failures)[0]
+    reason = error["message"] if labelled else f"{error['step']}: {error['message']}"
+    return replace(plan, reference="", no_reference=reason, problem="" if labelled else reason)
 
 
 def regions_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ...]:

@@ -23,11 +23,12 @@ from qsmxt_app.workflows.resources import NEEDS, memory_gb
 from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
 from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan
+from qsmxt_app.workflows.segmentation.reference import ReferToRegion
 from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
 from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, TakeLabels
 
 ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
-REGION_STEPS = ("align", "label", "regions")
+REGION_STEPS = ("align", "label", "reference", "regions")
 USUAL_VOXELS = 256 * 256 * 176
 """Of a T1w whose header cannot be read; the step that reads it says why."""
 
@@ -45,7 +46,9 @@ def region_steps(plan: SegmentationPlan) -> tuple[str, ...]:
     """Return the steps that bring labels to a scan and read values there, in their order."""
     if not plan.runs:
         return ()
-    return REGION_STEPS if plan.t1w else tuple(step for step in REGION_STEPS if step != "align")
+    left_out = set() if plan.t1w else {"align"}
+    left_out |= set() if plan.reference else {"reference"}
+    return tuple(step for step in REGION_STEPS if step not in left_out)
 
 
 def anatomy_voxels(plan: SegmentationPlan, acquisition: Acquisition) -> int:
@@ -129,6 +132,7 @@ def region_makers(
     return {
         "align": AlignToT1w,
         "label": lambda: LabelScan(**drawn),
+        "reference": lambda: ReferToRegion(reference=plan.reference),
         "regions": lambda: WriteRegions(
             acquisition=acquisition,
             description=description,
@@ -162,10 +166,12 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
     if "regions" not in made:
         return
     label, regions, combine = made["label"], made["regions"], made["combine"]
+    if "reference" in made:
+        _connect_reference(workflow, made, end, whole)
     workflow.connect(
         [
             (combine, label, [("chi", "chi")]),
-            (combine, regions, [("chi", "chi"), ("facts", "combine_facts")]),
+            (made.get("reference", combine), regions, [("chi", "chi"), ("facts", "combine_facts")]),
             (end, label, [(whole, "mask")]),
             (end, regions, [(whole, "mask")]),
             (label, regions, [("dseg", "dseg")]),
@@ -186,9 +192,23 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
         )
 
 
+def _connect_reference(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
+    """Connect the step that takes a region off the map that the labels were placed by."""
+    reference, maps = made["reference"], ("chi", "chi_singlepass")
+    workflow.connect(
+        [
+            (made["combine"], reference, [*((name, name) for name in maps), ("facts", "combine_facts")]),
+            (made["label"], reference, [("dseg", "dseg")]),
+            (end, reference, [(whole, "mask")]),
+        ]
+    )
+
+
 def links(plan: SegmentationPlan) -> list[tuple[str, str]]:
     """Return what goes from the steps of the T1w to those of a scan: `step.output` and `step.input`."""
     found = [("label_t1w.labels", "label.labels"), ("label_t1w.regions", "regions.regions")]
+    if plan.reference:
+        found.append(("label_t1w.regions", "reference.regions"))
     if plan.t1w:
         found += [(f"prepare_t1w.{image}", f"align.{image}") for image in ("t1w", "t1w_mask")]
     if plan.method == ATLAS:

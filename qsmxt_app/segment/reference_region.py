@@ -1,0 +1,73 @@
+"""Which labels chi is reported relative to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from qsmxt_app.errors import WrongUsage
+from qsmxt_app.segment.regions import Region, split_hemisphere
+from qsmxt_app.settings.text import nearest
+
+MEANINGS = {"csf": "lateral-ventricle"}
+"""What people say, and the region that they mean by it where there is one."""
+SIDES = {"L": "left", "R": "right"}
+
+
+def find_reference(wanted: str, regions: Sequence[Region]) -> tuple[Region, ...]:
+    """Find a region by its name or its number.
+
+    Parameters
+    ----------
+    wanted
+        `lateral-ventricle`, `Left-Lateral-Ventricle`, `frontal white matter`, `43`, or `csf`, by which the
+        lateral ventricles are meant. Without a side both are.
+    regions
+        Of the labels.
+
+    Raises
+    ------
+    WrongUsage
+        There is no such region.
+
+    Examples
+    --------
+    >>> sides = [Region(4, "lateral-ventricle", "L"), Region(43, "lateral-ventricle", "R")]
+    >>> [region.index for region in find_reference("csf", sides)]
+    [4, 43]
+    >>> [region.index for region in find_reference("Right lateral ventricle", sides)]
+    [43]
+    """
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() else None
+    name, side = split_hemisphere(wanted)
+    for spelled in (MEANINGS.get(_plain(name), name), name):
+        found = tuple(
+            region
+            for region in regions
+            if region.index == number
+            or (_plain(region.name) == _plain(spelled) and side in ("", region.hemisphere))
+        )
+        if found:
+            return found
+    names = dict.fromkeys((*MEANINGS, *(_plain(region.name) for region in regions)))
+    raise WrongUsage(
+        f"--reference {wanted} is no region of the labels, and no mask file.", nearest(_plain(name), names)
+    )
+
+
+def described_reference(regions: Sequence[Region]) -> str:
+    """Return what tables and sidecars call a region that was found.
+
+    Examples
+    --------
+    >>> described_reference([Region(43, "lateral-ventricle", "R")])
+    'right lateral-ventricle'
+    """
+    sides = {region.hemisphere for region in regions}
+    side = SIDES.get(sides.pop(), "") if len(sides) == 1 else ""
+    return f"{side} {regions[0].name}".strip()
+
+
+def _plain(name: str) -> str:
+    """Spell names alike: `Lateral Ventricles` and `lateral-ventricle`."""
+    return "-".join(re.findall(r"[a-z0-9]+", name.lower())).removesuffix("s")

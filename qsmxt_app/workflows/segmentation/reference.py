@@ -1,0 +1,110 @@
+"""Chi relative to a region of the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, traits
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.errors import UnusableData
+from qsmxt_app.qsm.reference import reference_chi
+from qsmxt_app.segment.atlas import atlas_regions
+from qsmxt_app.segment.existing_labels import regions_of
+from qsmxt_app.segment.meshnet import network_regions
+from qsmxt_app.segment.reference_region import described_reference, find_reference
+from qsmxt_app.segment.regions import Region, read_regions
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    defined,
+    load,
+    load_affine,
+    load_mask,
+    read_json,
+)
+from qsmxt_app.workflows.nodes.inputs import image
+from qsmxt_app.workflows.preset_choice import settings_for
+from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan, plan_segmentation
+
+
+class RegionReferenceInputSpec(StepInputSpec):
+    """Inputs of `ReferToRegion`."""
+
+    chi = image("ppm, relative to anything")
+    chi_singlepass = File(exists=True, desc="ppm")
+    mask = image("where chi is reported")
+    dseg = image("labels on the grid of chi")
+    regions = File(exists=True, mandatory=True, desc="their table")
+    combine_facts = File(exists=True, mandatory=True, desc="what was taken off chi before")
+    reference = traits.Str(mandatory=True, desc="name or number of the region")
+
+
+class RegionReferenceOutputSpec(StepOutputSpec):
+    """Outputs of `ReferToRegion`."""
+
+    chi = File(exists=True, desc="ppm")
+    chi_singlepass = File(exists=True, desc="ppm")
+
+
+class ReferToRegion(Step):
+    """Take the mean over a region off chi."""
+
+    input_spec, output_spec = RegionReferenceInputSpec, RegionReferenceOutputSpec
+    code = ("qsmxt_app.qsm.reference", "qsmxt_app.segment.reference_region")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the final map and, with two passes, the map of the single one."""
+        given = self.inputs
+        regions = find_reference(given.reference, read_regions(Path(given.regions)))
+        name, mask = described_reference(regions), load_mask(given.mask)
+        where = np.isin(load(given.dseg), [region.index for region in regions]) & mask
+        if not where.any():
+            raise UnusableData(
+                f"{name}: no voxel of this region lies in the mask of chi.", "Choose another --reference."
+            )
+        referenced = reference_chi(load(given.chi), mask, where)
+        maps = {"chi": referenced.chi}
+        if defined(given.chi_singlepass):
+            maps["chi_singlepass"] = reference_chi(load(given.chi_singlepass), mask, where).chi
+        self.save_maps(maps, load_affine(given.chi), folder)
+        before = float(read_json(Path(given.combine_facts)).get("reference_value_ppm", 0.0))
+        return {
+            "reference": name,
+            "reference_labels": [region.index for region in regions],
+            "reference_voxels": referenced.voxels,
+            "reference_value_ppm": before + referenced.value,
+        }
+
+
+def check_reference(acquisitions: Iterable[Acquisition], settings: Settings) -> None:
+    """Refuse a region that the labels of a scan do not have, as far as tables tell before anything runs.
+
+    Raises
+    ------
+    WrongUsage
+        A region that is not in the table.
+    """
+    seen: set[tuple[str, Path | None]] = set()
+    for acquisition in acquisitions:
+        own, _ = settings_for(acquisition, settings)
+        plan = plan_segmentation(acquisition, own)
+        table = plan.labels.table if plan.labels else None
+        if plan.reference and (plan.source, table) not in seen:
+            find_reference(plan.reference, _regions_in_table(plan, own))
+            seen.add((plan.source, table))
+
+
+def _regions_in_table(plan: SegmentationPlan, settings: Settings) -> tuple[Region, ...]:
+    if plan.method == ATLAS:
+        return atlas_regions(settings.atlas)
+    if plan.method == MESHNET:
+        return network_regions(settings.model or Path())
+    if plan.labels is None:
+        raise ValueError("a plan to take labels that names none")
+    return regions_of(plan.labels)

@@ -1,0 +1,151 @@
+"""Chi relative to a region of the labels, through the whole command; and what happens without the region."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from test_segmentation import record, study, voxels, write
+
+from qsmxt_app.workflows.segmentation import ReferToRegion
+
+__all__ = ["study"]
+
+
+def anat(out):
+    return out / "sub-01" / "anat"
+
+
+def table(out):
+    path = anat(out) / "sub-01_desc-qsm_stats.tsv"
+    values = pd.read_csv(path, sep="\t", na_values="n/a", keep_default_na=False)
+    return values[values["map"] == "chi"].set_index("index")
+
+
+def sidecar(out, name="sub-01_Chimap"):
+    return json.loads((anat(out) / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def by_mean(study, tmp_path_factory):
+    out = tmp_path_factory.mktemp("mean") / "out"
+    assert study.run(out, "--derivatives", str(study.freesurfer)) == 0
+    return out
+
+
+def test_chi_is_relative_to_both_sides_of_a_region(study, by_mean, tmp_path):
+    out = tmp_path / "out"
+    assert study.run(out, "--derivatives", str(study.freesurfer), "--reference", "Caudate") == 0
+    labels = voxels(anat(out) / "sub-01_seg-aseg_dseg.nii.gz")
+    mask = voxels(anat(out) / "sub-01_desc-qsm_mask.nii.gz") > 0
+    where = np.isin(labels, [11, 50]) & mask
+    chi, told = voxels(anat(out) / "sub-01_Chimap.nii.gz"), sidecar(out)
+    assert abs(chi[where].mean()) < 1e-6
+    assert np.all(chi[~mask] == 0)
+    assert (told["Reference"], told["ReferenceLabels"]) == ("caudate", [11, 50])
+    assert told["ReferenceVoxels"] == np.count_nonzero(where)
+    rows = table(out)
+    assert set(rows["reference"]) == {"caudate"}
+    both = rows.loc[[11, 50]]
+    assert np.average(both["mean"], weights=both["n_voxels"]) == pytest.approx(0, abs=1e-6)
+    assert record(out)["tgv"]["reference"] == "caudate"
+    page = (out / "sub-01.html").read_text()
+    assert f"relative to its mean over the labelled region caudate ({np.count_nonzero(where)} voxels)" in page
+    assert "Values are relative to the mean over the region caudate" in page
+
+
+def test_each_map_is_relative_to_its_own_mean(tmp_path, monkeypatch):
+    """Over the same region, inside the mask alone; what was taken off before is counted."""
+    monkeypatch.chdir(tmp_path)
+    rng, dseg = np.random.default_rng(5), np.zeros((6, 6, 6), np.int32)
+    dseg[1:5, 1:5, 1:3], dseg[1:5, 1:5, 3:5] = 4, 43
+    mask = np.ones(dseg.shape, np.uint8)
+    mask[:3] = 0
+    images = {"dseg": dseg, "mask": mask}
+    images |= {name: rng.normal(size=dseg.shape).astype(np.float32) for name in ("chi", "chi_singlepass")}
+    files = {name: str(write(array, np.eye(4), tmp_path / f"{name}.nii")) for name, array in images.items()}
+    (tmp_path / "regions.tsv").write_text(
+        "index\tname\n4\tLeft-Lateral-Ventricle\n43\tRight-Lateral-Ventricle\n"
+    )
+    (tmp_path / "before.json").write_text('{"reference_value_ppm": 0.25}')
+    step = ReferToRegion(
+        **files,
+        reference="csf",
+        regions=str(tmp_path / "regions.tsv"),
+        combine_facts=str(tmp_path / "before.json"),
+    )
+    made = step.run().outputs
+    region = (dseg > 0) & (mask > 0)
+    for name in ("chi", "chi_singlepass"):
+        expected = np.where(mask > 0, images[name] - images[name][region].mean(), 0)
+        assert np.abs(voxels(getattr(made, name)) - expected).max() < 1e-6
+    told = json.loads(Path(made.facts).read_text())
+    assert told["reference_voxels"] == np.count_nonzero(region)
+    assert told["reference_value_ppm"] == pytest.approx(0.25 + images["chi"][region].mean(), abs=1e-6)
+
+
+def test_a_region_shifts_the_map_and_moves_no_label(study, by_mean, tmp_path):
+    out = tmp_path / "out"
+    assert study.run(out, "--derivatives", str(study.freesurfer), "--reference", "left caudate") == 0
+    dseg = "sub-01_seg-aseg_dseg.nii.gz"
+    assert (anat(out) / dseg).read_bytes() == (anat(by_mean) / dseg).read_bytes()
+    assert set(table(out)["reference"]) == {"left caudate"}
+    mask = voxels(anat(out) / "sub-01_desc-qsm_mask.nii.gz") > 0
+    shift = (voxels(anat(by_mean) / "sub-01_Chimap.nii.gz") - voxels(anat(out) / "sub-01_Chimap.nii.gz"))[
+        mask
+    ]
+    # the map by the mean says how far the region lies from it
+    expected = table(by_mean).loc[11, "mean"]
+    assert abs(expected) > 0.005
+    assert np.abs(shift - expected).max() < 1e-6
+    taken = [sidecar(one)["ReferenceValuePpm"] for one in (by_mean, out)]
+    assert taken[1] - taken[0] == pytest.approx(expected, abs=1e-6)
+    # and back again: the maps by the mean are written anew, from the cache
+    assert study.run(out, "--derivatives", str(study.freesurfer)) == 0
+    name = "sub-01_Chimap.nii.gz"
+    assert (anat(out) / name).read_bytes() == (anat(by_mean) / name).read_bytes()
+    assert sidecar(out)["Reference"] == "mean"
+
+
+def test_a_region_that_is_in_no_table_stops_the_run_before_it_starts(study, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert study.run(out, "--reference", "putamen") == 64
+    assert "--reference putamen is no region of the labels, and no mask file. " in capsys.readouterr().err
+    assert study.run(out, "--reference", "caudates", "--dry-run") == 0
+    assert "label -> reference -> regions" in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_a_region_that_is_not_in_the_labels_leaves_chi_by_its_mean(study, by_mean, tmp_path, capsys):
+    """FreeSurfer knows a hippocampus, these labels hold none."""
+    out = tmp_path / "out"
+    assert study.run(out, "--derivatives", str(study.freesurfer), "--reference", "hippocampus") == 1
+    name = "sub-01_Chimap.nii.gz"
+    assert (anat(out) / name).read_bytes() == (anat(by_mean) / name).read_bytes()
+    assert sidecar(out)["Reference"] == "mean"
+    assert set(table(out)["reference"]) == {"mean"}
+    told = record(out)
+    assert (told["status"], told["segmentation"]["status"]) == ("done", "done")
+    assert "not to hippocampus: --reference hippocampus is no region" in "".join(told["warnings"])
+    assert "Chi is relative to its mean over the mask, not to hippocampus" in capsys.readouterr().err
+
+
+def test_labels_that_fail_leave_chi_by_its_mean(study, by_mean, tmp_path, capsys):
+    """Labels of another head: they lie outside the brain of the T1w."""
+    labels = nib.load(study.freesurfer / "sub-01" / "mri" / "aseg.mgz")
+    away = tmp_path / "freesurfer" / "sub-01" / "mri" / "aseg.nii.gz"
+    moved = labels.affine.copy()
+    moved[:3, 3] += 300
+    write(np.asarray(labels.dataobj).astype(np.int32), moved, away)
+    out = tmp_path / "out"
+    assert study.run(out, "--derivatives", str(tmp_path / "freesurfer"), "--reference", "caudate") == 1
+    name = "sub-01_Chimap.nii.gz"
+    assert (anat(out) / name).read_bytes() == (anat(by_mean) / name).read_bytes()
+    told = record(out)
+    assert told["segmentation"]["status"] == "failed"
+    assert "Chi is relative to its mean over the mask, not to caudate: label_t1w: " in "".join(
+        told["warnings"]
+    )
+    assert "0% of its labelled voxels" in capsys.readouterr().err
