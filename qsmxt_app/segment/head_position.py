@@ -62,7 +62,7 @@ def find_head(
     starts
         Further transforms to start from.
     affine
-        Whether size and shear may change too (two heads), or not (one head).
+        Whether size and shear may change too (two heads), or not (one head: to a few millimetres).
 
     Returns
     -------
@@ -86,8 +86,6 @@ def find_head(
     stages = [replace(RIGID, iterations=(100, 60), shrink=(4, 2), smoothing=(2, 1))]
     if affine:
         stages.append(replace(AFFINE, iterations=(200, 100), shrink=(4, 2), smoothing=(2, 1)))
-    else:
-        stages.append(replace(RIGID, iterations=(60,), shrink=(1,), smoothing=(0.5,), sampling=0.5))
     refined = [
         register(fine_fixed, fine_moving, stages, fixed_mask=fine_mask, initial=start)
         for start in _distinct(scored, middle)[:_KEPT]
