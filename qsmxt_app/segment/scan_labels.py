@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from qsmxt_app.registration import Grid, Image, Transform, resample_labels
+from qsmxt_app.registration.images import bounding_box
+
+_AROUND = 8.0
+"""Voxels around the nuclei within which their neighbours are looked for."""
 
 
 def labels_on_scan(
@@ -28,8 +33,8 @@ def labels_on_scan(
     grid : Grid
         Of the scan's maps.
     nuclei : Image
-        Labels that a map of the scan itself has placed better, in a space of their own: the same numbers
-        among `labels` are left out.
+        Labels that a map of the scan itself has placed better, in a space of their own. The same numbers
+        among `labels` give way to what lies around them.
     nuclei_to_scan : Transform
         From their space to the scan.
     threshold
@@ -40,12 +45,28 @@ def labels_on_scan(
     ndarray (x, y, z), int32
         0 where there is no label.
     """
-    found = resample_labels(labels, grid, to_scan)
-    numbers = np.where(found.fraction > threshold, found.labels.array, 0)
     if nuclei is None:
-        return np.asarray(numbers, dtype=np.int32)
+        found = resample_labels(labels, grid, to_scan)
+        return np.where(found.fraction > threshold, found.labels.array, 0).astype(np.int32)
     placed = resample_labels(nuclei, grid, nuclei_to_scan)
-    numbers[np.isin(numbers, np.unique(nuclei.array[nuclei.array > 0]))] = 0
-    inside = placed.labels.array > 0
-    numbers[inside] = np.where(placed.fraction > threshold, placed.labels.array, 0)[inside]
-    return np.asarray(numbers, dtype=np.int32)
+    around = resample_labels(_without(labels, np.unique(nuclei.array[nuclei.array > 0])), grid, to_scan)
+    nucleus = placed.labels.array > 0
+    # what nuclei leave of a voxel is shared by what lies around them
+    share = np.where(nucleus, placed.fraction, placed.fraction * around.fraction)
+    numbers = np.where(nucleus, placed.labels.array, around.labels.array)
+    return np.where(share > threshold, numbers, 0).astype(np.int32)
+
+
+def _without(labels: Image, numbers: NDArray) -> Image:
+    """Give voxels of some labels to the nearest of the others."""
+    gone = np.isin(labels.array, numbers)
+    if not gone.any():
+        return labels
+    box = bounding_box(gone, [_AROUND] * 3)
+    others = (labels.array[box] > 0) & ~gone[box]
+    if not others.any():
+        return labels.with_array(np.where(gone, 0, labels.array))
+    nearest = distance_transform_edt(~others, return_distances=False, return_indices=True)
+    filled = labels.array.copy()
+    filled[box] = np.where(gone[box], labels.array[box][tuple(nearest)], labels.array[box])
+    return labels.with_array(filled)
