@@ -34,7 +34,7 @@ class ScanOutcome:
 
 @dataclass(frozen=True)
 class ParticipantOutcome:
-    """How one participant ended."""
+    """How one participant ended; an empty label stands for what covers all of them."""
 
     subject: str
     scans: tuple[ScanOutcome, ...]
@@ -49,6 +49,8 @@ class ParticipantOutcome:
         """One line: done, or what failed."""
         if not self.failures:
             return "done"
+        if not self.subject:
+            return "failed"
         return f"{len(self.failures)} of {len(self.scans)} failed"
 
 
@@ -69,7 +71,8 @@ def summary_lines(outcomes: Sequence[ParticipantOutcome], log_file: Path) -> lis
     """Return a line for each participant, one for each failure, and where to read more."""
     lines = []
     for outcome in outcomes:
-        lines.append(f"sub-{outcome.subject}: {outcome.text}")
+        whose = f"sub-{outcome.subject}" if outcome.subject else "What covers all participants"
+        lines.append(f"{whose}: {outcome.text}")
         lines += [
             f"  {': '.join(filter(None, (scan.name, scan.step, scan.message)))}" for scan in outcome.failures
         ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import logging
 import os
+import pwd
 import secrets
 import shlex
 import stat
@@ -20,7 +22,6 @@ from qsmxt_app.terminal import PlainFormatter, printable
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s: %(message)s"
 PRIVATE = 0o700
-OF_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,21 @@ def _check_private(path: Path) -> None:
     # root in a container works in the folders of whoever started it
     if os.geteuid() not in (0, status.st_uid):
         raise CannotCreateOutput(f"{path} belongs to another user.", "Choose another folder with --work-dir.")
-    if status.st_mode & OF_OTHERS:
+    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)):
         raise CannotCreateOutput(
             f"{path} can be written to by others, who could make this run do anything.",
             f"Choose another folder with --work-dir, or: chmod go-w {shlex.quote(str(path))}",
         )
+
+
+def _is_own_group(number: int) -> bool:
+    """Whether a group has this user alone, as systems make it for each that use the umask 002."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(number)
+    except KeyError:
+        return False
+    alone = set(group.gr_mem) <= {user.pw_name}
+    return (group.gr_gid, group.gr_name) == (user.pw_gid, user.pw_name) and alone
 
 
 class _LogFile(logging.FileHandler):

@@ -309,7 +309,7 @@ class Study:
             failed = ScanOutcome(
                 "index.html and CITATION", "report", f"not written: {error}", SOMETHING_FAILED
             )
-            self.outcomes.append(ParticipantOutcome("(all)", (failed,)))
+            self.outcomes.append(ParticipantOutcome("", (failed,)))
 
     def _relative_log(self) -> str:
         return self.folder.log_file.relative_to(self.output_dir).as_posix()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import grp
 import gzip
 import os
 import pickle
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +29,10 @@ def test_a_new_work_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o720, 0o777, 0o1777, 0o702])
-def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_folder_that_others_may_write_to_is_refused(
+    tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "_is_own_group", lambda number: False)
     work = tmp_path / "it's work"
     work.mkdir()
     work.chmod(mode)
@@ -79,3 +84,40 @@ def test_the_program_itself_reads_no_pickle() -> None:
             "yaml.load(",
         ):
             assert word not in source, f"{path}: {word}"
+
+
+def test_a_group_of_oneself_may_write_and_a_shared_one_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under umask 002 folders belong to a group that systems make for each user."""
+    work = tmp_path / "work"
+    work.mkdir()
+    work.chmod(0o775)
+    user = pwd.getpwuid(os.geteuid())
+    members: list[str] = []
+    own = (user.pw_name, "x", user.pw_gid, members)
+    monkeypatch.setattr(grp, "getgrgid", lambda number: grp.struct_group(own))
+    create_folder(work, PRIVATE)
+    members.append("mallory")
+    with pytest.raises(CannotCreateOutput, match="chmod go-w"):
+        create_folder(work, PRIVATE)
+    own = ("staff", "x", user.pw_gid, [])
+    with pytest.raises(CannotCreateOutput, match="chmod go-w"):
+        create_folder(work, PRIVATE)
+    own = (user.pw_name, "x", user.pw_gid, [])
+    work.chmod(0o777)
+    with pytest.raises(CannotCreateOutput, match="chmod go-w"):
+        create_folder(work, PRIVATE)
+
+
+@pytest.mark.parametrize("text", ["[execution]\nhash_method = content\n", "no section\n"])
+def test_a_configuration_in_the_current_folder_is_not_read(tmp_path: Path, text: str) -> None:
+    """nipype would read it, and a folder of data could change what a run does."""
+    (tmp_path / "nipype.cfg").write_text(text)
+    told = (
+        "import qsmxt_app.workflows.node_base, nipype; print(nipype.config.get('execution', 'hash_method'))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", told], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.strip() == "timestamp", ran.stderr

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.bids.lock import Held
 from qsmxt_app.workflows import sharing
+from qsmxt_app.workflows.outcome import ParticipantOutcome, ScanOutcome, summary_lines
 from qsmxt_app.workflows.sharing import outputs_of, write_shared_pages
 
 RUNS = 8
@@ -107,3 +109,16 @@ def test_the_description_is_whole_at_any_time(tmp_path):
     lines = (out / ".bidsignore").read_text().splitlines()
     assert len(lines) == len(set(lines))
     assert not list(out.glob(".*.tmp"))
+
+
+def test_what_covers_everybody_is_nobody_in_the_summary():
+    failed = ScanOutcome("index.html", "report", "not written: the disk is full", 1)
+    lines = summary_lines(
+        [ParticipantOutcome("01", (ScanOutcome("map"),)), ParticipantOutcome("", (failed,))], Path("log")
+    )
+    assert lines == [
+        "sub-01: done",
+        "What covers all participants: failed",
+        "  index.html: report: not written: the disk is full",
+        "Log to read: log",
+    ]
