@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 import yaml
 
 from qsmxt_app import __version__
@@ -109,6 +112,36 @@ def test_boutiques_accepts_the_descriptor_and_makes_commands_that_the_parser_acc
     assert settings.preset == "consensus"
     assert settings.two_pass is False  # the flag of the descriptor is --no-two-pass
     assert (settings.mem_gb, settings.n_cpus, settings.dry_run) == (4.5, 2, True)
+
+
+def test_the_recipe_of_neurodesk_builds_this_version_from_files_that_exist() -> None:
+    recipe = yaml.safe_load((REPOSITORY / "registry/neurodesk/build.yaml").read_text(encoding="utf-8"))
+    assert recipe["version"] == __version__
+    assert base64.b64decode(recipe["icon"].removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    steps = next(step["run"] for step in recipe["build"]["directives"] if "run" in step)
+    used = set(re.findall(r"/src/(\S+)", "\n".join(steps)))
+    assert used
+    assert all((REPOSITORY / path).is_file() for path in used)
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_app_of_brainlife_gives_words_and_never_a_command_to_the_parser(tmp_path: Path) -> None:
+    for name in ("bids", "app"):
+        (tmp_path / name).mkdir()
+    hostile = "$(touch${IFS}hurt)"
+    given = {"bids": "../bids", "participant_label": f"01 {hostile}", "preset": "fast"}
+    write(tmp_path / "app/config.json", given)
+    fake = tmp_path / "singularity"
+    fake.write_text('#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done > words\n', encoding="utf-8")
+    fake.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    command = ["bash", REPOSITORY / "registry/brainlife/main"]
+    subprocess.run(command, cwd=tmp_path / "app", env=os.environ | {"PATH": path}, check=True)
+    words = (tmp_path / "app/words").read_text(encoding="utf-8").splitlines()
+    options = vars(parse_arguments(words[words.index("qsmxt.sif") + 1 :]))
+    assert options["bids_dir"] == tmp_path / "bids"
+    assert (options["participant_label"], options["preset"]) == (["01", hostile], "fast")
+    assert not (tmp_path / "app/hurt").exists()
 
 
 def write(path: Path, content: object) -> Path:

@@ -179,9 +179,9 @@ other_ways() {
 }
 
 sid_root() {
-    [ -x "$folder/sid/usr/bin/jq" ] && return
+    [ -x "$folder/sid/usr/bin/squashfuse" ] && return
     rm -rf "$folder/sid"
-    debootstrap --variant=minbase --include=apptainer,uidmap,ca-certificates,jq sid "$folder/sid" "$mirror" >"$folder/sid.log"
+    debootstrap --variant=minbase --include=apptainer,squashfuse,fuse3,uidmap,ca-certificates,jq sid "$folder/sid" "$mirror" >"$folder/sid.log"
     chroot "$folder/sid" useradd --create-home builder
     echo "127.0.0.1 localhost" >"$folder/sid/etc/hosts"
 }
