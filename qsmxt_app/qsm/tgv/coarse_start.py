@@ -90,16 +90,17 @@ def continue_on(coarse: Problem, fine: Problem) -> None:
     state, rows = fine.state, fine.rows
     origin = np.array([c.start - MARGIN + 2 * _PAD for c in rows.crop], dtype=np.int64)
     known = _cells(coarse, (coarse.state[sweep.WEIGHT] < sweep.HELD).astype(np.float32), fine)
-    everywhere = np.ones_like(known)
+    cover = np.zeros_like(state[sweep.CHI])
+    _interpolate(rows.base, rows.start, rows.stop, origin, known, cover)
+    np.maximum(cover, _LEAST_COVER, out=cover)
     for k, scale in _SCALES.items():
-        primal = k <= sweep.WZ
-        cells = _cells(coarse, coarse.state[k], fine)
-        cover = known if primal else everywhere
-        if primal:
+        cells = _cells(coarse, coarse.state[k], fine) * np.float32(scale)
+        if k <= sweep.WZ:
             cells *= known
-        _interpolate(rows.base, rows.start, rows.stop, origin, np.float32(scale), cells, cover, state[k])
-        exists = fine.flags & _EXISTS[k] != 0 if k in _EXISTS else state[sweep.WEIGHT] < sweep.HELD
-        state[k] *= exists
+        _interpolate(rows.base, rows.start, rows.stop, origin, cells, state[k])
+        if k <= sweep.WZ:
+            state[k] /= cover
+        state[k] *= fine.flags & _EXISTS[k] != 0 if k in _EXISTS else state[sweep.WEIGHT] < sweep.HELD
     cap = state[sweep.CAP]
     np.clip(state[sweep.ETA], -cap, cap, out=state[sweep.ETA])
 
@@ -110,27 +111,26 @@ def _cells(coarse: Problem, values: FloatArray, fine: Problem) -> FloatArray:
     return np.pad(volume, _PAD)
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def _interpolate(base, start, stop, origin, scale, cells, cover, out):
-    """Interpolate cells at the computed voxels of all rows."""
+@njit(parallel=True, cache=True, nogil=True, fastmath=sweep.MATHS)
+def _interpolate(base, start, stop, origin, cells, out):
+    """Interpolate cells at the computed voxels of all rows: across the rows first, and then along them."""
     near, far = np.float32(0.75), np.float32(0.25)
     for x in prange(base.shape[0]):
+        line = np.zeros(cells.shape[2], np.float32)
         fx = x + origin[0]
         ix, jx = fx // 2, fx // 2 - 1 + 2 * (fx % 2)
         for y in range(base.shape[1]):
+            if stop[x, y] <= start[x, y]:
+                continue
             fy = y + origin[1]
             iy, jy = fy // 2, fy // 2 - 1 + 2 * (fy % 2)
+            for z in range(cells.shape[2]):
+                line[z] = near * (near * cells[ix, iy, z] + far * cells[ix, jy, z]) + far * (
+                    near * cells[jx, iy, z] + far * cells[jx, jy, z]
+                )
             first = np.int64(base[x, y])
             for z in range(np.int64(start[x, y]), np.int64(stop[x, y])):
                 fz = z + origin[2]
                 iz, jz = fz // 2, fz // 2 - 1 + 2 * (fz % 2)
-                if jz >= cells.shape[2] or iz >= cells.shape[2]:
-                    continue
-                value, share = np.float32(0), np.float32(0)
-                for cx, wx in ((ix, near), (jx, far)):
-                    for cy, wy in ((iy, near), (jy, far)):
-                        for cz, wz in ((iz, near), (jz, far)):
-                            weight = wx * wy * wz
-                            value += weight * cells[cx, cy, cz]
-                            share += weight * cover[cx, cy, cz]
-                out[first + z] = scale * value / max(share, _LEAST_COVER)
+                if max(iz, jz) < cells.shape[2]:
+                    out[first + z] = near * line[iz] + far * line[jz]

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import sweep
 from .coarse_start import continue_on, halve
+from .convergence import Convergence, Watch
 from .fitted import measured_laplacian
 from .iteration import Iteration, balance, prepare, thread_count
 from .layout import BoolArray, FloatArray, mean_edge
@@ -22,34 +23,6 @@ _SPREAD_PER_LAPLACIAN = 0.6
 _REBALANCED_CHECKS = 2
 _COARSE_ITERATIONS = 150
 _DEFAULTS = TGVOptions()
-
-
-@dataclass(frozen=True)
-class Convergence:
-    """What the stopping criterion saw.
-
-    Attributes
-    ----------
-    iteration
-        Iterations done at every check.
-    chi_change
-        Root mean square change of chi since the check before, over the standard deviation of chi.
-    equation_residual
-        Norm of the field equation's residual over the norm of the measured Laplacian, inside the layers
-        with slack.
-    """
-
-    iteration: tuple[int, ...] = ()
-    chi_change: tuple[float, ...] = ()
-    equation_residual: tuple[float, ...] = ()
-
-    def and_then(self, iteration: int, chi_change: float, equation_residual: float) -> Convergence:
-        """History with one more check."""
-        return Convergence(
-            (*self.iteration, iteration),
-            (*self.chi_change, chi_change),
-            (*self.equation_residual, equation_residual),
-        )
 
 
 @dataclass(frozen=True)
@@ -147,7 +120,7 @@ def solve_tgv(
         numba.set_num_threads(threads_before)
     chi = problem.rows.to_volume(problem.rows.unflatten(problem.state[sweep.CHI]))
     chi = np.where(mask, chi - chi[mask].mean(dtype=np.float64), 0).astype(np.float32)
-    return TGVResult(chi, history.iteration[-1], converged, history)
+    return TGVResult(chi, history.iterations, converged, history)
 
 
 def tgv_qsm(
@@ -237,16 +210,10 @@ def _solve(
         rough = replace(options, max_iterations=min(_COARSE_ITERATIONS, options.max_iterations))
         coarse, _, _ = _solve(halved, edges, b0_direction, alpha, rough, threads, problem.rows.axes)
         continue_on(coarse, problem)
-        spread = _spread(coarse)
+        _, spread, _ = Watch(coarse).look()
     used = thread_count(threads, problem.rows.size)
     numba.set_num_threads(used)
     return problem, *_iterate(prepare(problem, threads=used), options, spread)
-
-
-def _spread(problem: Problem) -> float:
-    """Standard deviation of chi in the mask."""
-    inside = problem.flags & sweep.EQUATION != 0
-    return float(problem.state[sweep.CHI][inside].std(dtype=np.float64))
 
 
 def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float]) -> None:
@@ -260,39 +227,18 @@ def _iterate(
     iteration: Iteration, options: TGVOptions, spread: float | None = None
 ) -> tuple[Convergence, bool]:
     """Iterate until the criterion holds twice in a row, or to the cap; spread is that of a start."""
-    state = iteration.problem.state
-    chi = state[sweep.CHI]
-    inside = np.flatnonzero(iteration.problem.flags & sweep.EQUATION)
-    cap = state[sweep.CAP][inside]
-    # where sources that are no tissue are cheap, the residual is theirs
-    judged = inside[cap == cap.max()]
-    data_norm = _rms(state[sweep.LAPLACIAN][judged])
-    history = Convergence()
-    if data_norm == 0:
+    watch, history = Watch(iteration.problem), Convergence()
+    if watch.data_norm == 0:
         return history.and_then(0, 0.0, 0.0), True
     rebalanced_checks = 0 if spread else _REBALANCED_CHECKS
-    balance(iteration, spread or _SPREAD_PER_LAPLACIAN * data_norm)
-    previous = chi[inside]
-    met = False
-    while not history.iteration or history.iteration[-1] < options.max_iterations:
-        done = history.iteration[-1] if history.iteration else 0
-        count = min(options.check_every, options.max_iterations - done)
+    balance(iteration, spread or _SPREAD_PER_LAPLACIAN * watch.data_norm)
+    while history.iterations < options.max_iterations:
+        count = min(options.check_every, options.max_iterations - history.iterations)
         iteration.run(count)
-        current = chi[inside]
-        spread = _spread(iteration.problem)
-        change = _rms(current - previous) / max(spread, 1e-30)
-        history = history.and_then(done + count, change, _rms(state[sweep.RESIDUAL][judged]) / data_norm)
-        previous = current
-        met_before, met = (
-            met,
-            change < options.tolerance and history.equation_residual[-1] < options.equation_tolerance,
-        )
-        if met and met_before:
+        change, spread, residual = watch.look()
+        history = history.and_then(history.iterations + count, change / max(spread, 1e-30), residual)
+        if history.met(options.tolerance, options.equation_tolerance):
             return history, True
         if len(history.iteration) <= rebalanced_checks and spread > 0:
             balance(iteration, spread)
     return history, False
-
-
-def _rms(values: FloatArray) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))

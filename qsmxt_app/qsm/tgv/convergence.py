@@ -1,0 +1,111 @@
+# mypy: disable-error-code="no-untyped-def"
+"""Whether an iteration has converged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from . import sweep
+from .layout import FloatArray
+from .problem import Problem
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What the stopping criterion saw.
+
+    Attributes
+    ----------
+    iteration
+        Iterations done at every check.
+    chi_change
+        Root mean square change of chi since the check before, over the standard deviation of chi.
+    equation_residual
+        Norm of the field equation's residual over the norm of the measured Laplacian, inside the layers
+        with slack.
+    """
+
+    iteration: tuple[int, ...] = ()
+    chi_change: tuple[float, ...] = ()
+    equation_residual: tuple[float, ...] = ()
+
+    @property
+    def iterations(self) -> int:
+        """Iterations done at the last check."""
+        return self.iteration[-1] if self.iteration else 0
+
+    def and_then(self, iteration: int, chi_change: float, equation_residual: float) -> Convergence:
+        """History with one more check."""
+        return Convergence(
+            (*self.iteration, iteration),
+            (*self.chi_change, chi_change),
+            (*self.equation_residual, equation_residual),
+        )
+
+    def met(self, tolerance: float, equation_tolerance: float) -> bool:
+        """Whether the criterion held at each of the last two checks."""
+        last = list(zip(self.chi_change, self.equation_residual, strict=True))[-2:]
+        return len(last) == 2 and all(c < tolerance and r < equation_tolerance for c, r in last)
+
+
+class Watch:
+    """What changes in a problem from check to check.
+
+    Attributes
+    ----------
+    data_norm : float
+        Root mean square of the measured Laplacian where the residual is judged.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._before = problem.state[sweep.CHI].copy()
+        cap = problem.state[sweep.CAP]
+        self._highest_cap = np.float32(cap.max())
+        equations, judged, _, _, _, squares = self._sums(problem.state[sweep.LAPLACIAN])
+        self._voxels, self._judged = max(equations, 1.0), max(judged, 1.0)
+        self.data_norm = float(np.sqrt(squares / self._judged))
+
+    def look(self) -> tuple[float, float, float]:
+        """Change of chi since the last look (root mean square), its standard deviation, relative residual."""
+        _, _, total, squares, changes, residual = self._sums(self._problem.state[sweep.RESIDUAL])
+        variance = max(squares / self._voxels - (total / self._voxels) ** 2, 0.0)
+        change, residual = np.sqrt(changes / self._voxels), np.sqrt(residual / self._judged)
+        return float(change), float(np.sqrt(variance)), float(residual) / max(self.data_norm, 1e-30)
+
+    def _sums(self, equation: FloatArray) -> NDArray[np.float64]:
+        rows, state = self._problem.rows, self._problem.state
+        sums = np.zeros((rows.shape[0], 6))
+        _look(
+            rows.base, rows.start, rows.stop, self._problem.flags, state[sweep.CAP], self._highest_cap,
+            state[sweep.CHI], self._before, equation, sums,
+        )  # fmt: skip
+        return np.asarray(sums.sum(axis=0))
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _look(base, start, stop, flags, cap, highest_cap, chi, before, equation, sums):
+    """Sums of every slab, which do not depend on the number of threads; what is seen becomes what was."""
+    for x in prange(base.shape[0]):
+        voxels, judged, total, squares, changes, residual = 0, 0, 0.0, 0.0, 0.0, 0.0
+        for y in range(base.shape[1]):
+            for k in range(base[x, y] + start[x, y], base[x, y] + stop[x, y]):
+                if np.uint32(flags[k]) & np.uint32(sweep.EQUATION) == 0:
+                    continue
+                value, change = np.float64(chi[k]), np.float64(chi[k]) - np.float64(before[k])
+                voxels += 1
+                total += value
+                squares += value * value
+                changes += change * change
+                before[k] = chi[k]
+                if (
+                    cap[k] == highest_cap
+                ):  # where sources that are no tissue are cheap, the residual is theirs
+                    judged += 1
+                    residual += np.float64(equation[k]) * np.float64(equation[k])
+        sums[x, 0], sums[x, 1], sums[x, 2] = voxels, judged, total
+        sums[x, 3], sums[x, 4], sums[x, 5] = squares, changes, residual
