@@ -44,19 +44,37 @@ def open_dataset(path: Path) -> Dataset:
     """
     root = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would leave the folder that the user named)
     try:
-        folders = [
-            entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name.startswith("sub-")
-        ]
+        subjects = _subjects(root)
     except FileNotFoundError as error:
         raise NoInput(f"{path}: no such folder.", "Give the folder of a BIDS dataset.") from error
     except NotADirectoryError as error:
         raise NoInput(f"{path}: a file.", "Give the folder of a BIDS dataset.") from error
     except OSError as error:
         raise NoInput(f"{path}: cannot be read ({error.strerror}).", "Check its permissions.") from error
-    subjects = [name.removeprefix("sub-") for name in folders if parse_name(f"{name}_T1w.json")]
     if not subjects:
         raise NoInput(f"{path}: no sub- folder.", "Give the folder of a BIDS dataset.")
-    return Dataset(root, tuple(sorted(subjects, key=_natural)))
+    return Dataset(root, tuple(subjects))
+
+
+def participant_labels(folder: Path) -> list[str]:
+    """Return the labels (without `sub-`) of all participants of a dataset, raw or derived, in natural order.
+
+    Parameters
+    ----------
+    folder
+        Of the dataset; one that does not exist has no participants.
+    """
+    try:
+        return _subjects(folder)
+    except FileNotFoundError:
+        return []
+
+
+def _subjects(folder: Path) -> list[str]:
+    names = [path.name for path in _folders(folder, "sub-")]
+    return sorted(
+        (name.removeprefix("sub-") for name in names if parse_name(f"{name}_T1w.json")), key=_natural
+    )
 
 
 def find_acquisitions(dataset: Dataset, selection: Selection | None = None) -> Found:

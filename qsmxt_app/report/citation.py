@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.report.group_record import read_group_record
 from qsmxt_app.report.labelling_text import group_sentences
 from qsmxt_app.report.methods import Methods, cited, methods_of
-from qsmxt_app.report.record import RECORD_SUFFIX, Record, read_record
+from qsmxt_app.report.record import Record, read_records
 from qsmxt_app.report.references import Reference
 from qsmxt_app.report.rendering import encodable, render
 
@@ -59,8 +60,12 @@ def write_citations(output_dir: Path, planned: Iterable[Record] | None = None) -
 
 def _with_a_map(output_dir: Path) -> Iterable[Record]:
     """Read the records of the acquisitions that gave a map."""
-    records = map(read_record, sorted(output_dir.glob(f"sub-*/figures/*{RECORD_SUFFIX}")))
-    return (record for record in records if "chi" in record.outputs)
+    return (
+        record
+        for label in participant_labels(output_dir)
+        for record in read_records(output_dir, label)
+        if "chi" in record.outputs
+    )
 
 
 def _grouped(records: Iterable[Record]) -> dict[Methods, tuple[str, ...]]:

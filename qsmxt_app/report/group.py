@@ -14,6 +14,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.errors import NoInput
 from qsmxt_app.group.outliers import FEWEST, LIMIT
 from qsmxt_app.report.findings import Finding
@@ -86,10 +87,7 @@ def build_group_report(output_dir: Path) -> Path:
     panels = [panel for panel in (template_panel(output_dir, record), change_panel(record)) if panel]
     maps = [MapOnPage(summary, distribution_plots(summary)) for summary in summarise(values)]
     missing = [_missing(output_dir, one) for one in record.missing]
-    labels = sorted(
-        folder.name.removeprefix("sub-") for folder in output_dir.glob("sub-*") if folder.is_dir()
-    )
-    quality = quality_table(output_dir, labels)
+    quality = quality_table(output_dir, participant_labels(output_dir))
     shown = {
         "missing": missing,
         "template": panels,

@@ -74,6 +74,7 @@ def change_panel(record: GroupRecord) -> Panel | None:
         {"change": (rounds, known)},
         colour="#0b5c6b",
         criterion=number(record.template.get("tolerance")),
+        against="Round",
     )
     words = (
         "Root mean square change of the template in every deformable round, relative to its contrast. Later "

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.report.findings import MapFacts, find
 from qsmxt_app.report.participant import worst
 from qsmxt_app.report.quality import read_quality
@@ -50,8 +51,8 @@ def build_index(output_dir: Path) -> Path:
     pathlib.Path
         `OUTPUT_DIR/index.html`.
     """
-    names = [folder.name for folder in sorted(output_dir.glob("sub-*")) if folder.is_dir()]
-    rows = [_row(output_dir, name, with_picture=len(names) <= MOST_PICTURES) for name in names]
+    labels = participant_labels(output_dir)
+    rows = [_row(output_dir, label, with_picture=len(labels) <= MOST_PICTURES) for label in labels]
     links = [
         (label, name)
         for label, name in (("Group report", "group.html"), ("Methods and references", "logs/CITATION.html"))
@@ -69,8 +70,8 @@ def _summary(rows: Sequence[Row]) -> str:
     return f"{len(rows)} {'participants' if len(rows) != 1 else 'participant'}: {told}."
 
 
-def _row(output_dir: Path, name: str, *, with_picture: bool) -> Row:
-    label = name.removeprefix("sub-")
+def _row(output_dir: Path, label: str, *, with_picture: bool) -> Row:
+    name = f"sub-{label}"
     records = read_records(output_dir, label)
     page = f"{name}.html"
     level, state, summary = _state(records)

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, features
 
@@ -162,7 +163,12 @@ def outline(mask: NDArray[np.generic], size: tuple[float, float]) -> str:
 
 
 def curve_plot(
-    title: str, curves: Mapping[str, tuple[Curve, Curve]], *, colour: str, criterion: float | None = None
+    title: str,
+    curves: Mapping[str, tuple[Curve, Curve]],
+    *,
+    colour: str,
+    criterion: float | None = None,
+    against: str = "Iteration",
 ) -> str:
     """Draw positive values against iterations on a logarithmic axis, as an SVG data URI.
 
@@ -176,6 +182,8 @@ def curve_plot(
         Of all curves.
     criterion
         A value that is drawn as a line across.
+    against
+        What the horizontal axis counts, in whole numbers.
     """
     figure = Figure(figsize=(4.4, 2.9), layout="constrained")
     FigureCanvasSVG(figure)
@@ -187,7 +195,8 @@ def curve_plot(
         axes.axhline(criterion, color="#b3261e", linewidth=1, label=f"criterion {criterion:g}")
     axes.set_yscale("log")
     axes.set_title(title, fontsize=11, loc="left")
-    axes.set_xlabel("Iteration", fontsize=10)
+    axes.set_xlabel(against, fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=9)
     axes.grid(True, which="major", color="#d9dee5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

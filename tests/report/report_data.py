@@ -155,3 +155,28 @@ class Outputs:
         path = figures / f"{stem}_desc-qsm_record.json"
         path.write_text(json.dumps(content), encoding="utf-8")
         return path
+
+
+GROUP_HEAD = (
+    "participant_id,session_id,acquisition,run,atlas,index,region,hemisphere,map,mean,units,sex,age\n"
+)
+
+
+def group_table(folder: Path, values: dict[str, float], region: str = "putamen") -> Path:
+    """Write the values of one region of everybody, and of sub-99, who has none."""
+    rows = [
+        f"{person},,,,qsmxt,1,{region},L,chi,{value},ppm,{'FM'[i % 2]},{20 + i}\n"
+        for i, (person, value) in enumerate(values.items())
+    ]
+    rows.append(f"sub-99,,,,qsmxt,1,{region},L,chi,,ppm,F,\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "group_stats.csv"
+    path.write_text(GROUP_HEAD + "".join(rows))
+    return path
+
+
+def group_record(out: Path, **content: object) -> None:
+    """Write the record of a group level."""
+    path = out / "figures" / "group_desc-qsm_record.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"template": {}, **content}))

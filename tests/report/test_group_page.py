@@ -2,44 +2,23 @@
 
 import base64
 import hashlib
-import json
 import re
 from pathlib import Path
 
 import pytest
+from report_data import group_record, group_table
 
 from qsmxt_app.errors import NoInput
 from qsmxt_app.report.group import build_group_report
 from qsmxt_app.report.group_values import group_names, outliers, read_values, summarise
-
-HEAD = "participant_id,session_id,acquisition,run,atlas,index,region,hemisphere,map,mean,units,sex,age\n"
-
-
-def table(folder: Path, values: dict[str, float], region: str = "putamen") -> Path:
-    rows = [
-        f"{person},,,,qsmxt,1,{region},L,chi,{value},ppm,{'FM'[i % 2]},{20 + i}\n"
-        for i, (person, value) in enumerate(values.items())
-    ]
-    rows.append(f"sub-99,,,,qsmxt,1,{region},L,chi,,ppm,F,\n")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "group_stats.csv"
-    path.write_text(HEAD + "".join(rows))
-    return path
-
-
-def record(out: Path, **content: object) -> None:
-    path = out / "figures" / "group_desc-qsm_record.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"template": {}, **content}))
-
 
 PEOPLE = {f"sub-{n:02d}": 0.05 + 0.002 * (n % 5) for n in range(1, 12)}
 
 
 def test_outlier_is_named_with_a_link_and_nobody_else(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    table(out, {**PEOPLE, "sub-12": 0.2})
-    record(out)
+    group_table(out, {**PEOPLE, "sub-12": 0.2})
+    group_record(out)
     for person in ("sub-11", "sub-12"):
         (out / person).mkdir()
         (out / f"{person}.html").write_text("")
@@ -52,7 +31,7 @@ def test_outlier_is_named_with_a_link_and_nobody_else(tmp_path: Path) -> None:
 
 
 def test_values_split_by_a_column_and_leave_out_what_is_missing(tmp_path: Path) -> None:
-    values = read_values(table(tmp_path, PEOPLE), "sex")
+    values = read_values(group_table(tmp_path, PEOPLE), "sex")
     (summary,) = summarise(values)
     (region,) = summary.regions
     assert {group: len(found) for group, found in region.values.items()} == {"F": 6, "M": 5}
@@ -69,12 +48,12 @@ def test_many_numbers_become_thirds_and_many_words_one_group() -> None:
 
 def test_few_scans_have_no_outlier(tmp_path: Path) -> None:
     few = dict(list(PEOPLE.items())[:3])
-    assert outliers(read_values(table(tmp_path, {**few, "sub-12": 9.0}), "")) == []
+    assert outliers(read_values(group_table(tmp_path, {**few, "sub-12": 9.0}), "")) == []
 
 
 def test_only_the_script_of_the_page_may_run(tmp_path: Path) -> None:
-    table(tmp_path, PEOPLE)
-    record(tmp_path)
+    group_table(tmp_path, PEOPLE)
+    group_record(tmp_path)
     page = build_group_report(tmp_path).read_text()
     allowed = re.search(r"script-src '(sha256-[^']+)'", page)
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
@@ -83,10 +62,10 @@ def test_only_the_script_of_the_page_may_run(tmp_path: Path) -> None:
 
 
 def test_hostile_words_stay_words(tmp_path: Path) -> None:
-    table(tmp_path, PEOPLE, region="<script>alert(1)</script>")
+    group_table(tmp_path, PEOPLE, region="<script>alert(1)</script>")
     hostile = "<img src=x onerror=alert(1)>"
     missing = [{"participant": "01", "scan": hostile, "reason": hostile, "log": hostile}]
-    record(
+    group_record(
         tmp_path,
         missing=missing,
         template={"name": hostile, "ended": hostile},
@@ -99,7 +78,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
 
 
 def test_damaged_files_do_no_harm(tmp_path: Path) -> None:
-    record(tmp_path, template={"name": "study", "rounds": ["x", None], "participants": 3}, missing="no")
+    group_record(tmp_path, template={"name": "study", "rounds": ["x", None], "participants": 3}, missing="no")
     (tmp_path / "group_stats.csv").write_bytes(b"\xff\xfe\x00mean\n")
     anat = tmp_path / "tpl-study" / "anat"
     anat.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Pages in a real browser: what they show, ask for and complain about."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -8,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
-from report_data import Outputs, head, ras_affine, region_maps, rotation
+from report_data import Outputs, group_record, group_table, head, ras_affine, region_maps, rotation
 
 from qsmxt_app.report import build_index, build_participant_report, write_citations
+from qsmxt_app.report.group import build_group_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing")
@@ -41,6 +44,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = Outputs(tmp_path_factory.mktemp("reports") / "out")
     outputs.add("sub-01_ses-A_run-1", maps=head() | region_maps())
     outputs.add("sub-01_ses-B_run-1", maps=one_source_on_the_right())
+    for session, noise in (("A", 0.02), ("B", 0.01)):
+        name = f"sub-01_ses-{session}_run-1_desc-qsm_quality.json"
+        measures = {"noise": {"value": noise, "limits": [0.03, 0.05], "title": "Noise", "units": "ppm"}}
+        (outputs.folder / "sub-01" / "anat" / name).write_text(json.dumps({"measures": measures}))
     tilted = {key: head()[key] for key in ("mask", "magnitude", "chi")}
     outputs.add("sub-01_ses-C_run-1", maps=tilted, affine=rotation(30) @ ras_affine())
     outputs.add(
@@ -48,9 +55,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for subject in ("01", "02"):
         build_participant_report(outputs.folder, subject)
+    add_group(outputs.folder)
     build_index(outputs.folder)
     write_citations(outputs.folder)
     return outputs.folder
+
+
+def add_group(out: Path) -> None:
+    """A group of which one participant is missing for a long reason, and one is far from the others."""
+    people = {f"sub-{n:02d}": 0.05 + 0.002 * n for n in range(1, 9)}
+    group_table(out, {**people, "sub-09": 0.2}, region="substantia nigra, pars reticulata")
+    anat = out / "tpl-study" / "anat"
+    anat.mkdir(parents=True)
+    for name, key in (("T2starw", "magnitude"), ("Chimap", "chi")):
+        nib.Nifti1Image(head()[key], ras_affine()).to_filename(anat / f"tpl-study_{name}.nii.gz")
+    scans = {person: [person] for person in people}
+    rounds = [{"change": 0.5 / n, "shape_update_mm": 2 / n} for n in (1, 2, 4)]
+    template = {"name": "study", "participants": scans, "rounds": rounds, "tolerance": 0.1, "ended": "so"}
+    missing = [
+        {"participant": "10", "scan": "sub-10_ses-A", "reason": "/very/long/name" * 20, "log": "logs/x" * 20}
+    ]
+    group_record(out, template=template, missing=missing, command="qsmxt " + "a" * 300)
+    build_group_report(out)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +121,18 @@ class Tab:
             self.page.locator(f"#viewer-{axis}").fill(str(value))
 
 
+def test_tables_of_the_group_are_sorted_by_a_click(browser: Any, folder: Path) -> None:
+    tab = Tab(browser, folder / "group.html").open()
+    table = tab.page.locator("#quality table")
+    column = "(table) => [...table.tBodies[0].rows].map((row) => row.cells[1].dataset.value)"
+    for order in (["0.01", "0.02"], ["0.02", "0.01"]):
+        table.get_by_role("button", name="Noise").click()
+        # what is not known stays below
+        assert table.evaluate(column) == [*order, "", ""]
+    assert tab.complaints == []
+    tab.page.close()
+
+
 @pytest.fixture(scope="module")
 def viewer_tab(browser: Any, folder: Path) -> Iterator[Tab]:
     tab = Tab(browser, folder / "sub-01.html", width=800).open().ready()
@@ -127,7 +165,9 @@ def coloured(picture: np.ndarray) -> int:
     return int(np.count_nonzero(np.ptp(picture, axis=-1) > 60))
 
 
-@pytest.mark.parametrize("name", ["sub-01.html", "sub-02.html", "index.html", "logs/CITATION.html"])
+@pytest.mark.parametrize(
+    "name", ["sub-01.html", "sub-02.html", "index.html", "group.html", "logs/CITATION.html"]
+)
 def test_pages_ask_for_nothing_complain_of_nothing_fit_and_can_be_read(
     browser: Any, folder: Path, name: str
 ) -> None:

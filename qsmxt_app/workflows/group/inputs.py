@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.bids.entities import parse_name, without_prefix
 from qsmxt_app.group.csv_text import read_tsv
 from qsmxt_app.report.record import Record, output_path, read_records, text
@@ -103,8 +104,7 @@ def read_study(output_dir: Path, raw: Path, subjects: Sequence[str], settings: S
 
 def existing_participants(output_dir: Path, raw: Path) -> list[str]:
     """Return the labels of all participants of the raw dataset and of the derivative."""
-    folders = [*raw.glob("sub-*"), *output_dir.glob("sub-*")]
-    return sorted({folder.name.removeprefix("sub-") for folder in folders if folder.is_dir()})
+    return sorted({*participant_labels(raw), *participant_labels(output_dir)})
 
 
 def read_phenotypes(raw: Path, subjects: Iterable[str]) -> Phenotypes:
