@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +13,7 @@ import numpy as np
 
 from qsmxt_app.bids.atomic import atomic_file, make_folder, output_error, write_json, write_text
 from qsmxt_app.bids.entities import build_name, derivative_entities
+from qsmxt_app.bids.nifti_file import gzipped, nifti_parts
 from qsmxt_app.errors import CannotCreateOutput
 
 BIDS_VERSION = "1.10.0"
@@ -39,8 +39,6 @@ _README = """# Quantitative susceptibility maps
 Made by qsmxt. Every image has a JSON sidecar with its sources, units and parameters; `sub-*.html` are the
 reports, `logs/` holds the configuration and log of each run and the methods text with its citations.
 """
-# zlib's levels above 3 cost three times as long for 2 % on float32 maps.
-_COMPRESSION = 3
 
 
 def initialise_derivative(
@@ -156,15 +154,10 @@ def save_image(
     image.set_qform(affine, code=1)
     if sidecar is not None:
         write_json(sidecar_path(path), sidecar)
+    parts = nifti_parts(image)
     with atomic_file(path) as stream:
-        if path.suffix == ".gz":
-            # zlib's own gzip header has no time and no name: the same voxels give the same bytes
-            strategy = zlib.Z_RLE if _runs_are_of_bytes(array) else zlib.Z_DEFAULT_STRATEGY
-            deflate = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, zlib.MAX_WBITS | 16, 9, strategy)
-            stream.write(deflate.compress(image.to_bytes()))
-            stream.write(deflate.flush())
-        else:
-            image.to_stream(stream)
+        for part in gzipped(*parts) if path.suffix == ".gz" else parts:
+            stream.write(part)
     return path
 
 
@@ -212,18 +205,6 @@ def bids_uri(path: Path, root: Path, dataset: str = RAW_LINK) -> str:
     # Not resolve(): images of git-annex are links out of the dataset.
     inside = Path(os.path.abspath(path)).relative_to(os.path.abspath(root))  # noqa: PTH100
     return f"bids:{dataset}:{inside.as_posix()}"
-
-
-def _runs_are_of_bytes(array: np.ndarray) -> bool:
-    """Whether all that repeats in an image is zero: then a search for longer patterns only takes time.
-
-    A map with a constant other than zero (outside a mask, say) has runs of four bytes.
-    """
-    if array.dtype == bool:
-        return True
-    values = array.ravel(order="K")
-    repeated = (values[1:] == values[:-1]) & (values[1:] != 0)
-    return bool(np.count_nonzero(repeated) < 0.01 * values.size)
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

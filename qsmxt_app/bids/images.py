@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from qsmxt_app.bids.acquisition import Acquisition
@@ -46,8 +46,15 @@ class AcquisitionImages:
     warnings: tuple[str, ...] = ()
 
 
-def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
+def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> AcquisitionImages:
     """Read and check all echoes.
+
+    Parameters
+    ----------
+    acquisition
+        What to read.
+    threads
+        Files that are decompressed at a time.
 
     Raises
     ------
@@ -65,9 +72,18 @@ def load_acquisition(acquisition: Acquisition) -> AcquisitionImages:
         shape = (*acquisition.shape, len(echoes))
         # in the order of files, in which each echo is one piece of memory
         first, second = (np.empty(shape, np.float32, order="F") for _ in range(2))
-        for index, echo in enumerate(echoes):
-            first[..., index] = read_image(echo.magnitude).reshape(acquisition.shape)
-            second[..., index] = read_image(echo.phase).reshape(acquisition.shape)
+
+        def read(task: tuple[FloatArray, int, Path]) -> None:
+            images, index, path = task
+            images[..., index] = read_image(path).reshape(acquisition.shape)
+
+        tasks = [
+            task
+            for index, echo in enumerate(echoes)
+            for task in ((first, index, echo.magnitude), (second, index, echo.phase))
+        ]
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(read, tasks))
     _check_contrast(first, [echo.magnitude for echo in echoes])
     _check_contrast(second, [echo.phase for echo in echoes])
     warnings: tuple[str, ...] = ()
@@ -131,7 +147,7 @@ def read_image(path: Path) -> FloatArray:
     image_class = nib.nifti1.Nifti1Image if header.single_magic == b"n+1" else nib.nifti2.Nifti2Image
     try:
         # Read to the very end: only there gzip tells by its checksum whether all voxels are as written.
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = igzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         voxels = np.asarray(image_class.from_bytes(content).dataobj, dtype=np.float32)
     except OSError as error:
         if error.errno is not None:
@@ -139,7 +155,8 @@ def read_image(path: Path) -> FloatArray:
                 f"{path}: reading failed ({error.strerror}).", "Check the disk."
             ) from error
         raise _damaged(path) from error
-    except (EOFError, zlib.error, ValueError, nib.spatialimages.HeaderDataError) as error:
+    # the stubs of isal take this class for an instance
+    except (EOFError, igzip_lib.IsalError, ValueError, nib.spatialimages.HeaderDataError) as error:  # type: ignore[misc]
         raise _damaged(path) from error
     # Minimum and maximum are NaN or infinite exactly if some voxel is.
     if not (np.isfinite(voxels.min()) and np.isfinite(voxels.max())):

@@ -59,21 +59,25 @@ def wrap_phase(phase: ArrayLike) -> FloatArray:
     >>> wrap_phase([0.0, 3.0, 4.0]).round(3).tolist()
     [0.0, 3.0, -2.2829999923706055]
     """
-    values = np.asarray(phase)
-    if values.dtype != np.float32:
-        values = values.astype(np.float64)
+    return _scaled(np.asarray(phase), 0, 1)
+
+
+def _scaled(values: NDArray, centre: float, scale: float) -> FloatArray:
+    """Wrap `(values - centre) * scale`, in single precision where the values are."""
     if values.flags.f_contiguous and values.ndim > 1:
-        return wrap_phase(values.T).T
+        return _scaled(values.T, centre, scale).T
     wrapped = np.empty(values.shape, dtype=np.float32)
-    _wrap(np.ascontiguousarray(values).reshape(-1), wrapped.reshape(-1))
+    kind = np.dtype(np.float32 if values.dtype == np.float32 else np.float64)
+    flat = np.ascontiguousarray(values, dtype=kind).reshape(-1)
+    _wrap(flat, kind.type(centre), kind.type(scale), wrapped.reshape(-1))
     return wrapped
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
-def _wrap(phase: NDArray, wrapped: FloatArray) -> None:
+def _wrap(phase: NDArray, centre: float, scale: float, wrapped: FloatArray) -> None:
     pi = np.float32(np.pi)
     for i in numba.prange(phase.size):
-        wide = np.float64(phase[i])
+        wide = np.float64((phase[i] - centre) * scale)
         value = np.float32(wide - 2 * np.pi * np.floor((wide + np.pi) / (2 * np.pi)))
         # rounding to float32 can land on +pi itself
         wrapped[i] = -pi if value >= pi else value
@@ -124,10 +128,7 @@ def scale_phase(
     scale, centre, rule, warnings = _rule(values, low, high, unit, stored_range)
     if invert:
         scale, rule = -scale, f"{rule}; sign inverted"
-    radians = values.astype(np.float32)
-    radians -= np.float32(centre)
-    radians *= np.float32(scale)
-    return ScaledPhase(wrap_phase(radians), rule, warnings, float(scale))
+    return ScaledPhase(_scaled(values, centre, scale), rule, warnings, float(scale))
 
 
 def repair_alternating_slices(magnitude: FloatArray, phase: FloatArray) -> tuple[FloatArray, bool]:
@@ -147,13 +148,30 @@ def repair_alternating_slices(magnitude: FloatArray, phase: FloatArray) -> tuple
     repaired : bool
         Whether the signal of neighbouring slices was opposite on the whole.
     """
-    signal = magnitude[..., 0] * np.exp(1j * phase[..., 0])
-    product = np.sum(signal[:, :, 1:] * np.conj(signal[:, :, :-1]))
-    size = np.sum(magnitude[:, :, 1:, 0] * magnitude[:, :, :-1, 0], dtype=np.float64)
-    if not size > 0 or product.real > -0.5 * size:
+    first_echo = (np.ascontiguousarray(image[..., 0].T, dtype=np.float32) for image in (magnitude, phase))
+    product, size = _agreement_of_slices(*first_echo).sum(axis=0)
+    if not size > 0 or product > -0.5 * size:
         return phase, False
     half_turns = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
     return wrap_phase(phase + half_turns[:, None]), True
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _agreement_of_slices(magnitude: FloatArray, phase: FloatArray) -> NDArray[np.float64]:
+    """Product of the signal of each slice (the first axis) with the next one, and that of the magnitudes."""
+    slices, rows, columns = phase.shape
+    out = np.zeros((slices, 2))
+    for s in numba.prange(slices - 1):
+        product = 0.0
+        size = 0.0
+        for r in range(rows):
+            for c in range(columns):
+                both = magnitude[s, r, c] * magnitude[s + 1, r, c]
+                product += both * np.cos(phase[s + 1, r, c] - phase[s, r, c])
+                size += both
+        out[s, 0] = product
+        out[s, 1] = size
+    return out
 
 
 def _extremes(values: NDArray) -> tuple[float, float]:

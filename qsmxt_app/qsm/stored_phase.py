@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -71,7 +72,7 @@ def object_mask(magnitude: FloatArray) -> BoolArray:
     magnitude : ndarray (x, y, z)
         Any unit.
     """
-    return np.asarray(magnitude > _BRIGHT * np.percentile(magnitude, 95))
+    return np.asarray(magnitude > _BRIGHT * np.percentile(magnitude[::2, ::2, ::2], 95))
 
 
 def whole_range_steps(image: FloatArray, mask: BoolArray | None = None) -> Steps:
@@ -84,22 +85,45 @@ def whole_range_steps(image: FloatArray, mask: BoolArray | None = None) -> Steps
     mask : ndarray (x, y, z), optional
         Both neighbours must lie inside.
     """
-    values = image if mask is None else image[mask]
+    inside = np.ones(image.shape, bool) if mask is None else mask
+    # the axes count alike, so that either order of the voxels in memory will do
+    if image.flags.f_contiguous:
+        image, inside = image.T, inside.T
+    values = image if mask is None else image[inside]
     # wrapped phase has no outliers, and its wraps may be few: only the extremes show a turn
     size = float(np.ptp(values)) if values.size else 0.0
     if not size > 0:
         return Steps(0.0, 0, 0, 0.0)
-    count = large = total = 0
-    for axis in range(3):
-        first = tuple(slice(None, -1) if k == axis else slice(None) for k in range(3))
-        second = tuple(slice(1, None) if k == axis else slice(None) for k in range(3))
-        steps = np.abs(image[second] - image[first])
-        if mask is not None:
-            steps = steps[mask[second] & mask[first]]
-        count += int(np.count_nonzero(steps > NEARLY_ALL * size))
-        large += int(np.count_nonzero(steps > LARGE * size))
-        total += steps.size
+    limits = np.float32(NEARLY_ALL * size), np.float32(LARGE * size)
+    found = _count_steps(np.ascontiguousarray(image), np.ascontiguousarray(inside), *limits)
+    count, large, total = (int(number) for number in found.sum(axis=0))
     return Steps(size, count, large, count / max(total, 1))
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _count_steps(
+    image: FloatArray, mask: BoolArray, nearly_all: np.float32, large: np.float32
+) -> NDArray[np.int64]:
+    """Count steps above both limits, and all steps, for each plane of the first axis."""
+    nx, ny, nz = image.shape
+    out = np.zeros((nx, 3), np.int64)
+    for x in prange(nx):
+        above, some, total = 0, 0, 0
+        for y in range(ny):
+            for z in range(nz):
+                if not mask[x, y, z]:
+                    continue
+                for axis in range(3):
+                    i, j, k = x + (axis == 0), y + (axis == 1), z + (axis == 2)
+                    if i < nx and j < ny and k < nz and mask[i, j, k]:
+                        step = abs(image[i, j, k] - image[x, y, z])
+                        above += step > nearly_all
+                        some += step > large
+                        total += 1
+        out[x, 0] = above
+        out[x, 1] = some
+        out[x, 2] = total
+    return out
 
 
 def turn_of_wraps(stored: FloatArray, magnitude: FloatArray) -> float | None:
@@ -156,10 +180,18 @@ def likeness(magnitude: FloatArray, phase: FloatArray, mask: BoolArray) -> float
     float
         -1 to 1, from at most 20,000 voxels; 0 where one of both is constant or the mask is empty.
     """
+    chosen = _sample(mask)
+    return _rank_correlation(magnitude[chosen], phase[chosen])
+
+
+def _sample(mask: BoolArray) -> tuple[NDArray[np.intp], ...]:
     chosen = np.flatnonzero(mask)
-    chosen = chosen[:: max(1, chosen.size // _SAMPLE)]
-    ranks = [rankdata(image.reshape(-1)[chosen]) for image in (magnitude, phase)]
-    spread = float(np.prod([np.std(values) for values in ranks])) if chosen.size else 0.0
+    return np.unravel_index(chosen[:: max(1, chosen.size // _SAMPLE)], mask.shape)
+
+
+def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
+    ranks = [rankdata(values) for values in (first, second)]
+    spread = float(np.prod([np.std(values) for values in ranks])) if first.size else 0.0
     if not spread > 0:
         return 0.0
     return float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())) / spread)
@@ -174,8 +206,8 @@ def kind_warnings(magnitude: FloatArray, phase: FloatArray) -> tuple[str, ...]:
         Stored values.
     """
     echoes = range(phase.shape[3])
-    mask = object_mask(magnitude[..., 0])
-    alike = [likeness(magnitude[..., echo], phase[..., echo], mask) for echo in echoes]
+    chosen = _sample(object_mask(magnitude[..., 0]))
+    alike = [_rank_correlation(magnitude[..., echo][chosen], phase[..., echo][chosen]) for echo in echoes]
     listed = [f"{number}" for number, value in enumerate(alike, 1) if value > LIKE_MAGNITUDE]
     if listed:
         return (

@@ -28,6 +28,7 @@ from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import is_full, output_error, write_json
 from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.bids.images import read_image
+from qsmxt_app.bids.nifti_file import nifti_parts
 from qsmxt_app.errors import QsmxtError, UnusableData
 from qsmxt_app.qsm.memory_order import echoes_together
 from qsmxt_app.registration.images import Image
@@ -157,7 +158,10 @@ def second_pass(mask: str, whole: Any) -> NDArray[np.bool_] | None:
 def save(array: NDArray, affine: NDArray[np.float64], path: Path) -> str:
     """Save an image for other nodes: uncompressed, float32, masks as uint8."""
     stored = array.astype(np.uint8 if array.dtype == bool else np.float32, copy=False)
-    nib.Nifti1Image(stored, affine).to_filename(path)
+    header, voxels = nifti_parts(nib.nifti1.Nifti1Image(stored, affine))
+    with path.open("wb") as stream:
+        stream.write(header)
+        stream.write(voxels)
     return str(path)
 
 

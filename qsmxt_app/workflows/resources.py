@@ -39,7 +39,7 @@ REPORT_GB = 0.6
 # One row a step, measured on 5.4 million voxels (1.4 million of them in the mask) with 5 echoes, and rounded
 # up, so that declared memory is not below what is used. Cost is in seconds on two cores.
 NEEDS = {
-    "prepare": Need(20, 20, 0.8, threaded=False),
+    "prepare": Need(20, 20, 0.4),
     "masks": Need(40, 16, 1.0),
     "field": Need(60, 44, 4.0),
     "relaxation": Need(20, 14, 0.6),

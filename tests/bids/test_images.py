@@ -5,6 +5,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+from isal import igzip
 from raw_dataset import ECHO_TIMES, write_image
 
 from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
@@ -138,7 +139,7 @@ def test_a_failing_disk_is_no_fault_of_the_data(acquisition, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(gzip, "decompress", fail)
+    monkeypatch.setattr(igzip, "decompress", fail)
     with pytest.raises(InputOutputFailed, match="Input/output error") as error:
         load_acquisition(acquisition)
     assert error.value.exit_code == 74

@@ -36,7 +36,7 @@ class Prepare(Step):
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save magnitude and phase of all echoes."""
         acquisition = self.inputs.acquisition
-        images = load_acquisition(acquisition)
+        images = load_acquisition(acquisition, threads=self.inputs.num_threads)
         maps = {"magnitude": images.magnitude, "phase": images.phase}
         self.save_maps(maps, acquisition.affine, folder)
         return {"phase_scaling": images.phase_scaling, "warnings": images.warnings}
