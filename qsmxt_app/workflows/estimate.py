@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
+
+import numpy as np
 
 from qsmxt_app.bids.acquisition import Acquisition, Problem
+from qsmxt_app.group.grid import MARGIN_MM, common_resolution
 from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.group.study import NEEDS as GROUP_NEEDS
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB, memory_gb, step_cost
+from qsmxt_app.workflows.resources import BYTES_PER_GB, REPORT_GB, WORKER_GB, memory_gb, step_cost
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
 from qsmxt_app.workflows.segmentation.steps import step_sizes
 
+HEADS_MM3 = 1.1e7
+"""Of a box around the heads of a dozen people, upon each other, with the margin of a template."""
 START_SECONDS = 10.0
 REPORT_SECONDS = 10.0
+# Of the group level, on two cores: its page, and for a million voxels of the template what is done once a
+# scan and in every deformable round.
+GROUP_PAGE_SECONDS, GROUP_SECONDS_A_SCAN, GROUP_SECONDS_A_ROUND = 60.0, 30.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,35 @@ def estimate_all(acquisitions: Iterable[Acquisition], settings: Settings) -> Est
     return Estimate(
         max([WORKER_GB + REPORT_GB, *(scan.memory_gb for scan in scans)]),
         START_SECONDS + REPORT_SECONDS + sum(scan.seconds for scan in scans),
+    )
+
+
+def estimate_group(acquisitions: Iterable[Acquisition], settings: Settings, cores: int) -> Estimate:
+    """Return what the group level needs, from the sizes of its participants' scans alone.
+
+    Parameters
+    ----------
+    acquisitions
+        Of all participants.
+    settings
+        Of the group level.
+    cores
+        On which its steps run side by side.
+    """
+    scans = list(acquisitions)
+    pages = START_SECONDS + GROUP_PAGE_SECONDS + REPORT_SECONDS * len(scans)
+    if not settings.template or not scans:
+        return Estimate(WORKER_GB + REPORT_GB, pages)
+    voxel = settings.template_resolution or common_resolution([scan.voxel_size for scan in scans])
+    # a template holds no more than the images do with its margin, nor than heads
+    sides = np.max([np.multiply(scan.shape, scan.voxel_size) for scan in scans], axis=0) + 2 * MARGIN_MM
+    grid = min(float(np.prod(sides)), HEADS_MM3) / voxel**3
+    voxels = max([grid, *(prod(scan.shape) for scan in scans)])
+    alone = max(GROUP_NEEDS.values()) * voxels / BYTES_PER_GB
+    beside = cores * (WORKER_GB + GROUP_NEEDS["deform"] * voxels / BYTES_PER_GB)
+    each = GROUP_SECONDS_A_SCAN + settings.template_rounds * GROUP_SECONDS_A_ROUND
+    return Estimate(
+        max(WORKER_GB + alone, beside, WORKER_GB + REPORT_GB), pages + len(scans) * each * voxels / 1e6
     )
 
 

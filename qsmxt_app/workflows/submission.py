@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings, setting_field
 from qsmxt_app.settings.cluster import ClusterSettings
 from qsmxt_app.settings.text import to_toml
 from qsmxt_app.terminal import PlainConsole, printable
-from qsmxt_app.workflows.estimate import Estimate, estimate_all
+from qsmxt_app.workflows.estimate import Estimate, estimate_all, estimate_group
 from qsmxt_app.workflows.run_folder import create_folder
 from qsmxt_app.workflows.study import Plan, Request
 
@@ -36,7 +36,6 @@ MAIN_PROCESS_GB = 1.0
 SHARE_OF_MEMORY = 0.9
 TIME_FACTOR, LEAST_MINUTES = 6, 30
 """Time asked for, as a multiple of the estimate: nodes are slower than the machine it was measured on."""
-GROUP_GB, GROUP_MINUTES, GROUP_MINUTES_EACH = 8.0, 120, 5
 SUBMIT_SECONDS = 300
 # what the scripts decide, and what has no place in a job
 NOT_REPEATED = {
@@ -112,7 +111,12 @@ def _prepare(request: Request, plan: Plan) -> _Submission:
     estimate = _estimate(plan, remaining, settings)
     each = resources_of(estimate, settings)
     scripts = write_scripts(
-        scheduler, study, len(remaining), each=each, group=_group_resources(each, len(found)), options=options
+        scheduler,
+        study,
+        len(remaining),
+        each=each,
+        group=_group_resources(each, plan, settings),
+        options=options,
     )
     return _Submission(remaining, done, scheduler, study, scripts, config, estimate)
 
@@ -140,8 +144,11 @@ def resources_of(estimate: Estimate, settings: Settings) -> Resources:
     return Resources(settings.n_cpus or CORES, settings.mem_gb or math.ceil(2 * needed) / 2, minutes)
 
 
-def _group_resources(each: Resources, tasks: int) -> Resources:
-    return Resources(each.cpus, max(GROUP_GB, 2 * each.memory_gb), GROUP_MINUTES + GROUP_MINUTES_EACH * tasks)
+def _group_resources(each: Resources, plan: Plan, settings: Settings) -> Resources:
+    """Return what the group level asks for: no less memory than it needs, whatever a task may use."""
+    scans = [scan for found in plan.acquisitions.values() for scan in found]
+    needed = resources_of(estimate_group(scans, settings, each.cpus), replace(settings, mem_gb=None))
+    return replace(needed, memory_gb=max(needed.memory_gb, settings.mem_gb or 0.0))
 
 
 def _estimate(plan: Plan, tasks: Sequence[Task], settings: Settings) -> Estimate:

@@ -15,7 +15,9 @@ from qsmxt_app.cli import main
 from qsmxt_app.cluster.tasks import Ending, Task, note_ending, read_tasks
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import resources
-from qsmxt_app.workflows.estimate import Estimate
+from qsmxt_app.workflows.estimate import Estimate, estimate_group
+from qsmxt_app.workflows.group.study import NEEDS
+from qsmxt_app.workflows.resources import WORKER_GB
 from qsmxt_app.workflows.study import Plan
 from qsmxt_app.workflows.submission import resources_of, tasks_of
 from qsmxt_app.workflows.submitted import name_missing
@@ -79,6 +81,30 @@ def test_more_data_ask_for_more():
     assert resources_of(small, Settings()).minutes >= 30
     chosen = resources_of(large, Settings(n_cpus=7, mem_gb=64.0))
     assert (chosen.cpus, chosen.memory_gb) == (7, 64.0)
+
+
+def of_size(edge, voxel):
+    return SimpleNamespace(shape=(edge, edge, edge), voxel_size=(voxel, voxel, voxel))
+
+
+def test_the_group_level_asks_for_what_its_steps_declare():
+    """A template of heads at 1 mm: 11 million voxels, in as many deformations at once as there are cores."""
+    head, settings = of_size(224, 1.0), Settings()
+    one, four = (estimate_group([head], settings, cores) for cores in (1, 4))
+    largest = WORKER_GB + max(NEEDS.values()) * 224**3 / 1e9
+    assert one.memory_gb >= largest
+    assert four.memory_gb >= 4 * (WORKER_GB + NEEDS["deform"] * 11e6 / 1e9)
+    coarse = estimate_group([of_size(112, 2.0)], settings, 4)
+    assert coarse.memory_gb < four.memory_gb / 3
+    many = estimate_group([head] * 30, settings, 4)
+    assert many.memory_gb == four.memory_gb
+    assert many.seconds > 20 * four.seconds
+    fewer_rounds = estimate_group([head] * 30, replace(settings, template_rounds=1), 4)
+    assert fewer_rounds.seconds < many.seconds / 2
+    tables = estimate_group([head] * 30, replace(settings, template=False), 4)
+    assert tables.memory_gb < 1.5
+    fine = estimate_group([head], replace(settings, template_resolution=0.5), 4)
+    assert fine.memory_gb > 5 * four.memory_gb
 
 
 def test_a_dry_run_shows_the_scripts_and_writes_nothing(raw, tmp_path, capsys):
