@@ -1,8 +1,7 @@
 """MeshNet: labels of a T1w by a small network of dilated convolutions, on the processor and without torch.
 
 The network keeps the size of the image and looks around every voxel with growing and shrinking dilation, so
-that ten layers of 30 channels see 75 mm. Each layer is one matrix product a plane, which is what a library of
-linear algebra does best; nothing but NumPy is needed.
+that ten layers of 30 channels see 93 mm.
 
 References
 ----------
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,10 @@ from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from qsmxt_app.errors import NoInput, UnusableData
+from qsmxt_app.qsm.morphology import dilate
 from qsmxt_app.registration import Grid, Image, apply
 from qsmxt_app.registration.images import bounding_box
+from qsmxt_app.segment.convolution import Layer, most_likely
 from qsmxt_app.segment.regions import Region, split_hemisphere
 
 FloatArray = NDArray[np.float32]
@@ -37,6 +37,8 @@ LIA = np.array([[-1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
 PERCENTILES = (2, 98)
 MARGIN = 12
 """Voxels around the brain that the network is shown."""
+REACH_MM = 3.0
+"""How far beyond the brain's mask, which may be too tight, voxels are labelled."""
 # what brainchop calls a region, what we call it, and its kind
 _NAMES = {
     "Cerebral-White-Matter": ("cerebral-white-matter", "white"),
@@ -56,15 +58,6 @@ _NAMES = {
     },
 }
 DESCRIPTION, CLASSES, WEIGHTS = "model.json", "colormap.json", "model.pth"
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """A convolution: weight (output, input, x, y, z), bias (output), and distance of its taps in voxels."""
-
-    weight: FloatArray
-    bias: FloatArray
-    dilation: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +134,7 @@ def label_by_network(
     ----------
     t1w : Image
     brain : ndarray of bool (x, y, z)
-        The network is shown the box around it: its memory grows with the box.
+        It is labelled, with a rim; the network is shown the box around it, with which its memory grows.
     folder
         Of the network.
     threads
@@ -162,12 +155,16 @@ def label_by_network(
     shown = scale_intensities(conformed.array)[box]
     affine = np.array(grid.affine)
     affine[:3, 3] = apply_affine(grid.affine, [edge.start for edge in box])
-    return Image(classify(network, shown, threads=threads), affine), network.regions
+    where = dilate(inside[box], REACH_MM, grid.voxel_size)
+    return Image(classify(network, shown, where, threads=threads), affine), network.regions
 
 
 def conformed_grid(image: Image) -> Grid:
-    """Return the network's grid around the middle of an image: 256 voxels of 1 mm, axes LIA."""
-    middle = apply_affine(image.affine, (np.array(image.array.shape) - 1) / 2)
+    """Return the network's grid around the middle of an image: 256 voxels of 1 mm, axes LIA.
+
+    The middle is a voxel, not a place between two, so that an image of such voxels is not interpolated.
+    """
+    middle = apply_affine(image.affine, np.array(image.array.shape) // 2)
     affine = np.eye(4)
     affine[:3, :3] = LIA * VOXEL
     affine[:3, 3] = middle - affine[:3, :3] @ np.full(3, EDGE / 2)
@@ -183,48 +180,22 @@ def scale_intensities(image: FloatArray) -> FloatArray:
     return np.asarray(np.clip(scaled, 0, 1), dtype=np.float32)
 
 
-def classify(network: Network, image: FloatArray, *, threads: int = 1) -> NDArray[np.int32]:
-    """Return the most likely class of every voxel.
+def classify(
+    network: Network, image: FloatArray, where: NDArray[np.bool_], *, threads: int = 1
+) -> NDArray[np.int32]:
+    """Return the most likely class of every voxel of a mask, 0 elsewhere.
 
     Parameters
     ----------
     network : Network
     image : ndarray (x, y, z)
         Scaled to 0 to 1.
+    where : ndarray of bool (x, y, z)
+        Where it is wanted.
     threads
         Planes that are computed at once; they do not change the result.
     """
-    features = np.ascontiguousarray(image[..., None])
-    for layer in network.layers[:-1]:
-        features = _convolve(features, layer, network.elu, threads)
-    scores = network.layers[-1]
-    matrix = scores.weight.reshape(scores.weight.shape[:2]).T
-    classes = np.empty(image.shape, np.int32)
-    for x, plane in enumerate(features):
-        classes[x] = np.argmax(plane @ matrix + scores.bias, axis=-1)
-    return classes
-
-
-def _convolve(features: FloatArray, layer: Layer, elu: bool, threads: int) -> FloatArray:
-    """Apply one layer to (x, y, z, channel): the neighbours of a plane side by side, times the weights."""
-    nx, ny, nz, channels = features.shape
-    outputs, d = layer.weight.shape[0], layer.dilation
-    padded = np.zeros((nx + 2 * d, ny + 2 * d, nz + 2 * d, channels), np.float32)
-    padded[d:-d, d:-d, d:-d] = features
-    matrix = np.ascontiguousarray(layer.weight.transpose(2, 3, 4, 1, 0).reshape(-1, outputs))
-    result = np.empty((nx, ny, nz, outputs), np.float32)
-
-    def plane(x: int) -> None:
-        neighbours = np.empty((ny, nz, 27, channels), np.float32)
-        for tap, (a, b, c) in enumerate(np.ndindex(3, 3, 3)):
-            neighbours[:, :, tap] = padded[x + a * d, b * d : b * d + ny, c * d : c * d + nz]
-        sums = neighbours.reshape(ny * nz, -1) @ matrix + layer.bias
-        negative = np.expm1(np.minimum(sums, 0)) if elu else np.float32(0)
-        result[x] = (np.maximum(sums, 0) + negative).reshape(ny, nz, outputs)
-
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        list(pool.map(plane, range(nx)))
-    return result
+    return most_likely(network.layers, image, where, elu=network.elu, threads=threads)
 
 
 def _layers(told: dict[str, Any], weights: dict[str, Any]) -> tuple[Layer, ...]:

@@ -9,10 +9,10 @@ from safetensors.numpy import save_file
 from scipy.ndimage import correlate
 
 from qsmxt_app.errors import NoInput, UnusableData
-from qsmxt_app.registration import Image
+from qsmxt_app.registration import Image, apply
+from qsmxt_app.segment.convolution import Layer
 from qsmxt_app.segment.existing_labels import ExistingLabels, load_labels
 from qsmxt_app.segment.meshnet import (
-    Layer,
     Network,
     classify,
     conformed_grid,
@@ -81,13 +81,18 @@ def write_network(folder, layers, names=("Unknown", "Left-Putamen", "Brain-Stem"
 
 
 def test_layers_are_dilated_correlations():
+    """The same with any threads, and wherever they are wanted: what is left out must not be needed."""
     rng = np.random.default_rng(4)
     layers, image = random_layers(rng), rng.random((9, 8, 7)).astype(np.float32)
     expected = scores(layers, image).argmax(0)
     assert len(np.unique(expected)) > 2
     for threads in (1, 3):
-        found = classify(Network(layers, True, ()), image, threads=threads)
+        found = classify(Network(layers, True, ()), image, np.ones(image.shape, bool), threads=threads)
         assert np.array_equal(found, expected)
+    for share in (0.5, 0.02):
+        where = rng.random(image.shape) < share
+        found = classify(Network(layers, True, ()), image, where)
+        assert np.array_equal(found, np.where(where, expected, 0))
 
 
 def test_a_network_is_read_from_its_files(tmp_path):
@@ -137,8 +142,22 @@ def test_the_grid_lies_around_the_middle_of_the_image():
     grid = conformed_grid(image)
     assert nib.aff2axcodes(grid.affine) == ("L", "I", "A")
     assert grid.voxel_size == (1.0, 1.0, 1.0)
-    middle = affine @ [99.5, 109.5, 74.5, 1]
-    assert np.allclose(grid.affine @ [128, 128, 128, 1], middle)
+    assert np.allclose(grid.affine @ [128, 128, 128, 1], affine @ [100, 110, 75, 1])
+
+
+def test_an_image_on_the_grid_of_the_network_is_not_interpolated():
+    rng, affine = (
+        np.random.default_rng(8),
+        np.array([[-1.0, 0, 0, 9], [0, 0, 1.0, -20], [0, -1.0, 0, 7], [0, 0, 0, 1]]),
+    )
+    image = Image(rng.random((256, 30, 31)).astype(np.float32), affine)
+    voxels = np.array([[100, 3, 4], [128, 15, 15], [255, 29, 30]])
+    grid = conformed_grid(image)
+    there = np.rint(
+        (voxels @ affine[:3, :3].T + affine[:3, 3] - grid.affine[:3, 3])
+        @ np.linalg.inv(grid.affine[:3, :3]).T
+    )
+    assert np.array_equal(apply(image, grid).array[tuple(there.astype(int).T)], image.array[tuple(voxels.T)])
 
 
 def test_intensities_run_from_the_2nd_to_the_98th_percentile():
@@ -178,7 +197,8 @@ def test_real_weights_find_the_nuclei_of_a_real_brain(test_data):
     network = load_network(test_data / "meshnet" / "weights" / "subcortical-30ch")
     nuclei = np.isin(truth.array, [10, 49, 11, 50, 12, 51])
     box = tuple(slice(i.min() - 8, i.max() + 9) for i in np.nonzero(nuclei))
-    found = classify(network, scale_intensities(np.asarray(image.dataobj, np.float32))[box], threads=2)
+    shown = scale_intensities(np.asarray(image.dataobj, np.float32))[box]
+    found = classify(network, shown, np.ones(shown.shape, bool), threads=2)
     numbers = {region.name: region.index for region in network.regions}
     for name, pair in {"thalamus": (10, 49), "caudate": (11, 50), "putamen": (12, 51)}.items():
         here, there = found == numbers[name], np.isin(truth.array[box], pair)
