@@ -27,7 +27,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 from qsmxt_app.workflows.limits import threads_of_new_processes
 
 START_METHOD = "forkserver"
-PRELOADED = ("qsmxt_app.workflows.nodes", "qsmxt_app.report.participant")
+PRELOADED = ("qsmxt_app.workflows.preloading", "qsmxt_app.report.participant")
 """Modules that workers share instead of importing them each."""
 OUT_OF_MEMORY = "the worker was killed, probably out of memory: lower --n-cpus or raise --mem-gb"
 StatusCallback = Callable[[Any, str], None]
