@@ -87,6 +87,15 @@ def load_atlas(name: str | Path, *, download: bool = False) -> Atlas:
     return _from_templateflow(str(name))
 
 
+def check_atlas(name: str) -> None:
+    """Raise `NoInput` for an atlas whose files are not there; `name` as in `load_atlas`."""
+    folder = Path(name)
+    if folder.is_dir():
+        _files_in(folder)
+    elif name != BUILT_IN_ATLAS:
+        _find_in_templateflow(name)
+
+
 def atlas_regions(name: str) -> tuple[Region, ...]:
     """Return the regions of an atlas without loading its images; `name` as in `load_atlas`."""
     if name == BUILT_IN_ATLAS:
@@ -98,10 +107,7 @@ def atlas_regions(name: str) -> tuple[Region, ...]:
 
 
 def _from_folder(folder: Path) -> Atlas:
-    t1w, labels, table = (folder / file for file in ("T1w.nii.gz", "dseg.nii.gz", _TABLE))
-    for path in (t1w, labels, table):
-        if not path.exists():
-            raise NoInput(f"{path} does not exist.", "An atlas has T1w.nii.gz, dseg.nii.gz and dseg.tsv.")
+    t1w, labels, table = _files_in(folder)
     chi = folder / "Chimap.nii.gz"
     name = "".join(letter for letter in folder.resolve().name if letter.isalnum()) or "atlas"
     return _checked(
@@ -115,6 +121,14 @@ def _from_folder(folder: Path) -> Atlas:
         ),
         folder,
     )
+
+
+def _files_in(folder: Path) -> list[Path]:
+    paths = [folder / file for file in ("T1w.nii.gz", "dseg.nii.gz", _TABLE)]
+    for path in paths:
+        if not path.exists():
+            raise NoInput(f"{path} does not exist.", "An atlas has T1w.nii.gz, dseg.nii.gz and dseg.tsv.")
+    return paths
 
 
 @dataclass(frozen=True)
@@ -166,9 +180,16 @@ def _fetch(name: str) -> None:
         raise NoInput(
             "Atlases of TemplateFlow are fetched by the package templateflow, which is not installed."
         ) from error
-    api.get(template, resolution=1, suffix="T1w", extension=".nii.gz")
-    api.get(template, resolution=1, desc="brain", suffix="mask")
-    api.get(template, atlas=atlas or None, suffix="dseg")
+    try:
+        api.get(template, resolution=1, suffix="T1w", extension=".nii.gz")
+        api.get(template, resolution=1, desc="brain", suffix="mask")
+        api.get(template, atlas=atlas or None, suffix="dseg")
+    except Exception as error:  # of the package and of all that it asks
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise NoInput(
+            f"The atlas {name} cannot be fetched: {reason}.",
+            f"Fetch it where there is a network, and give its folder by ${_TEMPLATEFLOW}.",
+        ) from error
 
 
 def _checked(atlas: Atlas, folder: Path) -> Atlas:

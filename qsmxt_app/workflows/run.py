@@ -36,7 +36,7 @@ from qsmxt_app.workflows.run_folder import (
 )
 from qsmxt_app.workflows.scan_steps import step_names
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
-from qsmxt_app.workflows.segmentation.reference import check_reference
+from qsmxt_app.workflows.segmentation.reference import check_labels
 from qsmxt_app.workflows.segmentation.steps import described
 from qsmxt_app.workflows.study import Plan, Request, Study
 from qsmxt_app.workflows.submission import CORES, submit
@@ -158,7 +158,7 @@ def _plan(request: Request, dataset: Dataset) -> Plan:
             problems.setdefault(problem.subject, []).append(problem)
         else:
             acquisitions.setdefault(acquisition.subject, []).append(acquisition)
-    check_reference(found.acquisitions, settings)
+    check_labels(found.acquisitions, settings)
     for problem in found.problems:
         problems.setdefault(problem.subject, []).append(problem)
     return Plan(acquisitions, problems, found.notes, **share)

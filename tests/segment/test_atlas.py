@@ -1,4 +1,7 @@
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -62,6 +65,47 @@ def test_templateflow_is_read_from_its_cache_and_never_from_the_net(
     assert atlas.name == "XA"
     assert atlas.chi is None
     assert len(atlas.regions) == 2
+
+
+def fetching(monkeypatch: pytest.MonkeyPatch, get: Callable[..., None]) -> None:
+    """Put a package templateflow in place of the real one, whether that is installed or not."""
+    package, api = ModuleType("templateflow"), ModuleType("templateflow.api")
+    api.get = get  # type: ignore[attr-defined]
+    package.api = api  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "templateflow", package)
+    monkeypatch.setitem(sys.modules, "templateflow.api", api)
+
+
+def test_an_atlas_is_fetched_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
+    asked = []
+
+    def get(template: str, **query: object) -> None:
+        asked.append((template, query["suffix"]))
+        write(tmp_path / "tpl-X", stem="tpl-X_res-01_", chi=False)
+
+    fetching(monkeypatch, get)
+    with pytest.raises(NoInput):
+        load_atlas("X:A")
+    assert not asked
+    assert load_atlas("X:A", download=True).name == "XA"
+    assert asked == [("X", "T1w"), ("X", "mask"), ("X", "dseg")]
+
+
+def test_an_atlas_that_cannot_be_fetched_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
+
+    def get(template: str, **query: object) -> None:
+        raise ConnectionError("Name or service not known\n(host)")
+
+    fetching(monkeypatch, get)
+    with pytest.raises(
+        NoInput, match=r"^The atlas X:A cannot be fetched: Name or service not known \(host\)\. "
+    ):
+        load_atlas("X:A", download=True)
+    monkeypatch.setitem(sys.modules, "templateflow", None)
+    with pytest.raises(NoInput, match="package templateflow, which is not installed"):
+        load_atlas("X:A", download=True)
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,16 @@ def test_a_region_that_is_in_no_table_stops_the_run_before_it_starts(study, tmp_
     assert not out.exists()
 
 
+def test_an_atlas_that_is_not_there_stops_the_run_before_it_starts(study, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
+    (tmp_path / "atlas").mkdir()
+    out = tmp_path / "out"
+    for atlas, told in (("X:A", "There is no atlas 'X:A'"), (str(tmp_path / "atlas"), "T1w.nii.gz does not")):
+        assert study.run(out, "--atlas", atlas) == 66
+        assert told in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_region_that_is_not_in_the_labels_leaves_chi_by_its_mean(study, by_mean, tmp_path, capsys):
     """FreeSurfer knows a hippocampus, these labels hold none."""
     out = tmp_path / "out"

@@ -12,7 +12,7 @@ from nipype.interfaces.base import File, traits
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.errors import UnusableData
 from qsmxt_app.qsm.reference import reference_chi
-from qsmxt_app.segment.atlas import atlas_regions
+from qsmxt_app.segment.atlas import atlas_regions, check_atlas
 from qsmxt_app.segment.existing_labels import regions_of
 from qsmxt_app.segment.meshnet import network_regions
 from qsmxt_app.segment.reference_region import described_reference, find_reference
@@ -82,22 +82,28 @@ class ReferToRegion(Step):
         }
 
 
-def check_reference(acquisitions: Iterable[Acquisition], settings: Settings) -> None:
-    """Refuse a region that the labels of a scan do not have, as far as tables tell before anything runs.
+def check_labels(acquisitions: Iterable[Acquisition], settings: Settings) -> None:
+    """Refuse an atlas that is not there, and a region that is in no table, before anything runs.
 
     Raises
     ------
+    NoInput
+        The atlas is not there.
     WrongUsage
-        A region that is not in the table.
+        The region that chi is to be relative to is not in the table.
     """
     seen: set[tuple[str, Path | None]] = set()
     for acquisition in acquisitions:
         own, _ = settings_for(acquisition, settings)
         plan = plan_segmentation(acquisition, own)
         table = plan.labels.table if plan.labels else None
-        if plan.reference and (plan.source, table) not in seen:
+        if not plan.runs or (plan.source, table) in seen:
+            continue
+        seen.add((plan.source, table))
+        if plan.method == ATLAS:
+            check_atlas(own.atlas)
+        if plan.reference:
             find_reference(plan.reference, _regions_in_table(plan, own))
-            seen.add((plan.source, table))
 
 
 def _regions_in_table(plan: SegmentationPlan, settings: Settings) -> tuple[Region, ...]:
