@@ -76,8 +76,6 @@ class Scheduler:
     cancel: ClassVar[str]
     index: ClassVar[str]
     """Bash words that give the number of the task."""
-    log: ClassVar[str]
-    """Where the log of a task is, for people."""
 
     def directives(self, job: str, resources: Resources, options: Options, *, log: str) -> list[str]:
         """Return the lines by which a script asks for what it needs."""
@@ -117,7 +115,6 @@ class Slurm(Scheduler):
 
     name, submit, cancel = "slurm", "sbatch", "scancel"
     index = "${SLURM_ARRAY_TASK_ID:-1}"
-    log = "task-<number>.log"
 
     def directives(self, job: str, resources: Resources, options: Options, *, log: str) -> list[str]:
         """Return `#SBATCH` lines; a job is told two minutes before its time is over."""
@@ -159,11 +156,11 @@ class Pbs(Scheduler):
     name, submit, cancel = "pbs", "qsub", "qdel"
     # the last is what qsub of SLURM leaves
     index = "${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-${SLURM_ARRAY_TASK_ID:-1}}}"
-    log = "qsmxt.pbs.o<job>.<number>"
 
     def directives(self, job: str, resources: Resources, options: Options, *, log: str) -> list[str]:
-        """Return `#PBS` lines; logs are named by PBS, a file a task."""
+        """Return `#PBS` lines; without a name for them PBS names logs, a file a task."""
         lines = [f"-N {job}", "-j oe", "-S /bin/bash", *self._sizes(resources)]
+        lines += [f"-o {log}"] if log else []
         lines += [f"-A {options.account}"] if options.account else []
         lines += [f"-q {options.partition}"] if options.partition else []
         return [f"#PBS {line}" for line in lines]
@@ -200,8 +197,8 @@ class Torque(Pbs):
         ]
 
     def array(self, count: int) -> list[str]:
-        """Return `-t`."""
-        return ["-t", f"1-{count}"]
+        """Return `-t`; as for PBS, one task is no array, which those that wait for it would have to know."""
+        return ["-t", f"1-{count}"] if count > 1 else []
 
     def after(self, variable: str, *, array: bool) -> list[str]:
         """Return `-W depend`, which has a word of its own for arrays."""
@@ -212,11 +209,12 @@ class GridEngine(Scheduler):
     """SGE and its descendants, for single jobs. Sizes have names that differ from site to site."""
 
     name, submit, cancel = "sge", "qsub", "qdel"
-    index, log = "${SGE_TASK_ID:-1}", ""
+    index = "${SGE_TASK_ID:-1}"
 
     def directives(self, job: str, resources: Resources, options: Options, *, log: str) -> list[str]:
         """Return `#$` lines."""
-        return [f"#$ {line}" for line in (f"-N {job}", "-j y", "-S /bin/bash", "-V", "-cwd")]
+        lines = [f"-N {job}", "-j y", "-S /bin/bash", "-V", "-cwd", *([f"-o {log}"] if log else [])]
+        return [f"#$ {line}" for line in lines]
 
     def unfinished(self, jobs: Iterable[str]) -> set[str]:
         """Ask qstat, which lists what waits or runs."""

@@ -143,11 +143,10 @@ def write_scripts(
         Of the user.
     """
     log = "task-%a.log" if scheduler.name == "slurm" else ""
-    group_log = "group.log" if scheduler.name == "slurm" else ""
     return Scripts(
         _script(scheduler.directives("qsmxt", each, options, log=log), study, _task(scheduler, study, each)),
         _script(
-            scheduler.directives("qsmxt-group", group, options, log=group_log),
+            scheduler.directives("qsmxt-group", group, options, log="group.log"),
             study,
             _group(scheduler, study, group),
         ),

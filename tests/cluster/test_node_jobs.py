@@ -65,6 +65,7 @@ def test_a_node_in_pbs(slurm, tmp_path, jobs_see_the_nodes):
     graph.remove_nodes([graph.get_node(name) for name in ("first", "second", "third")])
     machine = job_machine("PBSGraph", {"qsub_args": "-q second"}, tmp_path, tmp_path / "log")
     assert run(machine, graph).ended == {"graph.fourth"}
+    assert len(list((tmp_path / "jobs").glob("*-fourth.log"))) == 1
 
 
 SUBMIT = """#!/bin/bash

@@ -105,7 +105,8 @@ def test_hostile_names_reach_the_command_as_they_are(tmp_path, monkeypatch, sche
     assert not list(tmp_path.rglob("owned"))
     # schedulers read directives up to the first command, and no name stands before it
     lines = scripts.tasks.split("\nset -u\n", maxsplit=1)[0].splitlines()
-    assert lines[1:] == scheduler.directives("qsmxt", EACH, Options(), log="task-%a.log")
+    log = "task-%a.log" if scheduler.name == "slurm" else ""
+    assert lines[1:] == scheduler.directives("qsmxt", EACH, Options(), log=log)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -167,12 +168,18 @@ def test_what_each_scheduler_is_asked_for(tmp_path, monkeypatch):
     assert "#PBS -l nodes=1:ppn=2\n" in torque.tasks
     assert "qsub -t 1-3 qsmxt.pbs" in torque.submit
     assert "afteranyarray:$tasks" in torque.submit
+    for scripts in (slurm, pbs, torque):
+        for text in scripts.files.values():
+            assert subprocess.run(["bash", "-n"], input=text, text=True, check=True).returncode == 0
 
 
-def test_pbs_gets_no_array_of_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("scheduler", [Pbs(), Torque()], ids=["pbs", "torque"])
+def test_pbs_gets_no_array_of_one(tmp_path, monkeypatch, scheduler):
+    """OpenPBS knows none; Torque's has another kind of number, for which `afterany` does not wait."""
     study, calls = study_in(tmp_path, "plain", monkeypatch)
-    scripts = written(Pbs(), study, count=1)
+    scripts = written(scheduler, study, count=1)
     assert "qsub qsmxt.pbs" in scripts.submit
+    assert 'depend="afterany:$tasks"' in scripts.submit
     assert bash(scripts.tasks, tmp_path).returncode == 0
     assert "01" in noted(calls)[0]["argv"]
 
