@@ -3,6 +3,8 @@
 Every nucleus is a class of its own, because no two have the same brightness; cortex, white matter and fluid
 are one each. A class's place is the atlas's label, blurred by as much as a registration errs; its brightness
 and spread are estimated from the image itself by expectation maximisation, and neighbours pull each other.
+The brightness of nuclei and of white matter is that around each voxel: thin capsules between grey matter are
+darker than white matter elsewhere, and would be taken for the nucleus beside them.
 The result keeps a label where the intensity agrees with it, and moves its border to where it does not.
 
 References
@@ -35,14 +37,14 @@ _MEMBERS = {
     "cerebellar-cortex": "cerebellar-cortex",
 }  # fmt: skip
 _WIDE = ("cortex", "white", "fluid", "cerebellar-cortex", "cerebellar-white-matter")
-_PLACE_MM = {"wide": 2.0, "nucleus": 1.2}
+_PLACE_MM = {"wide": 2.0, "nucleus": 1.0}
 """How far a registration errs: folds of the cortex by more than nuclei."""
 _ROUNDS = 8
 _NEIGHBOUR_ROUNDS = 3
 _NEIGHBOUR_VOXELS = 0.7
 _SURE = 0.5
 _LOCAL_MM, _GLOBAL = 4.0, 0.05
-"""Width over which a nucleus's brightness is averaged, and weight of its overall brightness in that."""
+"""Width over which a class's brightness is averaged, and weight of its overall brightness in that."""
 _FAR = 1e-3
 _LEAST = 1e-5
 _LEAST_SPREAD = 0.02
@@ -146,8 +148,8 @@ def _class_of_voxels(
         else values.max()
     )
     values /= np.float32(bright or 1.0)
-    nuclei = [n for n, name in enumerate(classes.names) if name not in _WIDE]
-    local = _LocalBrightness(brain, prior, nuclei, voxel_size)
+    varying = [n for n, name in enumerate(classes.names) if name == "white" or name not in _WIDE]
+    local = _LocalBrightness(brain, prior, varying, voxel_size)
     logarithm = np.log(prior)
     posterior = prior * (prior > _SURE)  # the first estimate looks at sure places alone
     for number in range(_ROUNDS):
@@ -169,13 +171,13 @@ class _LocalBrightness:
     """No nucleus is of one brightness: the thalamus is brighter at its side, and some shading stays."""
 
     def __init__(
-        self, brain: Mask, prior: FloatArray, nuclei: list[int], voxel_size: tuple[float, ...]
+        self, brain: Mask, prior: FloatArray, varying: list[int], voxel_size: tuple[float, ...]
     ) -> None:
         number = np.full(brain.shape, -1, dtype=np.int32)
         number[brain] = np.arange(prior.shape[1])
         self.sigma = [_LOCAL_MM / size for size in voxel_size]
         self.places = []
-        for n in nuclei:
+        for n in varying:
             where = np.zeros(brain.shape, dtype=bool)
             where[brain] = prior[n] > _FAR
             if where.any():
@@ -183,7 +185,7 @@ class _LocalBrightness:
                 self.places.append((n, number[box]))
 
     def adapt(self, expected: FloatArray, values: FloatArray, posterior: FloatArray) -> None:
-        """Replace each nucleus's mean by the mean around each voxel, where there is enough of it."""
+        """Replace the mean of a class by the mean around each voxel, where there is enough of it."""
         for n, number in self.places:
             inside = number >= 0
             voxels = number[inside]
