@@ -73,6 +73,34 @@ def apply(
     return Image(result, grid.affine)
 
 
+def without_shear(image: Image) -> Image:
+    """Bring an image whose axes do not stand at right angles to a grid whose axes do.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    Image
+        The image itself where nothing is to be done; else float32, on the nearest orthogonal axes, in voxels
+        of the same edges, as large as it takes to hold the whole image.
+    """
+    if image.grid.is_orthogonal:
+        return image
+    edges = np.asarray(image.voxel_size)
+    left, _, right = np.linalg.svd(image.affine[:3, :3] / edges)
+    axes = (left @ right) * edges
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(image.array.shape) - 1)
+    index = (corners @ image.affine[:3, :3].T) @ np.linalg.inv(axes).T
+    low, high = np.floor(index.min(0)), np.ceil(index.max(0))
+    affine = np.eye(4)
+    affine[:3, :3] = axes
+    affine[:3, 3] = image.affine[:3, 3] + axes @ low
+    x, y, z = (int(n) + 1 for n in high - low)
+    return apply(image, Grid((x, y, z), affine))
+
+
 def slabs(grid: Grid) -> Iterator[tuple[slice, Points]]:
     """World coordinates of a grid's voxels, a few slices at a time."""
     nx, ny, nz = grid.shape

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from qsmxt_app.registration import Image, Transform, apply, crop
+from qsmxt_app.registration.resample import without_shear
 from qsmxt_app.registration.rigid import local_correlation, refine_rigid
 from qsmxt_app.segment.head_position import FINE_MM, coarser, find_head, similarity_within
 from qsmxt_app.segment.prepare import PreparedT1w
@@ -66,7 +67,8 @@ def align_to_t1w(magnitude: Image, mask: Mask, t1w: PreparedT1w) -> Alignment:
     """
     fixed = coarser(crop(t1w.t1w, t1w.brain, _RIM_MM), FINE_MM)
     brain = apply(t1w.t1w.with_array(t1w.brain.astype(np.float32)), fixed.grid).array > 0.5
-    calm = magnitude.with_array(np.minimum(magnitude.array, np.percentile(magnitude.array[mask], 99.5)))
+    bright = np.percentile(magnitude.array[mask], 99.5)
+    calm = without_shear(magnitude.with_array(np.minimum(magnitude.array, bright)))
     moving = coarser(calm, FINE_MM)
     points = np.argwhere(mask) @ magnitude.affine[:3, :3].T + magnitude.affine[:3, 3]
     header = Transform()

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.qsm.morphology import dilate, erode, fill_holes, keep_components
 from qsmxt_app.registration import Grid, Image, Transform, apply
+from qsmxt_app.registration.resample import without_shear
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.brain import extract_brain
 from qsmxt_app.segment.head_position import coarser
@@ -17,6 +19,10 @@ Mask = NDArray[np.bool_]
 _SHADING_MM, _SPLINE_MM = 4.0, 160.0
 _LEAST_SHADING = 0.05
 _LOW_CONTRAST = 1.25
+_CORE_MM, _BRIDGE_MM, _FLUID_MM = 12.0, 2.0, 3.0
+"""Depth of what is brain for certain, half the width of what is cut through, and depth of fluid around it."""
+_DARK = 0.45
+"""Share of the core's median brightness below which there is fluid, bone or air."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class PreparedT1w:
     Attributes
     ----------
     t1w : Image
-        The whole image free of shading, float32.
+        The whole image free of shading, float32; on a grid of its own where the image's axes had a shear.
     brain : ndarray of bool
         Brain mask on its grid.
     from_atlas : Transform
@@ -63,10 +69,16 @@ def prepare_t1w(t1w: Image, atlas: Atlas) -> PreparedT1w:
     UnusableData
         There is no brain in the image.
     """
-    found = extract_brain(t1w, atlas)
-    corrected = correct_bias(t1w, found.mask)
+    upright = without_shear(t1w)
+    found = extract_brain(upright, atlas)
+    corrected = correct_bias(upright, found.mask)
+    brain = without_bone(corrected, found.mask) if found.had_skull else found.mask
     warnings = []
-    contrast = _contrast(corrected, found.mask)
+    if upright is not t1w:
+        warnings.append(
+            "The axes of the T1w image are not at right angles: it was resampled to such that are."
+        )
+    contrast = _contrast(corrected, brain)
     if contrast < _LOW_CONTRAST:
         warnings.append(
             f"The T1w image has little contrast (bright tissue is {contrast:.2f} times as bright as grey "
@@ -75,7 +87,31 @@ def prepare_t1w(t1w: Image, atlas: Atlas) -> PreparedT1w:
     coarsest = max(t1w.voxel_size)
     if coarsest > 2.0:
         warnings.append(f"The T1w image has voxels of {coarsest:.1f} mm: small nuclei cannot be told in it.")
-    return PreparedT1w(corrected, found.mask, found.from_atlas, found.had_skull, tuple(warnings))
+    return PreparedT1w(corrected, brain, found.from_atlas, found.had_skull, tuple(warnings))
+
+
+def without_bone(t1w: Image, mask: Mask) -> Mask:
+    """Cut from a brain mask what bone or fluid divides from the brain: eyes, scalp, marrow.
+
+    Parameters
+    ----------
+    t1w : Image
+        Free of shading.
+    mask : ndarray of bool
+        The brain, and maybe more.
+
+    Returns
+    -------
+    ndarray of bool
+        The part of the mask within some millimetres of bright tissue that hangs together with the brain.
+    """
+    size = t1w.voxel_size
+    core = erode(mask, _CORE_MM, size)
+    if not core.any():
+        return mask
+    bright = mask & (t1w.array > _DARK * np.median(t1w.array[core]))
+    tissue = keep_components(erode(bright, _BRIDGE_MM, size))
+    return fill_holes(dilate(tissue, _BRIDGE_MM + _FLUID_MM, size) & mask)
 
 
 def correct_bias(t1w: Image, mask: Mask) -> Image:

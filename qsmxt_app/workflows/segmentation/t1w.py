@@ -80,7 +80,8 @@ class PrepareT1w(Step):
         atlas = load_atlas(given.atlas)
         prepared = prepare_t1w(raw, atlas)
         self._results["atlas"] = str(save_atlas(atlas, folder / "atlas"))
-        self.save_maps({"t1w": prepared.t1w.array, "t1w_mask": prepared.brain}, raw.affine, folder)
+        affine = prepared.t1w.affine
+        self.save_maps({"t1w": prepared.t1w.array, "t1w_mask": prepared.brain}, affine, folder)
         self._results["atlas_affine"] = str(save_transform(prepared.from_atlas, folder / "atlas_affine.txt"))
         told = {"atlas": atlas.name, "atlas_sources": list(atlas.sources)}
         return told | {"had_skull": prepared.had_skull, "warnings": list(prepared.warnings)}
