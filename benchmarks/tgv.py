@@ -94,7 +94,7 @@ def main() -> None:
         whole.append(best_of(5, lambda: iteration.run(1)))
     bound = BYTES_AN_ITERATION * voxels / max(available) / 1e9
     ratio = min(whole) / bound
-    arrays = [problem.state, problem.flags, iteration.ring, *problem.rows.positions()]
+    arrays = [problem.state, problem.flags, iteration.ring, *problem.rows.positions]
     arrays += [*iteration.multilevel.values, *iteration.multilevel.gains] if iteration.multilevel else []
 
     noise = np.full(mask.shape, 6e-4, np.float32)

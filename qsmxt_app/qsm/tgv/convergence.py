@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -52,6 +53,22 @@ class Convergence:
         return len(last) == 2 and all(c < tolerance and r < equation_tolerance for c, r in last)
 
 
+class Seen(NamedTuple):
+    """What a look at a problem shows.
+
+    Attributes
+    ----------
+    chi_change, chi_spread : float
+        Root mean square change of chi since the look before, and its standard deviation.
+    equation_residual : float
+        Norm of the residual relative to that of the data.
+    """
+
+    chi_change: float
+    chi_spread: float
+    equation_residual: float
+
+
 class Watch:
     """What changes in a problem from check to check.
 
@@ -70,12 +87,12 @@ class Watch:
         self._voxels, self._judged = max(equations, 1.0), max(judged, 1.0)
         self.data_norm = float(np.sqrt(squares / self._judged))
 
-    def look(self) -> tuple[float, float, float]:
-        """Change of chi since the last look (root mean square), its standard deviation, relative residual."""
+    def look(self) -> Seen:
+        """See what has changed since the last look."""
         _, _, total, squares, changes, residual = self._sums(self._problem.state[sweep.RESIDUAL])
         variance = max(squares / self._voxels - (total / self._voxels) ** 2, 0.0)
         change, residual = np.sqrt(changes / self._voxels), np.sqrt(residual / self._judged)
-        return float(change), float(np.sqrt(variance)), float(residual) / max(self.data_norm, 1e-30)
+        return Seen(float(change), float(np.sqrt(variance)), float(residual) / max(self.data_norm, 1e-30))
 
     def _sums(self, equation: FloatArray) -> NDArray[np.float64]:
         rows, state = self._problem.rows, self._problem.state

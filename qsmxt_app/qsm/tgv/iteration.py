@@ -123,8 +123,8 @@ def balance(iteration: Iteration, chi_spread: float) -> None:
     The ratio of primal to dual steps is free in the method of Chambolle & Pock and decides its speed: it
     should be the ratio of the primal to the dual solution's size. The product is limited by the norm of the
     operator, here the norm of the matrix of its blocks' norms (Pock & Chambolle 2011, lemma 2, with blocks
-    instead of entries). The field equation's norm is estimated once: for a step of chi that is f times as
-    long it is at most max(1, f) times as large.
+    instead of entries). The field equation's norm is estimated once, before anything moves: for a step of
+    chi that is f times as long it is at most max(1, f) times as large.
 
     Parameters
     ----------
@@ -167,35 +167,29 @@ def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float, steps: 
     """Largest eigenvalue of the field equation's preconditioned normal operator, by power iteration.
 
     A sweep without relaxation and data moves nothing and leaves minus twice the normal operator's product
-    in the residual.
+    in the residual. All variables must still be zero.
     """
     problem = iteration.problem
-    state, rows = problem.state, problem.rows
-    saved = {k: part.copy() for k, part in enumerate(state) if k != sweep.LAPLACIAN and part.any()}
-    saved_coefficients = problem.coefficients.copy()
-    c = problem.coefficients
-    state[: sweep.RESIDUAL] = 0
-    state[sweep.WEIGHT][state[sweep.WEIGHT] < sweep.HELD] = 0
+    state, c = problem.state, problem.coefficients
+    weight, cap, coefficients = state[sweep.WEIGHT].copy(), state[sweep.CAP].copy(), c.copy()
+    state[sweep.WEIGHT][weight < sweep.HELD] = 0
     state[sweep.CAP] = sweep.NO_CAP
     c[sweep.C_TAU_PHI], c[sweep.C_TAU_CHI], c[sweep.C_RELAX] = tau_phi, tau_chi, 0.0
     c[sweep.C_SIGMA_P] = c[sweep.C_SIGMA_Q] = c[sweep.C_TAU_W] = 0.0
     no_data = np.zeros_like(state[sweep.LAPLACIAN])
-    vector = np.random.default_rng(0).standard_normal(rows.size).astype(np.float32)
+    vector = np.random.default_rng(0).standard_normal(problem.rows.size).astype(np.float32)
     vector[(problem.flags & sweep.EQUATION) == 0] = 0
-    norm = 0.0
-    for _ in range(steps):
-        vector /= np.float32(np.sqrt(_product(vector, vector)))
-        eta = state[sweep.ETA]
+    eta, product = state[sweep.ETA], state[sweep.RESIDUAL]
+    for step in range(steps):
+        if step > 0:
+            vector[:] = product
+        vector /= max(vector.max(), -vector.min(), np.float32(1e-30))
         eta[:] = 0
         iteration.precondition(vector, eta, np.float32(-0.5))
         iteration.sweep(no_data)
-        product = state[sweep.RESIDUAL]
-        norm = _product(eta, product) / _product(eta, vector) if np.any(product) else 1.0
-        vector[:] = product
-    problem.coefficients[:] = saved_coefficients
+    norm = _product(eta, product) / _product(eta, vector) if product.any() else 1.0
+    c[:], state[sweep.WEIGHT], state[sweep.CAP] = coefficients, weight, cap
     state[: sweep.WEIGHT] = 0
-    for k, part in saved.items():
-        state[k] = part
     return norm
 
 

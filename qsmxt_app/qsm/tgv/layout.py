@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.ndimage
@@ -70,6 +71,7 @@ class RaggedRows:
         inner = padded[MARGIN : MARGIN + nx, MARGIN : MARGIN + ny, MARGIN : MARGIN + nz]
         return np.ascontiguousarray(inner.transpose(np.argsort(self.axes)))
 
+    @cached_property
     def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Flat positions of the computed voxels, and their positions in the raveled box."""
         nz = self.shape[2]
@@ -81,14 +83,14 @@ class RaggedRows:
 
     def flatten(self, box: NDArray, dtype: type = np.float32) -> NDArray:
         """Copy the computed voxels of a box into a new flat array, zero elsewhere."""
-        flat, raveled = self.positions()
+        flat, raveled = self.positions
         out: NDArray = np.zeros(self.size, dtype=dtype)
         out[flat] = box.ravel()[raveled]
         return out
 
     def unflatten(self, values: NDArray) -> NDArray:
         """Inverse of :meth:`flatten`."""
-        flat, raveled = self.positions()
+        flat, raveled = self.positions
         out = np.zeros(self.shape, dtype=values.dtype)
         out.ravel()[raveled] = values[flat]
         return out

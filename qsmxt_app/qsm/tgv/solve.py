@@ -203,17 +203,15 @@ def _solve(
         axes=axes,
     )
     _regularise(problem, options, alpha)
-    spread = None
+    coarse = None
     halved = halve(*data)
     if halved is not None:
         edges = [2 * edge for edge in voxel_size]
         rough = replace(options, max_iterations=min(_COARSE_ITERATIONS, options.max_iterations))
         coarse, _, _ = _solve(halved, edges, b0_direction, alpha, rough, threads, problem.rows.axes)
-        continue_on(coarse, problem)
-        _, spread, _ = Watch(coarse).look()
     used = thread_count(threads, problem.rows.size)
     numba.set_num_threads(used)
-    return problem, *_iterate(prepare(problem, threads=used), options, spread)
+    return problem, *_iterate(prepare(problem, threads=used), coarse, options)
 
 
 def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float]) -> None:
@@ -223,22 +221,27 @@ def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float
     c[sweep.C_RELAX] = options.relaxation
 
 
-def _iterate(
-    iteration: Iteration, options: TGVOptions, spread: float | None = None
-) -> tuple[Convergence, bool]:
-    """Iterate until the criterion holds twice in a row, or to the cap; spread is that of a start."""
-    watch, history = Watch(iteration.problem), Convergence()
+def _iterate(iteration: Iteration, coarse: Problem | None, options: TGVOptions) -> tuple[Convergence, bool]:
+    """Start from a coarse problem's solution, if any; iterate to the criterion or the cap."""
+    problem, history = iteration.problem, Convergence()
+    watch = Watch(problem)
     if watch.data_norm == 0:
         return history.and_then(0, 0.0, 0.0), True
-    rebalanced_checks = 0 if spread else _REBALANCED_CHECKS
-    balance(iteration, spread or _SPREAD_PER_LAPLACIAN * watch.data_norm)
+    if coarse is None:
+        balance(iteration, _SPREAD_PER_LAPLACIAN * watch.data_norm)
+    else:
+        balance(iteration, Watch(coarse).look().chi_spread or _SPREAD_PER_LAPLACIAN * watch.data_norm)
+        continue_on(coarse, problem)
+        watch.look()
     while history.iterations < options.max_iterations:
         count = min(options.check_every, options.max_iterations - history.iterations)
         iteration.run(count)
-        change, spread, residual = watch.look()
-        history = history.and_then(history.iterations + count, change / max(spread, 1e-30), residual)
+        seen = watch.look()
+        history = history.and_then(
+            history.iterations + count, seen.chi_change / max(seen.chi_spread, 1e-30), seen.equation_residual
+        )
         if history.met(options.tolerance, options.equation_tolerance):
             return history, True
-        if len(history.iteration) <= rebalanced_checks and spread > 0:
-            balance(iteration, spread)
+        if coarse is None and len(history.iteration) <= _REBALANCED_CHECKS and seen.chi_spread > 0:
+            balance(iteration, seen.chi_spread)
     return history, False

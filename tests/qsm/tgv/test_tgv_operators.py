@@ -72,7 +72,7 @@ def test_adjoint(b0_direction, voxel_size, extend):
     iteration = set_up(b0_direction, voxel_size, extend=extend)
     state = iteration.problem.state
     rng = np.random.default_rng(1)
-    flat, _ = iteration.problem.rows.positions()
+    flat, _ = iteration.problem.rows.positions
     free = flat[state[sweep.WEIGHT][flat] < sweep.HELD]
     x = np.zeros((5, state.shape[1]), np.float32)
     x[:, free] = rng.standard_normal((5, free.size))
