@@ -8,8 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.bending import CHUNK, bending_covariance, cholesky, largest_difference
-from qsmxt_app.qsm.echo_fit import smallest_spacing, wrapped_angle
+from qsmxt_app.qsm.bending import CHUNK, bending_covariance, largest_difference
+from qsmxt_app.qsm.bent_lines import BLOCK, Block, fit_candidates, gather, reserve
+from qsmxt_app.qsm.echo_fit import smallest_spacing
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -22,9 +23,6 @@ LEARNING_VOXELS = 10_000
 
 CLASS_QUANTILES = (0.4, 0.7, 0.85, 0.95)
 """Quantiles of the local field difference in the mask that part the voxels into classes."""
-
-DOUBTFUL_POWER = 18.0
-"""Signal power over noise power (SNR of 4) about which a single magnitude may still be chance."""
 
 START_SHARE = 0.125
 """SD of the starting frequency as a share of 1/dTE, where it helps to put late echoes on the right turn."""
@@ -115,8 +113,8 @@ def fit_with_offset(
         ]
     )
     frequency, error, residual = (np.zeros(support.shape, np.float32) for _ in range(3))
-    selection = (np.log(shares), classes.reshape(-1), support.reshape(-1))
-    _fit(*data, *model, *selection, frequency.reshape(-1), error.reshape(-1), residual.reshape(-1))  # type: ignore[call-arg]
+    out = (frequency.reshape(-1), error.reshape(-1), residual.reshape(-1))
+    _fit(support.reshape(-1), data, model, (shares, classes.reshape(-1)), out)
     return PosteriorFit(frequency, error, residual)
 
 
@@ -133,7 +131,7 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
         return np.full(count, 1 / count)
     voxels = voxels[:: max(1, voxels.size // LEARNING_VOXELS)]
     evidence = np.zeros((voxels.size, count))
-    _evidence(*data, *model, voxels, evidence)  # type: ignore[call-arg]
+    _evidence(voxels, data, model, evidence)
     likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     shares = np.full(count, 1 / count)
     for _ in range(30):
@@ -143,186 +141,100 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
     return np.asarray(shares)
 
 
-Work = tuple[NDArray, NDArray, NDArray, NDArray, NDArray]
-"""Unwrapped phase and its error (echo,), covariance (echo, echo), whitened time and phase (2, echo), and
-slope, variance and log evidence of the candidates (candidate, 3)."""
-
-
-@numba.njit(cache=True, nogil=True)
-def _reserve(echoes: int, candidates: int) -> Work:
-    """Work space of a loop over voxels."""
-    return (
-        np.empty(echoes),
-        np.empty(echoes),
-        np.empty((echoes, echoes)),
-        np.empty((2, echoes)),
-        np.empty((candidates, 3)),
-    )
-
-
-@numba.njit(cache=True, nogil=True)
-def _unwrap_in_time(
-    ph: FloatArray, prior: float, t: NDArray, error: NDArray, start: float, start_spread: float, out: NDArray
-) -> None:
-    """Put every echo on the turn nearest to the line through the offset and the echoes before it."""
-    above = start / (start_spread * start_spread)
-    below = 1 / (start_spread * start_spread)
-    for e in range(t.size):
-        predicted = above / below * t[e]
-        out[e] = predicted + wrapped_angle(ph[e] - prior - predicted)
-        growth = 0.3 * (t[e] / t[-1]) ** 3
-        weight = 1 / (error[e] + growth * growth)
-        above += weight * t[e] * out[e]
-        below += weight * t[e] * t[e]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _evidence(voxels: NDArray[np.int64], data: tuple, model: tuple, evidence: NDArray) -> None:
+    """Log evidence of every candidate, (voxel, candidate), up to a constant of the voxel."""
+    magnitude, phase, start, prior, prior_spread, noise_level = data
+    t, sizes, bending, start_spread = model
+    block = reserve(t.size, sizes.size)
+    for first in range(0, voxels.size, BLOCK):
+        count = min(BLOCK, voxels.size - first)
+        block.voxels[:count] = voxels[first : first + count]
+        gather(magnitude, phase, start, prior, count, block)
+        fit_candidates(block, prior_spread, noise_level, t, sizes, bending, start_spread)
+        for b in range(count):
+            for s in range(sizes.size):
+                evidence[first + b, s] = -0.5 * (block.misfit[s, b] + np.log(block.volume[s, b]))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _line(covariance: NDArray, y: NDArray, t: NDArray, white: NDArray) -> tuple[float, float, float]:
-    """Generalised least squares of y on t, overwriting its input: slope, its variance, log evidence."""
-    n = t.size
-    log_determinant = cholesky(covariance)
-    tt = 0.0
-    ty = 0.0
-    yy = 0.0
-    for i in range(n):
-        a = t[i]
-        b = y[i]
-        for k in range(i):
-            a -= covariance[i, k] * white[0, k]
-            b -= covariance[i, k] * white[1, k]
-        inverse = 1 / covariance[i, i]
-        a *= inverse
-        b *= inverse
-        white[0, i] = a
-        white[1, i] = b
-        tt += a * a
-        ty += a * b
-        yy += b * b
-    return ty / tt, 1 / tt, -0.5 * (yy - ty * ty / tt + log_determinant + np.log(tt))
+def _average(block: Block, shares: NDArray, classes: NDArray[np.uint8]) -> None:
+    """Average over the candidates: shift of the frequency against the straight line, and variance.
+
+    They end up in `second` and `third`.
+    """
+    lowest, shift, square, total = block.first, block.second, block.third, block.fourth
+    lowest[:] = block.misfit[0]
+    shift[:] = 0.0
+    square[:] = 0.0
+    total[:] = 0.0
+    for s in range(1, shares.shape[1]):
+        lowest[:] = np.minimum(lowest, block.misfit[s])
+    for s in range(shares.shape[1]):
+        for b in range(BLOCK):
+            share = shares[classes[block.voxels[b]], s]
+            weight = share * np.exp(-0.5 * (block.misfit[s, b] - lowest[b])) / np.sqrt(block.volume[s, b])
+            own = block.slope[s, b] - block.slope[0, b]
+            total[b] += weight
+            shift[b] += weight * own
+            square[b] += weight * (block.variance[s, b] + own * own)
+    for b in range(BLOCK):
+        shift[b] /= total[b]
+        square[b] = square[b] / total[b] - shift[b] * shift[b]
 
 
 @numba.njit(cache=True, nogil=True)
-def _certainty(mag: FloatArray, noise_level: float) -> float:
+def _certainty(power: float, echoes: int) -> float:
     """1 where the echoes' power cannot be noise, 0 where it can: chi squared with 2n degrees of freedom."""
-    beyond = -2.0 * mag.size
-    for e in range(mag.size):
-        beyond += (mag[e] / noise_level) ** 2
+    beyond = power - 2.0 * echoes
     if beyond <= 0:
         return 1e-12
-    return beyond * beyond / (beyond * beyond + 36.0 * mag.size)
+    return beyond * beyond / (beyond * beyond + 36.0 * echoes)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _candidates(
-    mag: FloatArray,
-    ph: FloatArray,
-    start: float,
-    prior: float,
-    prior_spread: float,
+def _write(
+    block: Block,
+    count: int,
     noise_level: float,
     t: NDArray,
-    sizes: NDArray,
-    bending: NDArray,
-    start_spread: float,
-    work: Work,
+    out: tuple[FloatArray, FloatArray, FloatArray],
 ) -> None:
-    """Slope, variance and log evidence of each candidate, and the voxel's unwrapped phase and error."""
-    y, error, covariance, white, out = work
-    n = t.size
-    noise_power = noise_level * noise_level
-    common = prior_spread * prior_spread
-    for e in range(n):
-        power = np.float64(mag[e]) ** 2
-        # noise alone must not pass for signal
-        sure = power * (1 - np.exp(-power / (DOUBTFUL_POWER * noise_power)))
-        error[e] = noise_power / max(sure, 1e-3 * power + 1e-30)
-    _unwrap_in_time(ph, prior, t, error, start, start_spread, y)
-    for s in range(sizes.size):
-        for i in range(n):
-            for j in range(i + 1):
-                covariance[i, j] = common + sizes[s] * bending[i, j]
-            covariance[i, i] += error[i]
-        out[s, 0], out[s, 1], out[s, 2] = _line(covariance, y, t, white)
+    frequency, standard_error, residual = out
+    for b in range(count):
+        v = block.voxels[b]
+        line = block.slope[0, b]
+        weighted = 0.0
+        weights = 0.0
+        power = 0.0
+        for e in range(t.size):
+            weighted += (block.unwrapped[e, b] - line * t[e]) ** 2 / block.error[e, b]
+            weights += 1 / block.error[e, b]
+            power += (block.magnitude[e, b] / noise_level) ** 2
+        frequency[v] = line + block.second[b]
+        standard_error[v] = np.sqrt(block.third[b] / _certainty(power, t.size))
+        residual[v] = np.sqrt(weighted / weights)
 
 
 @numba.njit(cache=True, nogil=True)
-def _evidence(
-    magnitude: FloatArray,
-    phase: FloatArray,
-    start: FloatArray,
-    prior: FloatArray,
-    prior_spread: float,
-    noise_level: float,
-    t: NDArray,
-    sizes: NDArray,
-    bending: NDArray,
-    start_spread: float,
-    voxels: NDArray,
-    evidence: NDArray,
-) -> None:
-    work = _reserve(t.size, sizes.size)
-    for i in range(voxels.size):
-        v = voxels[i]
-        _candidates(
-            magnitude[v], phase[v], start[v], prior[v], prior_spread, noise_level,
-            t, sizes, bending, start_spread, work,
-        )  # fmt: skip
-        evidence[i] = work[4][:, 2]
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _average(work: Work, t: NDArray, shares: NDArray) -> tuple[float, float, float]:
-    """Frequency and variance averaged over the candidates, and the residual of the straight line."""
-    y, error, _, _, found = work
-    line = found[0, 0]
-    highest = -np.inf
-    for s in range(shares.size):
-        highest = max(highest, found[s, 2] + shares[s])
-    total = 0.0
-    mean = 0.0
-    square = 0.0
-    for s in range(shares.size):
-        weight = np.exp(found[s, 2] + shares[s] - highest)
-        shift = found[s, 0] - line
-        total += weight
-        mean += weight * shift
-        square += weight * (found[s, 1] + shift * shift)
-    mean /= total
-    weighted = 0.0
-    weights = 0.0
-    for e in range(t.size):
-        weighted += (y[e] - line * t[e]) ** 2 / error[e]
-        weights += 1 / error[e]
-    return line + mean, square / total - mean * mean, np.sqrt(weighted / weights)
+def _fit_voxels(voxels: NDArray[np.int64], data: tuple, model: tuple, selection: tuple, out: tuple) -> None:
+    """Fit some voxels, block by block."""
+    magnitude, phase, start, prior, prior_spread, noise_level = data
+    t, sizes, bending, start_spread = model
+    shares, classes = selection
+    block = reserve(t.size, sizes.size)
+    for first in range(0, voxels.size, BLOCK):
+        count = min(BLOCK, voxels.size - first)
+        block.voxels[:count] = voxels[first : first + count]
+        gather(magnitude, phase, start, prior, count, block)
+        fit_candidates(block, prior_spread, noise_level, t, sizes, bending, start_spread)
+        _average(block, shares, classes)
+        _write(block, count, noise_level, t, out)
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
-def _fit(
-    magnitude: FloatArray,
-    phase: FloatArray,
-    start: FloatArray,
-    prior: FloatArray,
-    prior_spread: float,
-    noise_level: float,
-    t: NDArray,
-    sizes: NDArray,
-    bending: NDArray,
-    start_spread: float,
-    log_shares: NDArray,
-    classes: NDArray[np.uint8],
-    selected: BoolArray,
-    frequency: FloatArray,
-    standard_error: FloatArray,
-    residual: FloatArray,
-) -> None:
-    for chunk in numba.prange(-(-magnitude.shape[0] // CHUNK)):
-        work = _reserve(t.size, sizes.size)
-        for v in range(chunk * CHUNK, min((chunk + 1) * CHUNK, magnitude.shape[0])):
-            if not selected[v]:
-                continue
-            _candidates(
-                magnitude[v], phase[v], start[v], prior[v], prior_spread, noise_level,
-                t, sizes, bending, start_spread, work,
-            )  # fmt: skip
-            frequency[v], variance, residual[v] = _average(work, t, log_shares[classes[v]])
-            standard_error[v] = np.sqrt(variance / _certainty(magnitude[v], noise_level))
+def _fit(selected: BoolArray, data: tuple, model: tuple, selection: tuple, out: tuple) -> None:
+    for chunk in numba.prange(-(-selected.size // CHUNK)):
+        first = chunk * CHUNK
+        voxels = first + np.flatnonzero(selected[first : first + CHUNK])
+        _fit_voxels(voxels, data, model, selection, out)
