@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmxt_app.bids.atomic import write_json
+from qsmxt_app.convert.code_version import code_digest
 from qsmxt_app.convert.dicom.find import list_files
 
 Stamp = list[int]
@@ -26,8 +27,7 @@ def fingerprint(source: Path, settings: Mapping[str, Any]) -> str:
     """
     state = hashlib.blake2b(digest_size=16)
     state.update(json.dumps(dict(settings), sort_keys=True).encode())
-    for module in sorted(Path(__file__).parent.rglob("*.py")):
-        state.update(module.read_bytes())
+    state.update(code_digest().encode())
     for path in list_files(source)[0]:
         line = f"\0{Path(path).relative_to(source)}\0{stamp_of(Path(path))}"
         state.update(line.encode("utf-8", "surrogateescape"))

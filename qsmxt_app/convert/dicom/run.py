@@ -17,6 +17,7 @@ from typing import Any
 from nibabel.filebasedimages import ImageFileError
 
 from qsmxt_app.bids.atomic import make_folder, output_error, write_json
+from qsmxt_app.convert.code_version import code_digest
 from qsmxt_app.convert.dicom.converter import VERSION, ConversionFailed
 from qsmxt_app.convert.dicom.finishing import finish
 from qsmxt_app.convert.dicom.gaps import fill_gaps, has_gaps
@@ -25,9 +26,6 @@ from qsmxt_app.convert.dicom.series import Stack
 from qsmxt_app.convert.dicom.volumes import Volume, convert_shared, convert_stack
 from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.errors import CannotCreateOutput, InputOutputFailed, QsmxtError
-
-REVISION = 1
-"""Of this module's results: images made by another revision are made again."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def _image(acquisition: PlannedAcquisition, folder: Path, record: Mapping[str, A
 
 def _fingerprint(acquisition: PlannedAcquisition) -> str:
     """Digest of all that the images depend on: files by name, size and time, and what is made of them."""
-    digest = hashlib.sha256(f"{REVISION} {VERSION} {acquisition.datatype}".encode())
+    digest = hashlib.sha256(f"{code_digest()} {VERSION} {acquisition.datatype}".encode())
     for member in acquisition.members:
         digest.update(f"\n{member.component} {member.echo} {member.suffix} {member.stack}".encode())
         for path in member.stack.files:

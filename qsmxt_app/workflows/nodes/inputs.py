@@ -6,8 +6,19 @@ from typing import Any
 
 from nipype.interfaces.base import File, traits
 
+from qsmxt_app.workflows.node_base import StepInputSpec
+
 Direction = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True, desc="in voxel axes")
 VoxelSize = traits.Tuple(traits.Float, traits.Float, traits.Float, mandatory=True, desc="mm")
+
+
+class FieldStepInputSpec(StepInputSpec):
+    """Inputs of steps that work on a field in the units of chi, by its noise."""
+
+    field_noise = File(exists=True, mandatory=True, desc="Hz")
+    voxel_size = VoxelSize
+    b0_direction = Direction
+    field_strength = traits.Float(mandatory=True, desc="T")
 
 
 def image(text: str) -> Any:

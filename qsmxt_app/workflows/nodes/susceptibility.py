@@ -25,7 +25,7 @@ from qsmxt_app.workflows.node_base import (
     load_on_grid,
     second_pass,
 )
-from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, image
+from qsmxt_app.workflows.nodes.inputs import Direction, FieldStepInputSpec, VoxelSize, image
 
 
 class TGVInputSpec(StepInputSpec):
@@ -130,14 +130,10 @@ class CombineAndReference(Step):
         }
 
 
-class ChiNoiseInputSpec(StepInputSpec):
+class ChiNoiseInputSpec(FieldStepInputSpec):
     """Inputs of `EstimateChiNoise`."""
 
-    field_noise = image("Hz")
     mask = image("where chi is reported")
-    voxel_size = VoxelSize
-    b0_direction = Direction
-    field_strength = traits.Float(mandatory=True, desc="T")
 
 
 class ChiNoiseOutputSpec(StepOutputSpec):

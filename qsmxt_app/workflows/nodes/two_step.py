@@ -14,30 +14,20 @@ from qsmxt_app.qsm.grid import field_weights
 from qsmxt_app.workflows.node_base import (
     SKIPPED,
     Step,
-    StepInputSpec,
     StepOutputSpec,
     load,
     load_affine,
     load_mask,
     second_pass,
 )
-from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, echo_times, image
+from qsmxt_app.workflows.nodes.inputs import FieldStepInputSpec, echo_times, image
 from qsmxt_app.workflows.nodes.masks import volume_ml
-
-
-class FieldStepInputSpec(StepInputSpec):
-    """Inputs of both steps."""
-
-    field_noise = image("Hz")
-    voxel_size = VoxelSize
-    b0_direction = Direction
-    field_strength = traits.Float(mandatory=True, desc="T")
-    method = traits.Str(mandatory=True)
 
 
 class BackgroundInputSpec(FieldStepInputSpec):
     """Inputs of `RemoveBackground`."""
 
+    method = traits.Str(mandatory=True)
     total_field = image("Hz")
     mask = image("where it is known")
 
@@ -84,6 +74,7 @@ class RemoveBackground(Step):
 class InversionInputSpec(FieldStepInputSpec):
     """Inputs of `InvertField`."""
 
+    method = traits.Str(mandatory=True)
     local_field = image("Hz")
     mask = image("where chi is reconstructed")
     measured = image("where the local field tells something")
