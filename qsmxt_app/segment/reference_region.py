@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qsmxt_app.errors import WrongUsage
+from qsmxt_app.segment.regional_values import erode_labels
 from qsmxt_app.segment.regions import Region, split_hemisphere
 from qsmxt_app.settings.text import nearest
 
 MEANINGS = {"csf": "lateral-ventricle"}
 """What people say, and the region that they mean by it where there is one."""
 SIDES = {"L": "left", "R": "right"}
+LEAST_INSIDE = 100
+"""Voxels from which on the mean over the inner part of a region is worth more than that over all of it."""
 
 
 def find_reference(wanted: str, regions: Sequence[Region]) -> tuple[Region, ...]:
@@ -66,6 +72,15 @@ def described_reference(regions: Sequence[Region]) -> str:
     sides = {region.hemisphere for region in regions}
     side = SIDES.get(sides.pop(), "") if len(sides) == 1 else ""
     return f"{side} {regions[0].name}".strip()
+
+
+def inner_part(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a region without the layer of voxels at its border, where other tissue takes part.
+
+    A region of which too few voxels would be left is returned as it is.
+    """
+    inside = erode_labels(region.astype(np.uint8), 1) > 0
+    return inside if np.count_nonzero(inside) >= LEAST_INSIDE else region
 
 
 def _plain(name: str) -> str:

@@ -15,7 +15,7 @@ from qsmxt_app.qsm.reference import reference_chi
 from qsmxt_app.segment.atlas import atlas_regions, check_atlas
 from qsmxt_app.segment.existing_labels import regions_of
 from qsmxt_app.segment.meshnet import network_regions
-from qsmxt_app.segment.reference_region import described_reference, find_reference
+from qsmxt_app.segment.reference_region import described_reference, find_reference, inner_part
 from qsmxt_app.segment.regions import Region, read_regions
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.node_base import (
@@ -63,11 +63,12 @@ class ReferToRegion(Step):
         given = self.inputs
         regions = find_reference(given.reference, read_regions(Path(given.regions)))
         name, mask = described_reference(regions), load_mask(given.mask)
-        where = np.isin(load(given.dseg), [region.index for region in regions]) & mask
-        if not where.any():
+        found = np.isin(load(given.dseg), [region.index for region in regions]) & mask
+        if not found.any():
             raise UnusableData(
                 f"{name}: no voxel of this region lies in the mask of chi.", "Choose another --reference."
             )
+        where = inner_part(found)
         referenced = reference_chi(load(given.chi), mask, where)
         maps = {"chi": referenced.chi}
         if defined(given.chi_singlepass):
@@ -78,6 +79,7 @@ class ReferToRegion(Step):
             "reference": name,
             "reference_labels": [region.index for region in regions],
             "reference_voxels": referenced.voxels,
+            "reference_region_voxels": int(np.count_nonzero(found)),
             "reference_value_ppm": before + referenced.value,
         }
 
