@@ -113,11 +113,10 @@ def simulated(seed: int, voxel_size: float, atlas: Atlas) -> dict[str, float]:
     with timed("scan to T1w"):
         alignment = align_to_t1w(magnitude, mask, prepared)
     print(f"  {alignment.used}, {-alignment.cost_before:.4f} to {-alignment.cost_after:.4f}")
-    motion = np.linalg.norm(
-        alignment.transform.inverse().map_points(t1w.motion[:3, 3:].T * 0)
-        - (t1w.motion @ [0, 0, 0, 1])[:3], axis=-1
-    )  # fmt: skip
-    print(f"  error of the alignment at the origin {float(motion[0]):.2f} mm")
+    points = np.argwhere(mask)[::97] @ subject.affine[:3, :3].T + subject.affine[:3, 3]
+    true = points @ t1w.motion[:3, :3].T + t1w.motion[:3, 3]
+    off = np.linalg.norm(alignment.transform.inverse().map_points(points) - true, axis=-1)
+    print(f"  error of the alignment over the brain: mean {off.mean():.2f} mm, largest {off.max():.2f} mm")
     with timed("nuclei by chi"):
         refined = refine_with_chi(atlas, transform, alignment, Image(truth.chi, subject.affine), mask)
     grid, to_scan = magnitude.grid, alignment.transform.inverse()

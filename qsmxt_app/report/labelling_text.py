@@ -95,8 +95,9 @@ def _aligned(done: Mapping[str, Any], ants: str) -> str:
     if used == "header":
         return "The T1-weighted image and the gradient echo were taken to be aligned as their headers say."
     return (
-        f"The magnitude was aligned rigidly to the T1-weighted image by mutual information with {ants} "
-        "[@avants2011], and labels were brought to the susceptibility map in one interpolation."
+        f"The magnitude was aligned rigidly to the T1-weighted image, by mutual information with {ants} "
+        "[@avants2011] and then by local correlation, and labels were brought to the susceptibility map in one "
+        "interpolation."
     )
 
 
