@@ -96,8 +96,8 @@ def _aligned(done: Mapping[str, Any], ants: str) -> str:
         return "The T1-weighted image and the gradient echo were taken to be aligned as their headers say."
     return (
         f"The magnitude was aligned rigidly to the T1-weighted image, by mutual information with {ants} "
-        "[@avants2011] and then by local correlation, and labels were brought to the susceptibility map in one "
-        "interpolation."
+        "[@avants2011] and then by local correlation, and labels were brought to the susceptibility map in "
+        "one interpolation."
     )
 
 
