@@ -169,8 +169,15 @@ def fit_total_field(
     noise = np.where(support, np.minimum(error, largest), largest)
     # a residue beside a voxel that is uncertain anyway is that voxel's fault, not its neighbours'
     noise[phase_residues(wrapped, mask=noise < UNCERTAIN * largest)] = largest
+    if unwrapping == "laplacian":
+        total_field = unwrap_laplacian(wrapped, mask=mask, voxel_size=voxel_size) * hz_per_radian
+    elif times.size == 1:
+        total_field = unwrap_romeo(wrapped, mask=mask, magnitude=np.reciprocal(noise)) * hz_per_radian
+    else:
+        # the fit started from the unwrapped frequency, and is on its turn
+        total_field = _centred(fit.frequency, mask, np.float32(period))
     return FieldFit(
-        total_field=_unwrapped(wrapped, noise, mask, voxel_size, unwrapping) * hz_per_radian,
+        total_field=total_field,
         wrapped_field=wrapped_field,
         period=period,
         field_noise=noise,
@@ -182,16 +189,10 @@ def fit_total_field(
     )
 
 
-def _unwrapped(
-    wrapped: FloatArray,
-    noise: FloatArray,
-    mask: BoolArray,
-    voxel_size: Sequence[float],
-    unwrapping: Unwrapping,
-) -> FloatArray:
-    if unwrapping == "laplacian":
-        return unwrap_laplacian(wrapped, mask=mask, voxel_size=voxel_size)
-    return unwrap_romeo(wrapped, mask=mask, magnitude=np.reciprocal(noise))
+def _centred(frequency: FloatArray, mask: BoolArray, period: np.float32) -> FloatArray:
+    """Frequency inside the mask, by whole turns so that the median is nearest to zero."""
+    turns = np.rint(np.median(frequency[mask]) / period)
+    return np.where(mask, frequency - period * turns, np.float32(0))
 
 
 def _no_offset(magnitude: FloatArray, phase: FloatArray, time: float, mask: BoolArray) -> SmoothOffset:
