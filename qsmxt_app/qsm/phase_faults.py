@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -72,6 +72,8 @@ def open_fringes(
     ends = phase_residues(phase, mask=strong)
     calm = np.zeros(phase.shape, bool)
     _mark_calm(phase, np.ascontiguousarray(strong), ends, CALM_STEP, calm)
+    if not calm.any():
+        return 0.0
     # a line that noise interrupts for a voxel or two is one line
     lines, _ = ndimage.label(ndimage.binary_dilation(calm, _NEIGHBOURS), _NEIGHBOURS)
     lines[~calm] = 0
@@ -100,9 +102,8 @@ def echo_coherence(phase: FloatArray, *, mask: BoolArray) -> NDArray[np.float64]
     """
     if phase.ndim != 4 or phase.shape[:3] != mask.shape:
         raise ValueError(f"phase {phase.shape} and mask {mask.shape} do not fit together")
-    cosines = np.zeros(phase.shape[3])
-    edges = _add_cosines(phase, mask, cosines)
-    return cosines / edges if edges else np.full(phase.shape[3], np.nan)
+    sums = _add_cosines(phase, mask).sum(axis=0)
+    return np.asarray(sums[:-1] / sums[-1] if sums[-1] else np.full(phase.shape[3], np.nan))
 
 
 def repeated_echoes(phase: FloatArray) -> tuple[tuple[int, int], ...]:
@@ -162,11 +163,12 @@ def _step(a: float, b: float) -> float:
     return float(abs(difference - 2 * np.pi * np.rint(difference / (2 * np.pi))))
 
 
-@njit(cache=True, nogil=True)
-def _add_cosines(phase: FloatArray, mask: BoolArray, out: NDArray[np.float64]) -> int:
+@njit(parallel=True, cache=True, nogil=True)
+def _add_cosines(phase: FloatArray, mask: BoolArray) -> NDArray[np.float64]:
+    """Sum of cosines for each echo, and the number of edges, for each plane of the first axis."""
     nx, ny, nz, echoes = phase.shape
-    edges = 0
-    for x in range(nx):
+    out = np.zeros((nx, echoes + 1))
+    for x in prange(nx):
         for y in range(ny):
             for z in range(nz):
                 if not mask[x, y, z]:
@@ -174,10 +176,10 @@ def _add_cosines(phase: FloatArray, mask: BoolArray, out: NDArray[np.float64]) -
                 for axis in range(3):
                     i, j, k = x + (axis == 0), y + (axis == 1), z + (axis == 2)
                     if i < nx and j < ny and k < nz and mask[i, j, k]:
-                        edges += 1
+                        out[x, echoes] += 1
                         for echo in range(echoes):
-                            out[echo] += np.cos(phase[i, j, k, echo] - phase[x, y, z, echo])
-    return edges
+                            out[x, echo] += np.cos(phase[i, j, k, echo] - phase[x, y, z, echo])
+    return out
 
 
 @njit(cache=True, nogil=True)

@@ -36,9 +36,11 @@ def coarse_phase(
     kept = tuple(slice(0, length * count) for length, count in zip(shape, counts, strict=True))
     blocks = (shape[0], counts[0], shape[1], counts[1], shape[2], counts[2])
     inside = mask[kept]
-    turned = np.where(inside, np.exp(1j * phase[kept]), 0).astype(np.complex64)
-    total = turned.reshape(blocks).sum(axis=(1, 3, 5))
+    real, imaginary = (
+        np.where(inside, part(phase[kept]), np.float32(0)).reshape(blocks).sum(axis=(1, 3, 5))
+        for part in (np.cos, np.sin)
+    )
     share = inside.reshape(blocks).mean(axis=(1, 3, 5))
     to_voxels = np.diag([*counts, 1.0])
     to_voxels[:3, 3] = (np.array(counts) - 1) / 2
-    return np.where(share >= 0.5, np.angle(total), 0).astype(np.float32), affine @ to_voxels
+    return np.where(share >= 0.5, np.arctan2(imaginary, real), 0).astype(np.float32), affine @ to_voxels
