@@ -117,7 +117,8 @@ def _rician_mean(signal: float, noise_level: float) -> tuple[float, float]:
     if noise_level <= 0:
         return signal, 1.0
     power = signal * signal / (noise_level * noise_level)
-    fading = (np.pi / 2 - 1) * np.exp(-RICIAN_RATE * power)
+    # exp(-20) of the noise is nothing, and an exponential is what this function costs
+    fading = (np.pi / 2 - 1) * np.exp(-RICIAN_RATE * power) if RICIAN_RATE * power < 20 else 0.0
     mean = noise_level * np.sqrt(power + 1 + fading)
     slope = signal * (1 - RICIAN_RATE * fading) / mean
     return mean, slope
@@ -125,6 +126,10 @@ def _rician_mean(signal: float, noise_level: float) -> tuple[float, float]:
 
 RICIAN_RATE = 0.32
 """Fading of the noise floor with signal power over noise power, fitted to the Rician mean's exact form."""
+
+
+SMALLEST_CHANGE = 1e-4
+"""Last step of the fit in log S0 and R2* TE; as steps shrink by their square, the next would be 1e-8."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -216,7 +221,7 @@ def _fit(
                 rate = new_rate
                 here = there
                 damping *= 0.2
-                if change < 1e-5:
+                if change < SMALLEST_CHANGE:
                     break
             else:
                 damping *= 8.0
