@@ -24,12 +24,15 @@ class Need:
         Duration for a million voxels, relative to other steps, for the time that is left.
     threaded
         Whether the step gets faster with more than one core.
+    least_gb
+        Memory that the step needs for an image of any size.
     """
 
     bytes_per_voxel: float
     bytes_per_voxel_and_echo: float
     cost: float
     threaded: bool = True
+    least_gb: float = 0.0
 
 
 # Interpreter, libraries and compiled kernels of one worker, before any image is loaded.
@@ -51,14 +54,14 @@ NEEDS = {
     "chi_noise": Need(60, 0, 0.1),
     "combine": Need(50, 0, 0.1, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),
-    # of the T1w's voxels
-    "prepare_t1w": Need(200, 0, 5.0, threaded=False),
+    # of the T1w's voxels; the built-in atlas is assembled first
+    "prepare_t1w": Need(200, 0, 5.0, threaded=False, least_gb=1.3),
     "register_atlas": Need(250, 0, 20.0, threaded=False),
     "label_t1w": Need(200, 0, 4.0),
     "write_t1w": Need(60, 0, 1.0, threaded=False),
     # of the voxels of both
     "align": Need(150, 10, 4.0, threaded=False),
-    "label": Need(60, 0, 1.0),
+    "label": Need(60, 0, 1.0, least_gb=0.5),
     "reference": Need(40, 0, 0.1, threaded=False),
     "regions": Need(50, 0, 1.0, threaded=False),
 }
@@ -68,7 +71,7 @@ def memory_gb(step: str, voxels: int, echoes: int) -> float:
     """Return the memory that a step is declared to need, in GB."""
     need = NEEDS[step]
     peak = voxels * (need.bytes_per_voxel + echoes * need.bytes_per_voxel_and_echo)
-    return WORKER_GB + peak / BYTES_PER_GB
+    return max(need.least_gb, WORKER_GB + peak / BYTES_PER_GB)
 
 
 def step_cost(step: str, voxels: int) -> float:

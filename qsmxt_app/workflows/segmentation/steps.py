@@ -31,6 +31,8 @@ ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
 REGION_STEPS = ("align", "label", "reference", "regions")
 USUAL_VOXELS = 256 * 256 * 176
 """Of a T1w whose header cannot be read; the step that reads it says why."""
+NETWORK_VOXELS = 9_000_000
+"""Of an image that takes as much memory as a network does in the box around any brain."""
 
 
 def anatomy_steps(plan: SegmentationPlan) -> tuple[str, ...]:
@@ -71,7 +73,8 @@ def step_sizes(plan: SegmentationPlan, acquisition: Acquisition) -> list[tuple[s
         return []
     anatomy = anatomy_voxels(plan, acquisition)
     both = anatomy + prod(acquisition.shape)
-    labels = [(step, anatomy) for step in anatomy_steps(plan)]
+    labelled = max(anatomy, NETWORK_VOXELS) if plan.method == MESHNET else anatomy
+    labels = [(step, labelled if step == "label_t1w" else anatomy) for step in anatomy_steps(plan)]
     return labels + [(step, both) for step in region_steps(plan)]
 
 
@@ -106,13 +109,13 @@ def anatomy_nodes(
             **_where(plan, bids_dir, output_dir),
         ),
     }
-    voxels = anatomy_voxels(plan, acquisition)
+    voxels = dict(step_sizes(plan, acquisition))
     return {
         name: Node(
             makers[name](),
             name,
             n_procs=threads if NEEDS[name].threaded else 1,
-            mem_gb=memory_gb(name, voxels, 1),
+            mem_gb=memory_gb(name, voxels[name], 1),
         )
         for name in anatomy_steps(plan)
     }
