@@ -17,12 +17,12 @@ def echoes_together(image: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    image : ndarray (x, y, z, echo)
+    image : ndarray (x, y, z) or (x, y, z, echo)
         In any order; that of a NIfTI file, x first, is what this is made for.
 
     Returns
     -------
-    ndarray (x, y, z, echo)
+    ndarray, shape of the image
         The same values in C order; the image itself if it has that order.
 
     Examples
@@ -32,10 +32,11 @@ def echoes_together(image: FloatArray) -> FloatArray:
     >>> together.flags.c_contiguous, bool((together == image).all())
     (True, True)
     """
-    if image.flags.c_contiguous or not image.flags.f_contiguous:
+    if image.flags.c_contiguous or not image.flags.f_contiguous or image.ndim not in (3, 4):
         return np.ascontiguousarray(image, dtype=np.float32)
     out = np.empty(image.shape, np.float32)
-    _transpose(np.ascontiguousarray(image.T, dtype=np.float32), out)
+    source = np.ascontiguousarray(image.T, dtype=np.float32)
+    _transpose(source.reshape(-1, *source.shape[-3:]), out.reshape(*image.shape[:3], -1))
     return out
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from qsmxt_app.qsm.magnitude import smooth_level
+from qsmxt_app.qsm.smoothing import smooth
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
@@ -59,11 +60,11 @@ def highpass_field(
         Field minus its Gaussian mean within the mask, twice; 0 outside.
     """
     sigma = [width_mm / size for size in voxel_size]
-    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma, mode="constant", truncate=3.0)
+    weight = smooth(mask.astype(np.float32), sigma)
     fast = np.where(mask, field, 0).astype(np.float32)
     # a mean over half a neighbourhood leaves a ramp at the rim of the mask; filtering twice takes it off
     for _ in range(2):
-        slow = ndimage.gaussian_filter(fast, sigma, mode="constant", truncate=3.0)
+        slow = smooth(fast, sigma)
         fast = np.where(mask, fast - slow / np.maximum(weight, 1e-6), 0).astype(np.float32)
     return fast
 
@@ -105,15 +106,13 @@ def combine_contrast(
         )
     if not mask.any():
         raise ValueError("the mask of the susceptibility-weighted image is empty")
-    weights = times * np.array([float(stack[..., echo][mask].mean()) for echo in range(times.size)])
+    weights = times * stack[mask].mean(axis=0, dtype=np.float64)
     if not weights.sum() > 0:
         raise ValueError(
             "the magnitude is zero in the whole mask: no susceptibility-weighted image can be made"
         )
     weights /= weights.sum()
-    combined = np.zeros(mask.shape, np.float32)
-    for echo, weight in enumerate(weights):
-        combined += np.float32(weight) * stack[..., echo]
+    combined = np.einsum("xyze,e->xyz", stack, weights.astype(np.float32))
     return combined, float((weights * times).sum())
 
 

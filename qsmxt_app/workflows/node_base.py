@@ -104,9 +104,8 @@ def algorithm_version(step: type[Step]) -> str:
 
 
 def load(path: str | Path) -> NDArray[np.float32]:
-    """Load an image that another node saved; echoes of a voxel lie together."""
-    image = np.asarray(nib.nifti1.load(path).dataobj, dtype=np.float32)
-    return echoes_together(image) if image.ndim == 4 else image
+    """Load an image that another node saved, in C order: echoes of a voxel lie together."""
+    return echoes_together(np.asarray(nib.nifti1.load(path).dataobj, dtype=np.float32))
 
 
 def load_mask(path: str | Path) -> NDArray[np.bool_]:

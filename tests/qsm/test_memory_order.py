@@ -9,7 +9,7 @@ from qsmxt_app.qsm.memory_order import echoes_apart, echoes_together
 from qsmxt_app.qsm.phase import wrap_phase
 
 
-@pytest.mark.parametrize("shape", [(37, 18, 23, 3), (16, 2, 32, 1), (5, 4, 1, 6)])
+@pytest.mark.parametrize("shape", [(37, 18, 23, 3), (16, 2, 32, 1), (5, 4, 1, 6), (20, 3, 17)])
 def test_echoes_together_and_apart(shape):
     image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     for ordered in (np.asfortranarray(image), image, image[::-1]):
