@@ -8,6 +8,8 @@ NeuroImage 26:839-851 (2005): tissue classes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +31,11 @@ SEEN_ON_CHI = (
 """Nuclei whose place is told by the map of chi, by name."""
 _REACH_MM = 6.0
 _TO_T1W = Deformation(iterations=(100, 60, 20), shrink=(4, 2, 1))
-_TO_CHI = Deformation(iterations=(40, 30), shrink=(2, 1), radius=3, update_smoothing=2.0, field_smoothing=1.0)
+_TO_CHI = Deformation(iterations=(40, 30), shrink=(2, 1), radius=3)
+_UPDATE_MM, _FIELD_MM = 2.0, 1.0
+_LEAST_UPDATE, _LEAST_FIELD = 1.5, 0.7
+"""Smoothing on chi in mm, and the least of it in voxels: more would hold nuclei of a few voxels where they
+are, less would follow the noise of a map."""
 
 
 def atlas_to_t1w(atlas: Atlas, prepared: PreparedT1w, deformation: Deformation = _TO_T1W) -> Transform:
@@ -118,7 +124,13 @@ def refine_with_chi(
     cut_near = crop(chi.with_array((near & mask).astype(np.float32)), near, 8.0)
     grid = working_grid(cut_chi)
     where = apply(cut_near, grid).array > 0.5
-    return deform([Pair(cut_chi, atlas.chi, where=where)], grid, to_scan, _TO_CHI)
+    edge = grid.voxel_size[0]
+    smooth = replace(
+        _TO_CHI,
+        update_smoothing=max(_LEAST_UPDATE, _UPDATE_MM / edge),
+        field_smoothing=max(_LEAST_FIELD, _FIELD_MM / edge),
+    )
+    return deform([Pair(cut_chi, atlas.chi, where=where)], grid, to_scan, smooth)
 
 
 def chi_nuclei(atlas: Atlas) -> Image:
