@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import openpyxl
-
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput, UnusableData
 
@@ -112,6 +110,9 @@ def _delimiter(header: str) -> str:
 
 
 def _workbook(path: Path) -> list[list[str]]:
+    # half a second that a run without a workbook should not wait for
+    import openpyxl
+
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheet = book.worksheets[0]
