@@ -63,6 +63,7 @@ def test_presets_are_complete_and_differ_from_each_other(name):
         ({"atlas": "no/such"}, "The built-in atlas is called qsmxt"),
         ({"roi_threshold": "1"}, "Give less than 1"),
         ({"two_pass": "yes"}, "true or false"),
+        ({"reference": ""}, "--reference is empty"),
         ({"reference": "csf", "segmentation": "none"}, "--segmentation none labels none"),
         ({"atlas": "A:B", "model": "."}, "--atlas and --model exclude each other"),
         ({"dry_run": True, "reports_only": True}, "exclude each other"),

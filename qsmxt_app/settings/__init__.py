@@ -67,6 +67,8 @@ class Settings(
         if self.roi_threshold >= 1:
             raise WrongUsage(f"--roi-threshold {self.roi_threshold:g} leaves no voxel.", "Give less than 1.")
         check_choice_or_file("mask", self.mask, MASK_METHODS)
+        if not self.reference:
+            raise WrongUsage("--reference is empty.", "Give mean, none, a mask FILE or a region.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values (text, numbers, lists) of all settings that are set."""
