@@ -4,9 +4,10 @@
     python benchmarks/group.py --memory               # also: peak memory for 6 and for 12 participants
     python benchmarks/group.py --folder DIR           # keep everything in DIR, and go on from there
 
-Overlap is the mean Dice of true labels over pairs of people: as their headers lie, after the rigid and affine
-stages, after every deformable round, and with everybody registered to one person by the same method. Chi of
-nuclei is that of the template's average map, of the people's own maps, and of the truth, all in true labels.
+Overlap is the mean Dice of true labels of 1 mm over pairs of people: as their headers lie, after the rigid
+and affine stages, and after every deformable round; then for pairs brought together through one further
+person by the same method, averaged over who that is, and for the same pairs brought together by the template.
+Chi of nuclei is that of the template's average map, of the people's own maps, and of the truth.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from qsmxt_app.group.grid import Box, grid_around
 from qsmxt_app.registration import (
+    Grid,
     Image,
     Linear,
     Transform,
@@ -39,13 +42,16 @@ from qsmxt_app.registration import (
 )
 from qsmxt_app.registration.register import AFFINE, RIGID, register
 from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
+from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.dataset import write_dataset
-from qsmxt_app.workflows.group.alignment import bend, linear_stage, load_image, shrink_factors
+from qsmxt_app.simulate.person import make_person
+from qsmxt_app.workflows.group.alignment import bend, linear_stage, shrink_factors
 from qsmxt_app.workflows.group.template import UpdateTemplate
-from qsmxt_app.workflows.node_base import save
+from qsmxt_app.workflows.node_base import load_image, save
 
 Labels = dict[str, np.ndarray]
 SIDE = 110
+MARGIN_MM = 12.0
 
 
 def command(level: str, folder: Path, *options: str) -> float:
@@ -94,50 +100,68 @@ def regions(folder: Path) -> dict[str, tuple[int, ...]]:
     return {"Ventricles": (names["Ventricles"],), **found}
 
 
-def carried(folder: Path, people: Iterable[str], like: Path, transforms: Mapping[str, Transform]) -> Labels:
-    grid = _image(like).grid
+def fine_labels(folder: Path, number: int, seed: int) -> Image:
+    """True labels of 1 mm around a person's nuclei: labels of a scan's voxels lose overlap when carried."""
+    scan = true_labels(folder, f"sub-{number:02d}")
+    names = sorted({index for numbers in regions(folder).values() for index in numbers})
+    corners = np.argwhere(np.isin(scan.array, names)) @ scan.affine[:3, :3].T + scan.affine[:3, 3]
+    low, high = corners.min(axis=0) - MARGIN_MM, corners.max(axis=0) + MARGIN_MM
+    x, y, z = np.ceil(high - low).astype(int).tolist()
+    tissue, _, _ = sample_anatomy(make_person(seed, number), low, np.eye(3), (x, y, z))
+    affine = np.eye(4)
+    affine[:3, 3] = low
+    return Image(tissue.astype(np.int32), affine)
+
+
+def carried(labels: Mapping[str, Image], grid: Grid, transforms: Mapping[str, Transform]) -> Labels:
     return {
-        person: resample_labels(true_labels(folder, person), grid, transforms[person]).labels.array
-        for person in people
+        person: resample_labels(labels[person], grid, transform).labels.array
+        for person, transform in transforms.items()
     }
 
 
-def overlap(labels: Labels, parts: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+def fine_grid(labels: Mapping[str, Image], transforms: Mapping[str, Transform]) -> Grid:
+    """Voxels of 1 mm around everybody's labels in a common space."""
+    boxes = []
+    for person, transform in transforms.items():
+        grid = labels[person].grid
+        ends = np.array(np.meshgrid(*[(0, n - 1) for n in grid.shape], indexing="ij")).reshape(3, -1).T
+        there = transform.inverse().map_points(ends @ grid.affine[:3, :3].T + grid.affine[:3, 3])
+        boxes.append(Box(there.min(axis=0), there.max(axis=0)))
+    return grid_around(boxes, 1.0, 0.0)
+
+
+def overlap(
+    labels: Mapping[str, Image], transforms: Mapping[str, Transform], parts: Mapping[str, tuple[int, ...]]
+) -> dict[str, float]:
     """Mean Dice over all pairs of people."""
+    there = carried(labels, fine_grid(labels, transforms), transforms)
     found: dict[str, list[float]] = {name: [] for name in parts}
-    for one, other in combinations(labels.values(), 2):
+    for one, other in combinations(there.values(), 2):
         for name, numbers in parts.items():
             a, b = np.isin(one, numbers), np.isin(other, numbers)
             found[name].append(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def stages(folder: Path, people: list[str]) -> Iterable[tuple[str, Path, dict[str, Transform]]]:
-    """Name, image of the template, and transforms to it, of every stage that is on disk."""
+def stages(folder: Path, people: list[str]) -> Iterable[tuple[str, dict[str, Transform]]]:
+    """Name of every stage that is on disk, and transforms to its template."""
     work, out = folder / "out" / "work" / "group", folder / "out"
-    first = out / people[0] / "anat" / f"{people[0]}_Chimap.nii.gz"
-    yield "headers", first, dict.fromkeys(people, Transform())
+    yield "headers", dict.fromkeys(people, Transform())
     for name in ("rigid", "affine"):
         files = {person: work / f"average_{name}" / f"to_template_{i}.txt" for i, person in enumerate(people)}
-        yield (
-            name,
-            work / f"average_{name}" / "magnitude.nii",
-            {k: load_transform(v) for k, v in files.items()},
-        )
-    rounds = len(
-        json.loads((out / "figures" / "group_desc-qsm_record.json").read_text())["template"]["rounds"]
-    )
-    for number in range(1, rounds + 1):
+        yield name, {person: load_transform(file) for person, file in files.items()}
+    record = json.loads((out / "figures" / "group_desc-qsm_record.json").read_text())
+    for number in range(1, len(record["template"]["rounds"]) + 1):
         recentre = _pair(work / f"update_{number}")
         yield (
             f"round {number}",
-            work / f"update_{number}" / "magnitude.nii",
             {p: _pair(work / f"deform_{number}_{p.replace('-', '_')}").then(recentre) for p in people},
         )
 
 
-def to_one(folder: Path, people: list[str]) -> tuple[Path, dict[str, Transform]]:
-    """Register everybody to the first person by the same method."""
+def to_one(folder: Path, people: list[str], one: str) -> dict[str, Transform]:
+    """Register everybody to one person by the same method."""
     work = folder / "out" / "work" / "group"
     images = {
         person: [
@@ -146,41 +170,51 @@ def to_one(folder: Path, people: list[str]) -> tuple[Path, dict[str, Transform]]
         ]
         for person in people
     }
-    fixed = images[people[0]]
+    fixed = images[one]
     factors = shrink_factors(fixed[0].voxel_size)
-    found = {people[0]: Transform()}
-    for person in people[1:]:
+    found = {one: Transform()}
+    for person in set(people) - {one}:
         moving = images[person]
         start = register(fixed[0], moving[0], [linear_stage(stage, factors) for stage in (RIGID, AFFINE)])
         found[person] = bend(fixed, moving, start)
-    return folder / "out" / people[0] / "anat" / f"{people[0]}_Chimap.nii.gz", found
+    return {person: found[person] for person in people}
 
 
-def print_overlap(folder: Path, people: list[str]) -> Labels:
-    parts = regions(folder)
-    print(f"{'':14}{'mean':>8}" + "".join(f"{name[:9]:>10}" for name in parts))
-    labels: Labels = {}
-    for name, like, transforms in stages(folder, people):
-        labels = carried(folder, people, like, transforms)
-        _print_row(name, overlap(labels, parts))
-    _print_row("to one person", overlap(carried(folder, people, *to_one(folder, people)), parts))
-    return labels
+def print_overlap(folder: Path, labels: Mapping[str, Image], ones: int) -> dict[str, Transform]:
+    """Overlap after every stage, and through single persons; return the last transforms."""
+    parts, people = regions(folder), list(labels)
+    print(f"{'':28}{'mean':>8}" + "".join(f"{name[:9]:>10}" for name in parts))
+    last: dict[str, Transform] = {}
+    for name, last in stages(folder, people):
+        _print_row(name, overlap(labels, last, parts))
+    rows: dict[str, list[dict[str, float]]] = {"one person": [], "template, same pairs": []}
+    for one in people[:ones]:
+        others = [person for person in people if person != one]
+        for name, found in (("one person", to_one(folder, people, one)), ("template, same pairs", last)):
+            rows[name].append(overlap(labels, {person: found[person] for person in others}, parts))
+    for name, several in rows.items():
+        if several:
+            _print_row(
+                f"through {name}", {part: float(np.mean([row[part] for row in several])) for part in parts}
+            )
+    return last
 
 
-def print_chi(folder: Path, people: list[str], labels: Labels) -> None:
+def print_chi(folder: Path, labels: Mapping[str, Image], transforms: Mapping[str, Transform]) -> None:
     """Chi of nuclei: truth, own maps, and the template where most people have the nucleus."""
     out = folder / "out"
-    template = np.asarray(nib.nifti1.load(out / "tpl-study" / "anat" / "tpl-study_Chimap.nii.gz").dataobj)
+    template = _image(out / "tpl-study" / "anat" / "tpl-study_Chimap.nii.gz")
+    there = carried(labels, template.grid, transforms)
     print(f"\n{'chi [ppm]':28}{'truth':>9}{'own maps':>10}{'template':>10}{'template - own maps':>21}")
     for name, numbers in regions(folder).items():
         true, own = [], []
-        for person in people:
+        for person in labels:
             where = np.isin(true_labels(folder, person).array, numbers)
             anat = folder / "truth" / person / "anat" / f"{person}_Chimap.nii.gz"
             true.append(_image(anat).array[where].mean())
             own.append(_image(out / person / "anat" / f"{person}_Chimap.nii.gz").array[where].mean())
-        agreed = np.mean([np.isin(one, numbers) for one in labels.values()], axis=0) > 0.5
-        average = float(template[agreed].mean()) if agreed.any() else np.nan
+        agreed = np.mean([np.isin(one, numbers) for one in there.values()], axis=0) > 0.5
+        average = float(template.array[agreed].mean()) if agreed.any() else np.nan
         row = (np.mean(true), np.mean(own), average, average - np.mean(own))
         print(f"{name:28}{row[0]:9.4f}{row[1]:10.4f}{row[2]:10.4f}{row[3]:21.4f}")
 
@@ -278,7 +312,7 @@ def _image(path: Path) -> Image:
 
 
 def _print_row(name: str, values: Mapping[str, float]) -> None:
-    print(f"{name:14}{np.mean(list(values.values())):8.3f}" + "".join(f"{v:10.3f}" for v in values.values()))
+    print(f"{name:28}{np.mean(list(values.values())):8.3f}" + "".join(f"{v:10.3f}" for v in values.values()))
 
 
 def main() -> None:
@@ -290,17 +324,19 @@ def main() -> None:
     parser.add_argument("--voxel-size", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--ones", type=int, default=6, help="how many single persons are compared with")
     parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = args.folder or Path(name)
         prepare(folder, args.people, args.voxel_size, args.seed)
         command("group", folder)
-        people = [f"sub-{number:02d}" for number in range(1, args.people + 1)]
-        print_chi(folder, people, print_overlap(folder, people))
+        numbers = range(1, args.people + 1)
+        labels = {f"sub-{number:02d}": fine_labels(folder, number, args.seed) for number in numbers}
+        print_chi(folder, labels, print_overlap(folder, labels, args.ones))
         if args.memory:
             print()
-            print_memory(folder, people)
+            print_memory(folder, list(labels))
 
 
 if __name__ == "__main__":

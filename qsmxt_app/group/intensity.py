@@ -48,7 +48,7 @@ def normalise(magnitude: FloatArray, mask: NDArray[np.bool_], voxel_size: Sequen
     return np.clip(flat / np.float32(middle), 0, np.float32(BRIGHTEST))
 
 
-def sharpen(average: FloatArray, strength: float = 0.5) -> FloatArray:
+def sharpen(average: FloatArray, strength: float = 1.0) -> FloatArray:
     """Give an average back some of the edge that residual misalignment blurs (unsharp masking).
 
     The part of Avants (2010, NeuroImage 49:2457) that keeps a template from getting softer every round.
@@ -62,12 +62,10 @@ def sharpen(average: FloatArray, strength: float = 0.5) -> FloatArray:
     Returns
     -------
     ndarray (x, y, z)
-        Not below 0, and not above the brightest voxel of the average.
+        No value lies beyond those of the average.
     """
-    if not average.any():
-        return average
-    smooth = ndimage.gaussian_filter(average, 1.0)
-    return np.asarray(np.clip(average + strength * (average - smooth), 0, average.max()), dtype=np.float32)
+    sharp = average + strength * (average - ndimage.gaussian_filter(average, 1.0))
+    return np.asarray(np.clip(sharp, average.min(), average.max()), dtype=np.float32)
 
 
 def relative_change(new: NDArray, old: NDArray, inside: NDArray[np.bool_]) -> float:

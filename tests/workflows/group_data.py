@@ -19,13 +19,19 @@ VERSION = {"Name": "qsmxt", "Version": "0"}
 
 @dataclass(frozen=True)
 class Head:
-    """A deformation of one anatomy: its seed, and how much iron there is compared to others."""
+    """A deformation of one anatomy: its seed, and how much iron there is compared to others.
+
+    `lean` turns the whole head in the scanner, in radians about the axis that runs through the feet.
+    """
 
     seed: int
     iron: float = 1.0
+    lean: float = 0.0
 
     def to_anatomy(self, points: np.ndarray) -> np.ndarray:
         """Take points of the head (mm) to the anatomy that all share: turned, moved, and bent by some mm."""
+        cosine, sine = np.cos(self.lean), np.sin(self.lean)
+        points = points @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
         rng = np.random.default_rng([77, self.seed])
         turn = np.eye(3) + 0.06 * np.cross(np.eye(3), rng.normal(size=3))
         moved = (

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +18,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from group_data import CHI, Head, write_dataset, write_record, write_scan
+from scipy import ndimage
 
 from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.cli import main
@@ -20,6 +26,7 @@ from qsmxt_app.registration import Image, Transform, apply, load_transform, resa
 
 HEADS = {"01": Head(1, 0.8), "02": Head(2, 1.0), "03": Head(3, 1.2)}
 MM = (5.0, 5.0, 5.0)
+COARSE = (6.0, 6.0, 6.0)
 SCANS = {"sub-01": "sub-01", "sub-02_ses-A": "sub-02/ses-A", "sub-03_acq-hr": "sub-03"}
 
 
@@ -162,10 +169,15 @@ def test_maps_are_resampled_once_inside_their_mask(group: Group) -> None:
     like = group.template("Chimap")
     grid = Image(np.asarray(like.dataobj), like.affine).grid
     known = apply(Image(np.asarray(mask.dataobj, float), mask.affine), grid, there).array
-    values = apply(Image(np.asarray(chi.dataobj, float), chi.affine), grid, there).array
+    values = apply(Image(np.asarray(chi.dataobj, float), chi.affine), grid, there, "bspline").array
     written = np.asarray(nib.nifti1.load(anat / f"{stem}_space-study_Chimap.nii.gz").dataobj)
-    inside = known > 0.51
-    np.testing.assert_allclose(written[inside], values[inside] / known[inside], atol=1e-4)
+    # splines see a few voxels around; the edge of the mask itself is another test's
+    deep = ndimage.binary_erosion(known > 0.99, iterations=3)
+    assert deep.sum() > 1000
+    # 0.002 ppm of noise fades by a third with every voxel from the edge
+    measured = np.asarray(chi.dataobj)[np.asarray(mask.dataobj) > 0]
+    expected = np.clip(values, measured.min(), measured.max())
+    np.testing.assert_allclose(written[deep], expected[deep], atol=3e-4)
     assert not written[known < 0.49].any()
 
 
@@ -288,6 +300,65 @@ def test_one_participant_alone_is_its_own_template_and_says_so(group: Group, tmp
     assert "The template is one participant" in (copy.out / "group.html").read_text()
     spread = nib.nifti1.load(copy.out / "tpl-alone" / "anat" / "tpl-alone_desc-std_Chimap.nii.gz")
     assert not np.asarray(spread.dataobj).any()
+
+
+def test_two_participants_count_once_each_however_often_they_were_scanned(tmp_path: Path) -> None:
+    raw, out = write_dataset(tmp_path, {"01": [], "02": ["ses-A", "ses-B", "ses-C"]})
+    write_scan(out, {"sub": "01"}, Head(1, 0.8), COARSE)
+    # two sessions with the head turned between them, and two acquisitions in the second, one of other voxels
+    write_scan(out, {"sub": "02", "ses": "A"}, Head(2, 1.4), COARSE)
+    write_scan(out, {"sub": "02", "ses": "B", "acq": "fast"}, Head(2, 1.4, lean=0.15), COARSE, noise=1)
+    fine = (5.0, 6.0, 5.5)
+    write_scan(out, {"sub": "02", "ses": "B", "acq": "fine"}, Head(2, 1.4, lean=0.15), fine, noise=2)
+    group = Group(raw, out, 0)
+    assert group.again("--template-rounds", "1") == 0, group.record()["failures"]
+    count, chi, spread = (
+        np.asarray(group.template(name).dataobj)
+        for name in ("desc-count_Chimap", "Chimap", "desc-std_Chimap")
+    )
+    assert set(np.unique(count)) == {0, 1, 2}
+    scans = ["sub-01", "sub-02_ses-A", "sub-02_ses-B_acq-fast", "sub-02_ses-B_acq-fine"]
+    voted = np.asarray(group.template("seg-truth_dseg").dataobj)
+    nuclei = (voted == 2) | (voted == 3) | (voted == 4)
+    carried = {}
+    for stem in scans:
+        folder = "/".join(part for part in stem.split("_") if part[:3] in ("sub", "ses"))
+        path = out / folder / "anat" / f"{stem}_space-study_Chimap.nii.gz"
+        carried[stem] = np.asarray(nib.nifti1.load(path).dataobj)
+    first = carried.pop("sub-01")
+    second = np.mean(list(carried.values()), axis=0)
+    everywhere = nuclei & np.all([one != 0 for one in (first, *carried.values())], axis=0)
+    np.testing.assert_allclose(chi[everywhere], ((first + second) / 2)[everywhere], atol=1e-6)
+    # 0.8 and 1.4 times as much iron; 1.25 if every scan counted for itself
+    assert (first[everywhere].mean() / chi[everywhere].mean()) == pytest.approx(0.8 / 1.1, rel=0.08)
+    difference = np.abs(first - second) / np.sqrt(2)
+    np.testing.assert_allclose(spread[everywhere], difference[everywhere], atol=1e-6)
+    # sessions of one participant lie upon each other in the template although the head was turned
+    one, other = carried["sub-02_ses-A"], carried["sub-02_ses-B_acq-fast"]
+    assert np.corrcoef(one[everywhere], other[everywhere])[0, 1] > 0.9
+    missing = [entry["scan"] for entry in group.record()["missing"]]
+    assert missing == ["sub-02_ses-C"]
+    assert {row["participant_id"] for row in group.rows()} == {"sub-01", "sub-02"}
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(group: Group, tmp_path: Path) -> None:
+    copy = group.copy(tmp_path)
+    shutil.rmtree(copy.out / "tpl-study")
+    command = [sys.executable, "-m", "qsmxt_app", str(copy.raw), str(copy.out), "group", "-q"]
+    process = subprocess.Popen([*command, "--template-rounds", "2"], start_new_session=True)
+    work = copy.out / "work" / "group"
+    # in the second round, with one of three participants registered
+    while process.poll() is None and not list(work.glob("deform_2_*/facts.json")):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    finished = {path.parent.name for path in work.glob("*/result_*.pklz")}
+    assert {"deform_1_sub_01", "update_1"} <= finished
+    assert not list(copy.out.glob("tpl-study/anat/*"))
+    assert copy.again() == 0
+    assert not copy.nodes_run() & finished
+    for path in group.out.glob("tpl-study/anat/*.nii.gz"):
+        assert path.read_bytes() == (copy.out / "tpl-study" / "anat" / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize(

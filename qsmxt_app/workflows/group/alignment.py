@@ -12,6 +12,7 @@ from nipype.interfaces.base import File, isdefined, traits
 
 from qsmxt_app.group.grid import box_of, common_resolution, grid_around
 from qsmxt_app.group.intensity import normalise
+from qsmxt_app.group.masked import apply_masked
 from qsmxt_app.group.running import masked_mean
 from qsmxt_app.group.shape import centred
 from qsmxt_app.registration import Grid, Image, Transform, apply, linear, load_transform, save_transform
@@ -20,6 +21,8 @@ from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, l
 COARSEST_MM = 8.0
 LINEAR_ITERATIONS, DEFORMABLE_ITERATIONS = (500, 250, 100, 50), (100, 100, 60, 30)
 """At most, on each level to the finest."""
+UPDATE_SMOOTHING = 2.5
+"""In voxels: between heads of different people what differs is smoother than between a head and itself."""
 TRANSFORM, WAY_BACK = "transform.h5", "way_back.h5"
 REGISTRATION = tuple(
     f"qsmxt_app.registration.{name}"
@@ -72,7 +75,11 @@ def bend(fixed: list[Image], moving: list[Image], initial: Transform, finest_mm:
     from qsmxt_app.registration.greedy import Deformation, Pair, deform
 
     factors = shrink_factors(fixed[0].voxel_size, finest_mm)
-    options = Deformation(iterations=DEFORMABLE_ITERATIONS[-len(factors) :], shrink=factors)
+    options = Deformation(
+        iterations=DEFORMABLE_ITERATIONS[-len(factors) :],
+        shrink=factors,
+        update_smoothing=UPDATE_SMOOTHING,
+    )
     pairs = [Pair(one, other) for one, other in zip(fixed, moving, strict=True)]
     return deform(pairs, fixed[0].grid, initial, options)
 
@@ -163,7 +170,13 @@ class AveragePerson(Step):
     """Average the scans of one participant half-way between them, so that nobody counts twice."""
 
     input_spec, output_spec = AveragePersonInputSpec, AveragePersonOutputSpec
-    code = ("qsmxt_app.group.running", "qsmxt_app.group.grid", "qsmxt_app.group.shape", *REGISTRATION)
+    code = (
+        "qsmxt_app.group.running",
+        "qsmxt_app.group.grid",
+        "qsmxt_app.group.masked",
+        "qsmxt_app.group.shape",
+        *REGISTRATION,
+    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the average images and the transforms to them."""
@@ -254,24 +267,6 @@ class RegisterToTemplate(Step):
         self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
         self._results["way_back"] = str(save_transform(found.inverse(), folder / WAY_BACK))
         return {}
-
-
-def apply_masked(
-    image: Image, mask: np.ndarray, grid: Grid, transform: Transform
-) -> tuple[np.ndarray, np.ndarray]:
-    """Resample a map that is known inside a mask: what lies outside takes no part in the interpolation.
-
-    Returns
-    -------
-    tuple of ndarray
-        The map, 0 where less than half of the interpolation is known, and where it is known.
-    """
-    known = apply(image.with_array(mask.astype(np.float32)), grid, transform).array
-    values = apply(image.with_array(np.where(mask, image.array, 0)), grid, transform).array
-    inside = known > 0.5
-    values[inside] /= known[inside]
-    values[~inside] = 0
-    return values, inside
 
 
 def _common_grid(masks: Sequence[Image], matrices: Sequence[np.ndarray]) -> Grid:

@@ -11,24 +11,23 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
-from qsmxt_app.bids.atomic import write_text
-from qsmxt_app.bids.derivatives import derivative_path, save_image, sidecar_path
+from qsmxt_app.bids.derivatives import bids_uri, derivative_path, sidecar_path
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.group.drawn_labels import drawn_regions, is_label_description, read_label_description
 from qsmxt_app.registration import Image, resample_labels
-from qsmxt_app.segment.regional_values import QuantitativeMap, erode_labels, regional_values, values_table
+from qsmxt_app.segment.regional_values import QuantitativeMap, erode_labels
 from qsmxt_app.segment.regions import Region, read_regions, regions_table
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.group.alignment import REGISTRATION
 from qsmxt_app.workflows.group.inputs import GroupScan
 from qsmxt_app.workflows.group.maps import load_chain
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, read_json
+from qsmxt_app.workflows.region_files import MAPS, save_labels, save_values
 
 TEMPLATE = "template"
-MAPS = {"chi": "ppm", "r2star": "1/s", "t2star": "s"}
 
 
 @dataclass(frozen=True)
@@ -167,6 +166,7 @@ class MeasureDrawn(Step):
         "qsmxt_app.segment.regional_values",
         "qsmxt_app.segment.regions",
         "qsmxt_app.workflows.group.drawn",
+        "qsmxt_app.workflows.region_files",
         *REGISTRATION,
     )
 
@@ -184,19 +184,17 @@ class MeasureDrawn(Step):
         labels = np.where(found.fraction > given.threshold, found.labels.array, 0)
         labels = erode_labels(labels, given.erode)
         path = derivative_path(output_dir, {**given.entities, "seg": given.atlas}, "dseg")
-        sidecar = {"Description": "labels that were drawn by hand, carried here", "Manual": True}
-        save_image(labels, chi.affine, path, sidecar)
-        table = path.with_name(path.name.replace(".nii.gz", ".tsv"))
-        write_text(table, regions_table(regions))
-        values = regional_values(
-            labels,
-            regions,
-            self._maps(),
-            voxel_volume=float(np.prod(chi.voxel_size)),
-            atlas=given.atlas,
-        )
+        sources = [bids_uri(Path(given.chi), output_dir, "")]
+        sidecar = {
+            "Sources": sources,
+            "Description": "labels that were drawn by hand, carried here",
+            "Manual": True,
+            "PartialVolumeThreshold": given.threshold,
+            "ErodedLayers": given.erode,
+        }
+        table = save_labels(labels, chi.affine, path, sidecar, regions_table(regions))
         stats = path.with_name(f"{given.stem}_seg-{given.atlas}_desc-qsm_stats.tsv")
-        write_text(stats, values_table(values))
+        save_values(labels, chi.affine, stats, regions, self._maps(), atlas=given.atlas, sources=sources)
         self._results["stats"] = str(stats)
         written = [file.relative_to(output_dir).as_posix() for file in (path, table, stats)]
         return {"outputs": written}
@@ -204,10 +202,10 @@ class MeasureDrawn(Step):
     def _maps(self) -> list[QuantitativeMap]:
         mask = load(self.inputs.mask) > 0
         maps = []
-        for name, units in MAPS.items():
+        for name, units, relative in MAPS:
             file = getattr(self.inputs, name)
             if isdefined(file):
-                told = read_json(sidecar_path(Path(file))).get("Reference", "") if name == "chi" else ""
+                told = read_json(sidecar_path(Path(file))).get("Reference", "") if relative else ""
                 maps.append(QuantitativeMap(name, load(file), mask, units, str(told)))
         return maps
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app.bids.atomic import atomic_file, write_text
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
+from qsmxt_app.group.masked import apply_masked
 from qsmxt_app.group.running import RunningStatistics, masked_mean
 from qsmxt_app.group.shape import merged
 from qsmxt_app.group.votes import most_frequent
@@ -25,7 +26,7 @@ from qsmxt_app.registration import (
     resample_labels,
     save_transform,
 )
-from qsmxt_app.workflows.group.alignment import REGISTRATION, apply_masked
+from qsmxt_app.workflows.group.alignment import REGISTRATION
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -90,6 +91,7 @@ class CarryScan(Step):
     input_spec, output_spec = CarryScanInputSpec, CarryScanOutputSpec
     code = (
         "qsmxt_app.bids.derivatives",
+        "qsmxt_app.group.masked",
         "qsmxt_app.group.shape",
         "qsmxt_app.workflows.group.maps",
         *REGISTRATION,
@@ -152,7 +154,8 @@ class CarryScan(Step):
         source = Path(getattr(given, name))
         path = derivative_path(output_dir, {**given.entities, "space": given.template}, SUFFIXES[name])
         sidecar = image_sidecar([bids_uri(source, output_dir, "")], units=UNITS[name], skull_stripped=False)
-        sidecar |= {"SpatialReference": given.reference, "Interpolation": "linear, once, inside the mask"}
+        how = "cubic B-spline, once, inside the mask"
+        sidecar |= {"SpatialReference": given.reference, "Interpolation": how}
         return save_image(values, affine, path, sidecar)
 
 

@@ -28,7 +28,7 @@ WORKFLOW = "group"
 NEEDS = {
     "prepare": 60.0,
     "align": 80.0,
-    "person": 160.0,
+    "person": 200.0,
     "rigid": 80.0,
     "affine": 80.0,
     "deform": 240.0,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app.group.grid import box_of, grid_around
 from qsmxt_app.group.intensity import relative_change, sharpen
+from qsmxt_app.group.masked import apply_masked
 from qsmxt_app.group.running import RunningStatistics
 from qsmxt_app.group.shape import MeanDisplacement, centred
 from qsmxt_app.registration import (
@@ -25,17 +26,13 @@ from qsmxt_app.registration import (
     save_transform,
 )
 from qsmxt_app.registration.transform_files import invert_displacement
-from qsmxt_app.workflows.group.alignment import (
-    REGISTRATION,
-    TRANSFORM,
-    WAY_BACK,
-    apply_masked,
-)
+from qsmxt_app.workflows.group.alignment import REGISTRATION, TRANSFORM, WAY_BACK
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, save
 
 CODE = (
     "qsmxt_app.group.running",
     "qsmxt_app.group.intensity",
+    "qsmxt_app.group.masked",
     "qsmxt_app.group.shape",
     "qsmxt_app.group.grid",
     *REGISTRATION,
@@ -192,7 +189,6 @@ def average(given: Any, transforms: Iterator[Transform], grid: Grid, folder: Pat
     inside = count >= max(1, len(given.magnitudes) / 2)
     results = {"mask": save(inside, grid.affine, folder / "mask.nii")}
     for name, running in statistics.items():
-        mean = np.where(inside, running.mean, 0)
-        mean = mean if name == "chi" else sharpen(mean)
+        mean = sharpen(np.where(inside, running.mean, 0))
         results[name] = save(mean, grid.affine, folder / f"{name}.nii")
     return results

@@ -10,17 +10,11 @@ import numpy as np
 from nipype.interfaces.base import File, traits
 
 from qsmxt_app.bids.acquisition import Acquisition
-from qsmxt_app.bids.atomic import atomic_file, write_json, write_text
-from qsmxt_app.bids.derivatives import (
-    bids_uri,
-    derivative_path,
-    image_sidecar,
-    save_image,
-    sidecar_path,
-)
+from qsmxt_app.bids.atomic import atomic_file
+from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
 from qsmxt_app.registration import Image
 from qsmxt_app.registration.label_resampling import resample_labels
-from qsmxt_app.segment.regional_values import DESCRIPTIONS, QuantitativeMap, regional_values, values_table
+from qsmxt_app.segment.regional_values import QuantitativeMap
 from qsmxt_app.segment.regions import read_regions
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -33,13 +27,7 @@ from qsmxt_app.workflows.node_base import (
     read_json,
 )
 from qsmxt_app.workflows.nodes.inputs import image
-
-# map, units, and whether it is relative to a reference
-MAPS = (("chi", "ppm", True), ("r2star", "1/s", False), ("t2star", "s", False))
-TABLE_COLUMNS = {
-    "hemisphere": {"Description": "Side of the body", "Levels": {"L": "left", "R": "right"}},
-    "kind": {"Description": "Kind of tissue or structure"},
-}
+from qsmxt_app.workflows.region_files import MAPS, save_labels, save_values
 
 
 class WriteLabelsInputSpec(StepInputSpec):
@@ -71,6 +59,7 @@ class WriteT1w(Step):
     input_spec, output_spec = WriteT1wInputSpec, StepOutputSpec
     code = (
         "qsmxt_app.bids.derivatives",
+        "qsmxt_app.workflows.region_files",
         "qsmxt_app.workflows.segmentation.outputs",
         "qsmxt_app.registration.label_resampling",
     )
@@ -94,7 +83,8 @@ class WriteT1w(Step):
         save_image(load_mask(given.t1w_mask), affine, paths["t1w_mask"], {**told, "Type": "Brain"})
         labels = Image(load(given.labels).astype(np.int32), load_affine(given.labels))
         on_t1w = resample_labels(labels, Image(load(given.t1w), affine).grid).labels.array
-        save_labels(on_t1w, affine, paths["dseg_t1w"], {**told, **_how(given)}, given.regions)
+        table = Path(given.regions).read_text(encoding="utf-8")
+        save_labels(on_t1w, affine, paths["dseg_t1w"], {**told, **_how(given)}, table)
         stem = _stem(paths["t1w"], "_desc-preproc_T1w")
         paths |= save_transforms(
             {
@@ -132,6 +122,7 @@ class WriteRegions(Step):
     input_spec, output_spec = WriteRegionsInputSpec, StepOutputSpec
     code = (
         "qsmxt_app.bids.derivatives",
+        "qsmxt_app.workflows.region_files",
         "qsmxt_app.workflows.segmentation.outputs",
         "qsmxt_app.segment.regional_values",
     )
@@ -145,16 +136,17 @@ class WriteRegions(Step):
             "stats": derivative_path(output_dir, entities, "stats", desc="qsm", extension=".tsv"),
         }
         labels, affine = load(given.dseg).astype(np.int32), load_affine(given.dseg)
-        save_labels(labels, affine, paths["dseg"], self._sidecar(), given.regions)
-        table = regional_values(
+        names = Path(given.regions)
+        save_labels(labels, affine, paths["dseg"], self._sidecar(), names.read_text(encoding="utf-8"))
+        save_values(
             labels,
-            read_regions(Path(given.regions)),
+            affine,
+            paths["stats"],
+            read_regions(names),
             self._maps(),
-            voxel_volume=float(abs(np.linalg.det(affine[:3, :3]))),
             atlas=given.source,
+            sources=self._sources(),
         )
-        write_json(sidecar_path(paths["stats"]), {"Sources": self._sources(), **DESCRIPTIONS})
-        write_text(paths["stats"], values_table(table))
         paths |= self._transforms(paths["dseg"].parent)
         if defined(given.magnitude_in_t1w):
             paths["magnitude_in_t1w"] = derivative_path(
@@ -199,14 +191,6 @@ class WriteRegions(Step):
             "xfm_qsm_to_atlas": (given.anatomy_to_atlas, "QSM", given.label),
         }
         return save_transforms(files, folder, given.acquisition.stem)
-
-
-def save_labels(
-    labels: np.ndarray, affine: np.ndarray, path: Path, sidecar: Mapping[str, Any], regions: str
-) -> None:
-    """Write labels, their table, and one sidecar for both."""
-    write_text(path.with_name(_stem(path) + ".tsv"), Path(regions).read_text(encoding="utf-8"))
-    save_image(labels, affine, path, {**sidecar, **TABLE_COLUMNS})
 
 
 def save_transforms(files: Mapping[str, tuple[Any, str, str]], folder: Path, stem: str) -> dict[str, Path]:

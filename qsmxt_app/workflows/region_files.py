@@ -1,0 +1,80 @@
+"""Labels and the values of maps in them on disk, with their tables and sidecars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsmxt_app.bids.atomic import write_json, write_text
+from qsmxt_app.bids.derivatives import save_image, sidecar_path
+from qsmxt_app.segment.regional_values import DESCRIPTIONS, QuantitativeMap, regional_values, values_table
+from qsmxt_app.segment.regions import Region
+
+# map, units, and whether it is relative to a reference
+MAPS = (("chi", "ppm", True), ("r2star", "1/s", False), ("t2star", "s", False))
+TABLE_COLUMNS = {
+    "hemisphere": {"Description": "Side of the body", "Levels": {"L": "left", "R": "right"}},
+    "kind": {"Description": "Kind of tissue or structure"},
+}
+
+
+def save_labels(
+    labels: NDArray[np.integer], affine: NDArray, path: Path, sidecar: Mapping[str, Any], table: str
+) -> Path:
+    """Write labels, their table, and one sidecar for both.
+
+    Parameters
+    ----------
+    labels : ndarray (x, y, z)
+    affine : ndarray (4, 4)
+    path
+        Of the image.
+    sidecar
+        What is told of the labels; the columns of the table are added.
+    table
+        Of the regions, as `dseg.tsv` has it.
+
+    Returns
+    -------
+    pathlib.Path
+        The table.
+    """
+    beside = path.with_name(path.name.split(".")[0] + ".tsv")
+    write_text(beside, table)
+    save_image(labels, affine, path, {**sidecar, **TABLE_COLUMNS})
+    return beside
+
+
+def save_values(
+    labels: NDArray[np.integer],
+    affine: NDArray,
+    path: Path,
+    regions: Sequence[Region],
+    maps: Sequence[QuantitativeMap],
+    *,
+    atlas: str,
+    sources: Sequence[str],
+) -> None:
+    """Measure maps in labels, and write the table with a sidecar that tells its columns.
+
+    Parameters
+    ----------
+    labels : ndarray (x, y, z)
+    affine : ndarray (4, 4)
+    path
+        Of the table.
+    regions, maps
+        What is measured.
+    atlas
+        Where the labels come from.
+    sources
+        BIDS URIs.
+    """
+    volume = float(abs(np.linalg.det(affine[:3, :3])))
+    table = regional_values(labels, regions, maps, voxel_volume=volume, atlas=atlas)
+    write_json(sidecar_path(path), {"Sources": list(sources), **DESCRIPTIONS})
+    write_text(path, values_table(table))
