@@ -28,10 +28,11 @@ RARE = 0.01
 
 @dataclass
 class Seen:
-    """What was seen of a run: moments by the number of busy threads, and the peak of memory."""
+    """What was seen of a run: moments by busy threads, processor time of each process, peak of memory."""
 
     busy: collections.Counter[int] = field(default_factory=collections.Counter)
     names: collections.Counter[str] = field(default_factory=collections.Counter)
+    seconds: dict[int, float] = field(default_factory=dict)
     peak_gb: float = 0.0
 
 
@@ -40,6 +41,7 @@ def watch(main: subprocess.Popen[bytes], n_cpus: int) -> Seen:
     seen, moment = Seen(), 0
     while main.poll() is None:
         busy = {pid: _busy_threads(pid) for pid in _descendants(main.pid)}
+        seen.seconds |= {pid: _seconds(pid) or seen.seconds.get(pid, 0.0) for pid in (main.pid, *busy)}
         count = sum(busy.values())
         seen.busy[count] += 1
         if count > n_cpus:
@@ -80,6 +82,10 @@ def _fields(stat: Path) -> list[str]:
         return []
 
 
+def _seconds(pid: int) -> float:
+    return sum(map(int, _fields(PROC / str(pid) / "stat")[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def _name(pid: int) -> str:
     try:
         return (PROC / str(pid) / "comm").read_text().strip()
@@ -105,11 +111,10 @@ def main() -> int:
     given, others = parser.parse_known_args()
     command = [str(Path(sys.executable).with_name("qsmxt")), *others]
     command += ["--n-cpus", str(given.n_cpus), "--mem-gb", str(given.mem_gb)]
-    before, start = os.times(), time.perf_counter()
+    start = time.perf_counter()
     run = subprocess.Popen(command)
     seen = watch(run, given.n_cpus)
-    wall, after = time.perf_counter() - start, os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
+    wall, used = time.perf_counter() - start, sum(seen.seconds.values())
     moments = sum(seen.busy.values())
     above = sum(count for threads, count in seen.busy.items() if threads > given.n_cpus) / moments
     print(
