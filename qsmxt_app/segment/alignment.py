@@ -25,6 +25,8 @@ Mask = NDArray[np.bool_]
 _FAR_MM, _FAR_DEGREES = 15.0, 10.0
 _UNLIKE = 1.01
 _RIM_MM = 6.0
+_BETTER = 1e-3
+"""Local correlation that a registration must gain over the headers: it errs by a little itself."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def align_to_t1w(magnitude: Image, mask: Mask, t1w: PreparedT1w) -> Alignment:
     bare = fixed.with_array(np.where(brain, fixed.array, np.float32(0)))
     found = find_head(bare, brain, calm, points.mean(0), starts=[header], affine=False)
     candidates = [header, *(refine_rigid(fixed, moving, brain, start) for start in (header, found))]
-    best = max(candidates, key=lambda t: local_correlation(fixed, moving, brain, t))
+    alike = [local_correlation(fixed, moving, brain, t) for t in candidates]
+    best = candidates[int(np.argmax(alike))]
     before, after = (similarity_within(fixed, moving, t, brain) for t in (header, best))
-    if best is header:
+    if max(alike) < alike[0] + _BETTER:
         return Alignment(header, "header", -before, -before, _doubt(before))
     return Alignment(best, "registration", -before, -after, _doubt(after) or _far(best, fixed))
 

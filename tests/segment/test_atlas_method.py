@@ -131,7 +131,7 @@ def test_the_scan_is_aligned_and_nuclei_follow_chi(
     truth = linear(np.linalg.inv(head.carried @ head.scan.motion))
     points = np.argwhere(prepared.brain)[::50] @ head.t1w.affine[:3, :3].T + head.t1w.affine[:3, 3]
     error = np.linalg.norm(found.transform.map_points(points) - truth.map_points(points), axis=-1)
-    assert error.mean() < EDGE / 2
+    assert error.mean() < 0.5  # mm, a sixth of a voxel
 
     chi = Image(subject.truth.chi, subject.affine)
     plain = to_t1w.then(found.transform.inverse())
