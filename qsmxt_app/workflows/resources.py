@@ -56,7 +56,7 @@ NEEDS = {
     "derivatives": Need(20, 10, 0.6, threaded=False),
     # of the T1w's voxels; the built-in atlas is assembled first
     "prepare_t1w": Need(80, 0, 5.0, threaded=False, least_gb=1.3),
-    "register_atlas": Need(250, 0, 20.0, threaded=False),
+    "register_atlas": Need(150, 0, 20.0, threaded=False),
     "label_t1w": Need(200, 0, 4.0),
     "write_t1w": Need(60, 0, 1.0, threaded=False),
     # of the voxels of both
