@@ -65,7 +65,9 @@ def test_a_node_in_pbs(slurm, tmp_path, jobs_see_the_nodes):
     graph.remove_nodes([graph.get_node(name) for name in ("first", "second", "third")])
     machine = job_machine("PBSGraph", {"qsub_args": "-q second"}, tmp_path, tmp_path / "log")
     assert run(machine, graph).ended == {"graph.fourth"}
-    assert len(list((tmp_path / "jobs").glob("*-fourth.log"))) == 1
+    # SLURM's qsub takes the name of the log from no script, PBS does
+    [script] = (tmp_path / "jobs").glob("*-fourth.sh")
+    assert f"#PBS -o {script.stem}.log\n" in script.read_text()
 
 
 SUBMIT = """#!/bin/bash
