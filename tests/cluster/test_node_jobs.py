@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from nipype import config
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflows"))
 
@@ -26,7 +27,7 @@ def jobs_see_the_nodes(monkeypatch, tmp_path):
     folders = [str(Path(__file__).parents[1] / "workflows"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
     monkeypatch.delenv("LOGNAME", raising=False)
-    monkeypatch.chdir(tmp_path)  # where nipype leaves its crash files
+    config.update_config({"execution": {"crashdump_dir": str(tmp_path / "crash")}})
 
 
 def run(machine, graph):
