@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration.images import Grid, Image
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform
@@ -48,5 +48,4 @@ def _continued(array: NDArray, mask: NDArray[np.bool_]) -> NDArray:
     """Give voxels outside the mask the value of the nearest one inside, so that there is no edge."""
     if mask.all() or not mask.any():
         return array
-    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
-    return np.asarray(array[tuple(nearest)])
+    return nearest_of(array, mask)

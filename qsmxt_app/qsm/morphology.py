@@ -43,17 +43,50 @@ def _lower_envelope(squared: FloatArray, step: float, reach: int) -> FloatArray:
     return out
 
 
-def _within(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> BoolArray:
-    """Voxels whose centre lies no further than `radius` from the centre of a voxel of the mask."""
+def squared_distance(mask: BoolArray, furthest: float, voxel_size: Sequence[float]) -> FloatArray:
+    """Squared distance to a mask, centre to centre, as far as it matters.
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+    furthest
+        Distance in mm up to which the result is exact.
+    voxel_size
+        Voxel edges in mm.
+
+    Returns
+    -------
+    ndarray (x, y, z)
+        In mm^2; something larger than `furthest` squared beyond it.
+    """
     squared = np.where(mask, np.float32(0), np.float32(np.inf))
     for axis in range(3):
-        reach = int(radius / voxel_size[axis] + 1e-4)
+        reach = int(furthest / voxel_size[axis] + 1e-4)
         moved = np.ascontiguousarray(np.moveaxis(squared, axis, -1))
         if reach > 0:
             flat = moved.reshape(-1, moved.shape[-1])
             moved = _lower_envelope(flat, float(voxel_size[axis]), reach).reshape(moved.shape)
         squared = np.moveaxis(moved, -1, axis)
+    return squared
+
+
+def _within(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> BoolArray:
+    """Voxels whose centre lies no further than `radius` from the centre of a voxel of the mask."""
+    squared = squared_distance(mask, radius, voxel_size)
     return np.ascontiguousarray(squared <= np.float32((radius * (1 + 1e-4)) ** 2))
+
+
+def nearest_of(values: NDArray, known: BoolArray) -> NDArray:
+    """Give every voxel the value of the nearest one, in voxels, where values are known.
+
+    Parameters
+    ----------
+    values : ndarray (x, y, z)
+    known : ndarray (x, y, z), bool
+        Somewhere at least.
+    """
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(values[tuple(nearest)])
 
 
 def dilate(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> BoolArray:

@@ -165,36 +165,34 @@ def scale_warnings(turn: float | None, scale: float) -> tuple[str, ...]:
     )
 
 
-def likeness(magnitude: FloatArray, phase: FloatArray, mask: BoolArray) -> float:
+def likeness(
+    magnitude: FloatArray, phase: FloatArray, voxels: BoolArray | tuple[NDArray[np.intp], ...]
+) -> float:
     """Rank correlation of phase with magnitude inside the object.
 
     Parameters
     ----------
     magnitude, phase : ndarray (x, y, z)
         One echo, stored values.
-    mask : ndarray (x, y, z)
-        The object, from :func:`object_mask`.
+    voxels
+        Of the object: a mask, or the indices of some.
 
     Returns
     -------
     float
-        -1 to 1, from at most 20,000 voxels; 0 where one of both is constant or the mask is empty.
+        -1 to 1; 0 where one of both is constant or there is no voxel.
     """
-    chosen = _sample(mask)
-    return _rank_correlation(magnitude[chosen], phase[chosen])
-
-
-def _sample(mask: BoolArray) -> tuple[NDArray[np.intp], ...]:
-    chosen = np.flatnonzero(mask)
-    return np.unravel_index(chosen[:: max(1, chosen.size // _SAMPLE)], mask.shape)
-
-
-def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
-    ranks = [rankdata(values) for values in (first, second)]
-    spread = float(np.prod([np.std(values) for values in ranks])) if first.size else 0.0
+    ranks = [rankdata(image[voxels]) for image in (magnitude, phase)]
+    spread = float(np.prod([np.std(values) for values in ranks])) if ranks[0].size else 0.0
     if not spread > 0:
         return 0.0
     return float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())) / spread)
+
+
+def _sample(mask: BoolArray) -> tuple[NDArray[np.intp], ...]:
+    """Indices of at most about 20,000 voxels of a mask."""
+    chosen = np.flatnonzero(mask)
+    return np.unravel_index(chosen[:: max(1, chosen.size // _SAMPLE)], mask.shape)
 
 
 def kind_warnings(magnitude: FloatArray, phase: FloatArray) -> tuple[str, ...]:
@@ -207,7 +205,7 @@ def kind_warnings(magnitude: FloatArray, phase: FloatArray) -> tuple[str, ...]:
     """
     echoes = range(phase.shape[3])
     chosen = _sample(object_mask(magnitude[..., 0]))
-    alike = [_rank_correlation(magnitude[..., echo][chosen], phase[..., echo][chosen]) for echo in echoes]
+    alike = [likeness(magnitude[..., echo], phase[..., echo], chosen) for echo in echoes]
     listed = [f"{number}" for number, value in enumerate(alike, 1) if value > LIKE_MAGNITUDE]
     if listed:
         return (

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from qsmxt_app.errors import NoInput
+from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Grid, Image, apply, crop
 from qsmxt_app.registration.images import bounding_box
 from qsmxt_app.segment.atlas import Atlas
@@ -245,9 +246,8 @@ def _divide_white_matter(labels: Labels, regions: dict[int, Region]) -> None:
         lobes = np.zeros(labels.shape, dtype=np.int32)
         for index, lobe in lobe_of.items():
             lobes[labels == index] = lobe
-        nearest = distance_transform_edt(lobes == 0, return_distances=False, return_indices=True)
         where = labels == white
-        labels[where] = lobes[tuple(nearest)][where]
+        labels[where] = nearest_of(lobes, lobes != 0)[where]
 
 
 def _chi(labels: Image, regions: tuple[Region, ...]) -> Image:

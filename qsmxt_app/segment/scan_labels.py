@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
+from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Grid, Image, Transform, resample_labels
 from qsmxt_app.registration.images import bounding_box
 
@@ -66,7 +66,6 @@ def _without(labels: Image, numbers: NDArray) -> Image:
     others = (labels.array[box] > 0) & ~gone[box]
     if not others.any():
         return labels.with_array(np.where(gone, 0, labels.array))
-    nearest = distance_transform_edt(~others, return_distances=False, return_indices=True)
     filled = labels.array.copy()
-    filled[box] = np.where(gone[box], labels.array[box][tuple(nearest)], labels.array[box])
+    filled[box] = np.where(gone[box], nearest_of(labels.array[box], others), labels.array[box])
     return labels.with_array(filled)

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
+from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Image
 from qsmxt_app.registration.images import bounding_box
 from qsmxt_app.segment.regions import Region
@@ -234,9 +235,8 @@ def _labels_of_classes(
         if not where.any() or not seeds.any():
             continue
         box = bounding_box(where, [0.0, 0.0, 0.0])
-        nearest = distance_transform_edt(~seeds[box], return_distances=False, return_indices=True)
         if seeds[box].any():
-            result[box] = np.where(where[box], labels[box][tuple(nearest)], result[box])
+            result[box] = np.where(where[box], nearest_of(labels[box], seeds[box]), result[box])
     if (classes.of_label == 0).sum() > 1:
         result[(found == 0) & (labels == 0)] = 0
     return result

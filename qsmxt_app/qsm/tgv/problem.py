@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..morphology import squared_distance
 from . import sweep
 from .layout import BoolArray, FloatArray, RaggedRows, aligned_zeros, mean_edge, ragged_rows
 
@@ -91,28 +92,10 @@ def _caps(inside: BoolArray, slack: Sequence[float]) -> FloatArray:
     """Caps of the field equation's dual by depth; the distance between layers is a voxel."""
     caps = np.full(inside.shape, sweep.NO_CAP, np.float32)
     if slack:
-        square = _squared_depth(inside, len(slack) + 1)
+        square = squared_distance(~inside, len(slack) + 1, (1, 1, 1))
         limited = square < (len(slack) + 1) ** 2
         caps[limited] = np.interp(np.sqrt(square[limited]), np.arange(1, len(slack) + 1), slack)
     return np.where(inside, caps, 0)
-
-
-def _squared_depth(inside: BoolArray, most: int) -> NDArray[np.uint16]:
-    """Square of the distance to the nearest voxel outside, in voxels, as far as most; the box ends outside.
-
-    References
-    ----------
-    Felzenszwalb PF, Huttenlocher DP. Theory Comput 8:415-428 (2012): one axis after the other.
-    """
-    square = np.where(inside, np.uint16(most**2), np.uint16(0))
-    for axis in range(3):
-        along = np.moveaxis(square, axis, 0)
-        nearest = along.copy()
-        for step in range(1, most):
-            for here, there in ((nearest[step:], along[:-step]), (nearest[:-step], along[step:])):
-                np.minimum(here, there + np.uint16(step**2), out=here)
-        square = np.moveaxis(nearest, 0, axis)
-    return square
 
 
 def build_problem(

@@ -42,10 +42,10 @@ def segmentation_record(
         what chi is relative to where that is a region.
     """
     plan = scan.plan
-    warned = [
-        f"Chi is relative to its mean over the mask, not to {scan.settings.reference}: {plan.no_reference}"
-    ]
-    warned = warned if plan.no_reference else []
+    warned = []
+    if plan.no_reference:
+        wanted = scan.settings.reference
+        warned.append(f"Chi is relative to its mean over the mask, not to {wanted}: {plan.no_reference}")
     if plan.method == NONE:
         return {"status": NONE, "reason": plan.reason, "warnings": warned, "outputs": {}}
     facts = {
