@@ -23,7 +23,7 @@ from qsmxt_app.report.group_plots import distribution_plots
 from qsmxt_app.report.group_quality import quality_table
 from qsmxt_app.report.group_record import GroupRecord, read_group_record
 from qsmxt_app.report.group_values import MOST_OUTLIERS, MapSummary, Outlier, outliers, read_values, summarise
-from qsmxt_app.report.record import mapping, number, sequence, text
+from qsmxt_app.report.record import mapping, number, sequence, text, words
 from qsmxt_app.report.rendering import render, show_duration, show_memory, show_number, show_product
 
 SECTIONS = (
@@ -141,6 +141,15 @@ def _findings(record: GroupRecord) -> list[Finding]:
                 "They are named below, with the reason. All averages and tables are without them.",
             )
         )
+    found += [
+        Finding(
+            "warning",
+            f"Not the same in all scans: {text(one.get('what'))}",
+            f"{text(one.get('who'))}. Their values cannot be compared as they are: run the participant level "
+            "again in one way, or take these scans apart.",
+        )
+        for one in record.mixtures
+    ]
     people = mapping(record.template.get("participants"))
     if len(people) == 1:
         found.append(
@@ -182,15 +191,9 @@ def _facts(record: GroupRecord) -> list[tuple[str, str]]:
         (f"{name}: time, memory", f"{show_duration(seconds)}, {show_memory(record.memory_mb.get(name))}")
         for name, seconds in record.timings.items()
     ]
-    facts += [(name.replace("_", " "), _plain(value)) for name, value in record.settings.items()]
+    facts += [(name.replace("_", " "), words(value)) for name, value in record.settings.items()]
     facts += [(f"version of {name}", text(value)) for name, value in record.software.items()]
     return [(name, value) for name, value in facts if value]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return ("no", "yes")[value]
-    return ", ".join(map(text, value)) if isinstance(value, list) else text(value)
 
 
 def _missing(output_dir: Path, one: Mapping[str, Any]) -> MissingScan:

@@ -26,6 +26,7 @@ class GroupRecord:
     software: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[Mapping[str, Any], ...] = ()
     failures: tuple[Mapping[str, Any], ...] = ()
+    mixtures: tuple[Mapping[str, Any], ...] = ()
     group_by: str = ""
     command: str = ""
     log: str = ""
@@ -41,6 +42,7 @@ def read_group_record(output_dir: Path) -> GroupRecord | None:
         **{name: mapping(values.get(name)) for name in _MAPPINGS},
         missing=tuple(mapping(item) for item in sequence(values.get("missing"))),
         failures=tuple(mapping(item) for item in sequence(values.get("failures"))),
+        mixtures=tuple(mapping(item) for item in sequence(values.get("mixtures"))),
         group_by=text(values.get("group_by")),
         command=text(values.get("command")),
         log=text(values.get("log")),

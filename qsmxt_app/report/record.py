@@ -162,6 +162,13 @@ def text(value: object) -> str:
     return "" if isinstance(value, bool) or not isinstance(value, int | float) else f"{value:g}"
 
 
+def words(value: object) -> str:
+    """Return a setting as it is shown: yes or no, and what a list holds."""
+    if isinstance(value, bool):
+        return ("no", "yes")[value]
+    return ", ".join(map(text, value)) if isinstance(value, list) else text(value)
+
+
 def number(value: object) -> float | None:
     """Return a finite number, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

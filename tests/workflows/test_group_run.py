@@ -400,6 +400,30 @@ def test_dry_run_shows_and_writes_nothing(group: Group, capsys: pytest.CaptureFi
     assert sorted(group.out.rglob("*")) == before
 
 
+def test_scans_that_were_made_in_another_way_are_named_once(
+    group: Group, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = group.copy(tmp_path)
+    sidecar = copy.out / "sub-02" / "ses-A" / "anat" / "sub-02_ses-A_Chimap.json"
+    sidecar.write_text('{"Reference": "lateral ventricle", "Units": "ppm"}')
+    for label, alpha, preset in (("01", 0.001, "gre"), ("02", 0.002, "body"), ("03", 0.002, "gre")):
+        record = next((copy.out / f"sub-{label}" / "figures").glob("*_record.json"))
+        content = {**json.loads(record.read_text()), "settings": {"preset": preset, "tgv_tolerance": alpha}}
+        record.write_text(json.dumps(content))
+    assert main([str(copy.raw), str(copy.out), "group", "--no-template"]) == 0
+    found = {one["what"]: one["who"] for one in copy.record()["mixtures"]}
+    assert found == {
+        "reference of chi": "mean in 2 scans; lateral ventricle in sub-02_ses-A",
+        "preset": "gre in 2 scans; body in sub-02_ses-A",
+        # what a preset stands for is not told again
+        "tgv tolerance (gre)": "0.001 in sub-01; 0.002 in sub-03_acq-hr",
+    }
+    log = max((copy.out / "logs").glob("*/qsmxt.log"), key=lambda path: path.stat().st_mtime_ns).read_text()
+    shown = capsys.readouterr().err
+    for text in (shown, log, (copy.out / "group.html").read_text()):
+        assert text.count("lateral ventricle in sub-02_ses-A") == 1
+
+
 def test_report_is_written_again_from_disk(group: Group) -> None:
     page = group.out / "group.html"
     before = page.read_bytes()

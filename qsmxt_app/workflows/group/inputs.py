@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsmxt_app.bids.dataset import participant_labels
+from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.bids.entities import parse_name, without_prefix
 from qsmxt_app.group.csv_text import read_tsv
-from qsmxt_app.report.record import Record, output_path, read_records, text
+from qsmxt_app.report.record import Record, number, output_path, read_records, text, words
 from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.node_base import read_json
+from qsmxt_app.workflows.outputs import method_parameters
 
 NEEDED = {"chi": "susceptibility map", "magnitude": "magnitude", "mask": "mask"}
+MASKED_REFERENCE = "region"
+"""What a map is said to be relative to where the user gave a mask: each scan has its own."""
 NOT_RUN = "the participant level has not written anything for it: not run yet, or no gradient-echo images"
 
 
@@ -33,6 +38,8 @@ class GroupScan:
         files that exist.
     atlas
         Name of the segmentation, where there is one.
+    made
+        How its maps were made, in words, as far as it is known: what ought to be the same in all scans.
     """
 
     participant: str
@@ -40,6 +47,7 @@ class GroupScan:
     entities: Mapping[str, str]
     files: Mapping[str, Path]
     atlas: str = ""
+    made: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,12 +140,29 @@ def _read_scan(output_dir: Path, subject: str, record: Record) -> GroupScan | Mi
         labels = parse_name(files["dseg"].name) if "dseg" in files else None
         atlas = labels.entities.get("seg", "") if labels else ""
         entities = {str(key): text(label) for key, label in record.entities.items()}
-        return GroupScan(subject, record.stem, entities, files, atlas)
+        return GroupScan(subject, record.stem, entities, files, atlas, _how_made(record, files["chi"]))
     if record.errors:
         error = record.errors[0]
         reason = f"{error.step}: {error.message}" if error.step else error.message
         return Missing(subject, record.stem, reason, error.log)
     return Missing(subject, record.stem, f"its {' and '.join(absent)} cannot be found")
+
+
+def _how_made(record: Record, chi: Path) -> dict[str, str]:
+    """Return what scans ought to share: of settings, those that a preset does not stand for."""
+    sidecar = read_json(sidecar_path(chi))
+    reference = text(sidecar.get("Reference"))
+    preset = text(record.preset.get("preset")) or text(record.settings.get("preset"))
+    own = {name: value for name, value in method_parameters(record.settings).items() if name != "reference"}
+    strength = number(record.inputs.get("field_strength"))
+    return {
+        "reference of chi": "a mask of its own" if reference == MASKED_REFERENCE else reference,
+        "units of chi": text(sidecar.get("Units")),
+        "preset": preset,
+        **{f"{name.replace('_', ' ')} ({preset})": words(value) for name, value in own.items()},
+        "field strength": f"{strength:g} T" if strength else "",
+        "version of qsmxt": text(record.software.get("qsmxt")),
+    }
 
 
 def _not_run(

@@ -9,6 +9,7 @@ from typing import Any
 
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.headers import read_header
+from qsmxt_app.group.mixture import Mixture
 from qsmxt_app.report.group_record import GROUP_RECORD
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.group.inputs import Missing
@@ -27,6 +28,7 @@ class GroupResult:
     people: tuple[Person, ...]
     template: BuiltTemplate | None
     missing: tuple[Missing, ...]
+    mixtures: tuple[Mixture, ...]
     failures: Mapping[str, str]
     outputs: Mapping[str, Any]
     timings: Mapping[str, float]
@@ -45,6 +47,7 @@ def write_group_record(
             "status": "failed" if result.failures else "done",
             "template": _template(result, settings),
             "missing": [asdict(one) for one in result.missing],
+            "mixtures": [asdict(one) for one in result.mixtures],
             "failures": [{"step": name, "message": text} for name, text in result.failures.items()],
             "outputs": dict(result.outputs),
             "timings": dict(result.timings),

@@ -18,6 +18,7 @@ from qsmxt_app.bids.selection import select_labels
 from qsmxt_app.convert.detect import is_bids
 from qsmxt_app.errors import NoInput, QsmxtError, WrongUsage
 from qsmxt_app.group.csv_text import read_tsv
+from qsmxt_app.group.mixture import Mixture, mixtures
 from qsmxt_app.group.tables import assemble, scan_rows
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.group import build_group_report
@@ -53,6 +54,8 @@ from qsmxt_app.workflows.run_folder import (
 from qsmxt_app.workflows.sharing import write_shared_pages
 from qsmxt_app.workflows.study import Request, configure_nipype
 
+NOT_THE_SAME = "not the same in all scans: %s: %s"
+
 log = logging.getLogger("qsmxt")
 
 
@@ -66,6 +69,8 @@ class GroupPlan:
         The raw dataset.
     study
         Usable scans, and what is missing.
+    mixtures
+        In what the scans differ that ought to be the same.
     phenotypes
         What participants.tsv and sessions.tsv say.
     name
@@ -78,6 +83,7 @@ class GroupPlan:
 
     raw: Path
     study: StudyOutputs
+    mixtures: tuple[Mixture, ...]
     phenotypes: Phenotypes
     name: str
     existing: ExistingTemplate | None
@@ -139,6 +145,8 @@ class GroupLevel:
 
     def run(self) -> int:
         """Run all stages; return the exit code."""
+        for one in self.plan.mixtures:
+            log.warning(NOT_THE_SAME, one.what, one.who)
         configure_nipype(self.folder, self.request.verbosity)
         share = machine_share(self.settings, len(self.plan.study.scans))
         mend(self.request.work_dir / WORKFLOW)
@@ -176,6 +184,7 @@ class GroupLevel:
             people=tuple(self.people),
             template=self.template,
             missing=tuple(self.missing),
+            mixtures=self.plan.mixtures,
             failures={**stages.failures, **problems},
             outputs=self.outputs,
             timings=stages.timings,
@@ -280,6 +289,7 @@ def _summary(result: GroupResult, plan: GroupPlan, outputs: dict[str, Any]) -> l
         lines.append(f"template {plan.name}: {rounds} deformable rounds; {result.template.ended}")
     if not outputs["tables"]["rows"]:
         lines.append("group_stats.csv is empty: no participant has regional values (segmentation)")
+    lines += [NOT_THE_SAME % (one.what, one.who) for one in plan.mixtures]
     lines += [f"left out: {one.scan or f'sub-{one.participant}'}: {one.reason}" for one in result.missing]
     lines += [f"failed: {name.replace('_', ' ')}: {message}" for name, message in result.failures.items()]
     return lines
@@ -315,7 +325,8 @@ def _plan(request: Request) -> GroupPlan:
                 f"--custom-dseg {drawn.file} was drawn on the template, which --no-template leaves out.",
                 "Leave out --no-template.",
             )
-    return GroupPlan(raw, study, phenotypes, name, existing, drawn)
+    mixed = tuple(mixtures({scan.stem: scan.made for scan in study.scans}))
+    return GroupPlan(raw, study, mixed, phenotypes, name, existing, drawn)
 
 
 def _raw_dataset(request: Request) -> Path:
@@ -341,6 +352,8 @@ def _show(plan: GroupPlan, request: Request) -> None:
         line(f"  sub-{label}: {', '.join(scan.stem for scan in scans)}")
     for one in plan.study.missing:
         line(f"  left out: {one.scan or f'sub-{one.participant}'}: {one.reason}")
+    for mixture in plan.mixtures:
+        line("  " + NOT_THE_SAME % (mixture.what, mixture.who))
     if plan.existing:
         line(f"They would be brought to the template {plan.name} of {request.settings.template_from}.")
     elif request.settings.template:
