@@ -37,6 +37,30 @@ done
 one rts --preset consensus --inversion rts --background vsharp
 one nonlinear --preset consensus --inversion nonlinear --unwrapping laplacian
 
+# a network of two layers: what is compiled does not depend on its size
+mkdir "$work/network"
+$python - "$work/network" <<'NETWORK'
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+folder = Path(sys.argv[1])
+shapes = {0: (2, 1, 3, 3, 3), 2: (2, 2, 1, 1, 1)}
+weights = {f"model.{at}.weight": np.ones(shape, np.float32) for at, shape in shapes.items()}
+biases = {f"model.{at}.bias": np.arange(2, dtype=np.float32) for at in shapes}
+save_file(weights | biases, folder / "model.pth")
+layers = [
+    {"out_channels": shape[0], "in_channels": shape[1], "kernel_size": shape[2], "dilation": 1, "padding": 1}
+    for shape in shapes.values()
+]
+(folder / "model.json").write_text(json.dumps({"elu": True, "layers": layers}))
+(folder / "colormap.json").write_text(json.dumps({"labels": ["Unknown", "Thalamus"]}))
+NETWORK
+qsmxt "$work/bids" "$work/meshnet" participant --participant-label 01 --preset fast --segmentation meshnet --model "$work/network"
+
 $python -m qsmxt_app.simulate "$work/single" --voxel-size 4 --echo-times 0.02 --bipolar
 qsmxt "$work/single" "$work/single-out" participant --segmentation none
 

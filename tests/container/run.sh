@@ -120,32 +120,44 @@ main_job() {
     [ "$(stat -c %u:%g "$folder"/data/out/index.html)" = "$user" ]
 }
 
-# Both levels with the image's kernels in a folder that can be written to: nothing may be added to it or changed.
-nothing_compiled() {
-    rm -rf "$folder/kernels" "$folder"/data/small* && mkdir "$folder/kernels"
+# Let an image do what follows with its kernels in a folder that can be written to: nothing may be added or changed.
+kernels_kept() {
+    local image=$1 before after
+    shift
+    rm -rf "$folder/kernels" && mkdir "$folder/kernels"
     contained --user 0 --entrypoint cp -v "$folder/kernels:/kernels" "$image" -a "$kernels/." /kernels
-    local before after arguments
-    before=$(cd "$folder/kernels" && find . -type f | sort | xargs sha256sum)
+    sums() { (cd "$folder/kernels" && find . -type f | sort | xargs sha256sum); }
+    before=$(sums)
     chown -R "$user" "$folder/kernels"
-    writable() { strict -v "$folder/kernels:$kernels" "$@" </dev/null; }
-    writable --entrypoint python "$image" -Es -m qsmxt_app.simulate /data/small --subjects 2 --voxel-size 3
-    while read -r arguments; do
-        # shellcheck disable=SC2086
-        timed "$arguments" writable "$image" /data/small /data/small-out $arguments --quiet
-    done <<'RUNS'
-participant
-group
-participant --participant-label 01 --segmentation none --preset bet
-participant --participant-label 01 --segmentation none --preset consensus
-participant --participant-label 01 --segmentation none --preset epi
-participant --participant-label 01 --segmentation none --preset body
-RUNS
-    after=$(cd "$folder/kernels" && find . -type f | sort | xargs sha256sum)
+    "$@" -v "$folder/kernels:$kernels" "$image"
+    after=$(sums)
     echo "files of kernels: $(wc -l <<<"$before") before, $(wc -l <<<"$after") after"
     diff <(echo "$before") <(echo "$after") || { echo "compiled again: container/prepare.sh misses these" >&2; return 1; }
+}
+
+# Both levels, and every preset, of other heads than container/prepare.sh has used.
+nothing_compiled() {
+    rm -rf "$folder"/data/small*
+    strict --entrypoint python "$image" -Es -m qsmxt_app.simulate /data/small --subjects 2 --voxel-size 3 --seed 5
+    kernels_kept "$image" all_presets
     for result in group.html group_stats.csv tpl-study/anat/tpl-study_Chimap.nii.gz; do
         [ -s "$folder/data/small-out/$result" ] || { echo "no $result" >&2; return 1; }
     done
+}
+
+all_presets() {
+    local arguments
+    while read -r arguments; do
+        # shellcheck disable=SC2086
+        timed "$arguments" strict "$@" /data/small /data/$arguments --quiet </dev/null
+    done <<'RUNS'
+small-out participant
+small-out group --template-rounds 2
+small-bet participant --participant-label 01 --segmentation none --preset bet
+small-consensus participant --participant-label 01 --segmentation none --preset consensus
+small-epi participant --participant-label 01 --segmentation none --preset epi
+small-body participant --participant-label 01 --segmentation none --preset body
+RUNS
 }
 
 # What a network's image adds, and its weights must be the known ones.
@@ -158,11 +170,15 @@ network() {
     dl || { tail -n 20 "$folder/dl.log" >&2; return 1; }
     size "$image:dl"
     rm -rf "$folder/data/meshnet"
-    timed "participant with the network" strict "$image:dl" /data/small /data/meshnet participant \
-        --participant-label 01 --preset bet --segmentation meshnet --model /opt/qsmxt/share/qsmxt/meshnet
+    kernels_kept "$image:dl" labelled_by_network
     [ "$(wc -l <"$(ls "$folder"/data/meshnet/sub-01/anat/*_space-T1w_seg-*_dseg.tsv)")" -ge 18 ]
     printf x >>"$context/model.pth"
     ! dl || { echo "other weights were accepted" >&2; return 1; }
+}
+
+labelled_by_network() {
+    timed "participant with the network" strict "$@" /data/small /data/meshnet participant --participant-label 01 \
+        --preset fast --segmentation meshnet --model /opt/qsmxt/share/qsmxt/meshnet --quiet
 }
 
 # Not even /tmp, and the usual ways to be root, the image's own user, or somebody with a home.
@@ -232,7 +248,7 @@ sif_runs() {
     cp -R "$folder/data/small" "$folder/data/small-out" "$folder/sif/"
     rm -rf "$folder"/sif/small-out/{work,group*,tpl-*}
     chown -R --reference "$folder/sif" "$folder"/sif/small*
-    timed "group in the SIF" inside run "$work/small" "$work/small-out" group
+    timed "group in the SIF" inside run "$work/small" "$work/small-out" group --template-rounds 2
     cmp "$folder"/{sif,data}/small-out/tpl-study/anat/tpl-study_Chimap.nii.gz
 }
 

@@ -9,7 +9,7 @@ from qsmxt_app.config import load_settings
 from qsmxt_app.errors import WrongUsage
 from qsmxt_app.workflows.estimate import estimate_scan
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
-from qsmxt_app.workflows.segmentation.steps import anatomy_steps, described, region_steps
+from qsmxt_app.workflows.segmentation.steps import anatomy_nodes, anatomy_steps, described, region_steps
 
 
 @pytest.fixture
@@ -82,6 +82,34 @@ def test_names_of_files_hold_only_what_bids_allows(scan, tmp_path):
     folder.mkdir()
     plan = plan_segmentation(scan, load_settings({"atlas": str(folder)}))
     assert (plan.source, plan.label) == ("my atlas.v2", "myatlasv2")
+
+
+@pytest.mark.parametrize(
+    ("flag", "files", "inputs"),
+    [
+        (
+            "model",
+            ("model.json", "colormap.json", "model.pth"),
+            {"label_t1w": ("model", "classes", "weights")},
+        ),
+        ("atlas", ("T1w.nii.gz", "dseg.nii.gz", "dseg.tsv"), {"prepare_t1w": ("atlas",)}),
+        ("derivatives", ("sub-01_ses-A/mri/aseg.mgz",), {"label_t1w": ("existing",)}),
+    ],
+)
+def test_steps_find_what_is_named_relative_to_the_current_folder(
+    scan, tmp_path, monkeypatch, flag, files, inputs
+):
+    for path in (scan.t1w, *(tmp_path / "mine" / name for name in files)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings({flag: ["mine"] if flag == "derivatives" else "mine"})
+    plan = plan_segmentation(scan, settings)
+    assert not plan.problem
+    nodes = anatomy_nodes(plan, scan, settings, bids_dir=tmp_path, output_dir=tmp_path / "out", threads=1)
+    for step, names in inputs.items():
+        for name in names:
+            assert getattr(nodes[step].inputs, name).startswith(f"{tmp_path}/mine"), name
 
 
 def test_a_network_needs_its_memory_whatever_the_image(scan, tmp_path):

@@ -17,8 +17,9 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import QsmxtError
-from qsmxt_app.segment.meshnet import DESCRIPTION, WEIGHTS
+from qsmxt_app.segment.meshnet import CLASSES, DESCRIPTION, WEIGHTS
 from qsmxt_app.settings import Settings
+from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS
 from qsmxt_app.workflows.resources import NEEDS, memory_gb
 from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
@@ -96,7 +97,7 @@ def anatomy_nodes(
     threads: int,
 ) -> dict[str, Any]:
     """Make the nodes that label a T1w, or the magnitude, with all inputs that do not come from others."""
-    prepare: dict[str, Any] = {"atlas": settings.atlas, "atlas_files": _files(settings.atlas)}
+    prepare: dict[str, Any] = _atlas(settings.atlas)
     if plan.t1w:
         prepare["t1w"] = str(plan.t1w)
     makers: dict[str, Any] = {
@@ -226,19 +227,24 @@ def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
     if plan.method == ATLAS:
         return LabelByAtlas()
     if plan.method == MESHNET:
-        folder = settings.model or Path()
-        return LabelByNetwork(model=str(folder / DESCRIPTION), weights=str(folder / WEIGHTS))
+        files = {"model": DESCRIPTION, "classes": CLASSES, "weights": WEIGHTS}
+        folder = (settings.model or Path()).absolute()
+        return LabelByNetwork(**{name: str(folder / file) for name, file in files.items()})
     if plan.labels is None:
         raise ValueError("a plan to take labels that names none")
-    table = {"table": str(plan.labels.table)} if plan.labels.table else {}
-    return TakeLabels(existing=str(plan.labels.image), **table)
+    table = {"table": str(plan.labels.table.absolute())} if plan.labels.table else {}
+    return TakeLabels(existing=str(plan.labels.image.absolute()), **table)
 
 
-def _files(atlas: str) -> list[str]:
-    """Return the files of an atlas that is a folder."""
-    folder = Path(atlas)
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [str(path.absolute()) for path in paths if path.is_file()]
+def _atlas(name: str) -> dict[str, Any]:
+    """Return an atlas, and its files where it is a folder: steps run in folders of their own."""
+    folder = Path(name).absolute()
+    if name == BUILT_IN_ATLAS or not folder.is_dir():
+        return {"atlas": name, "atlas_files": []}
+    return {
+        "atlas": str(folder),
+        "atlas_files": [str(path) for path in sorted(folder.iterdir()) if path.is_file()],
+    }
 
 
 def _entities(t1w: Path | None) -> dict[str, str]:

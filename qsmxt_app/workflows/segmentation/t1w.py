@@ -145,6 +145,7 @@ class LabelByNetwork(Step):
 
     class _InputSpec(LabelInputSpec):
         model = File(exists=True, mandatory=True, desc="its description")
+        classes = File(exists=True, mandatory=True, desc="names of what it labels")
         weights = File(exists=True, mandatory=True)
 
     input_spec, output_spec = _InputSpec, LabelOutputSpec
