@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
-from qsmxt_app.report.group_record import read_group_record
+from qsmxt_app.report.group.record import read_group_record
 from qsmxt_app.report.labelling_text import group_sentences
 from qsmxt_app.report.methods import Methods, cited, methods_of
 from qsmxt_app.report.record import Record, read_records

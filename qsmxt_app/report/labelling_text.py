@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qsmxt_app.report.group_record import GroupRecord
+from qsmxt_app.report.group.record import GroupRecord
 from qsmxt_app.report.record import Record, mapping, number, numbers, sequence, text
 from qsmxt_app.report.rendering import show_product
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.lock import FOLDER, Held, named_lock
 from qsmxt_app.report.citation import write_citations
-from qsmxt_app.report.group import build_group_report
+from qsmxt_app.report.group.page import build_group_report
 from qsmxt_app.report.index import build_index
 
 WANTED = "pages.wanted"

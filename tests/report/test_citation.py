@@ -5,7 +5,7 @@ from pathlib import Path
 from report_data import Outputs
 
 from qsmxt_app.report import write_citations
-from qsmxt_app.report.group_record import GROUP_RECORD
+from qsmxt_app.report.group.record import GROUP_RECORD
 from qsmxt_app.report.record import parse_record
 
 

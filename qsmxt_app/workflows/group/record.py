@@ -10,7 +10,7 @@ from typing import Any
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.group.mixture import Mixture
-from qsmxt_app.report.group_record import GROUP_RECORD
+from qsmxt_app.report.group.record import GROUP_RECORD
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.group.inputs import Missing
 from qsmxt_app.workflows.group.study import BuiltTemplate, Person

@@ -21,7 +21,7 @@ from qsmxt_app.group.csv_text import read_tsv
 from qsmxt_app.group.mixture import Mixture, mixtures
 from qsmxt_app.group.tables import assemble, scan_rows
 from qsmxt_app.report.citation import write_citations
-from qsmxt_app.report.group import build_group_report
+from qsmxt_app.report.group.page import build_group_report
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.group.build import TemplateBuilder
 from qsmxt_app.workflows.group.drawn import Drawn, drawn_on, read_drawn

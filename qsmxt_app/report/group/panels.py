@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from qsmxt_app.report.group_record import GroupRecord
+from qsmxt_app.report.group.record import GroupRecord
 from qsmxt_app.report.panel import Panel, View, make_view
 from qsmxt_app.report.pictures import CHI, Window, curve_plot, r2star_window
 from qsmxt_app.report.record import mapping, number, sequence, text

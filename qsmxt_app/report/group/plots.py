@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from qsmxt_app.report.group_values import ALL, MapSummary, RegionSummary
+from qsmxt_app.report.group.values import ALL, MapSummary, RegionSummary
 from qsmxt_app.report.pictures import figure_uri
 
 REGIONS_PER_PLOT = 30

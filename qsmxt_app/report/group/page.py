@@ -18,11 +18,11 @@ from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.errors import NoInput
 from qsmxt_app.group.outliers import FEWEST, LIMIT
 from qsmxt_app.report.findings import Finding
-from qsmxt_app.report.group_panels import change_panel, template_panel
-from qsmxt_app.report.group_plots import distribution_plots
-from qsmxt_app.report.group_quality import quality_table
-from qsmxt_app.report.group_record import GroupRecord, read_group_record
-from qsmxt_app.report.group_values import MOST_OUTLIERS, MapSummary, Outlier, outliers, read_values, summarise
+from qsmxt_app.report.group.panels import change_panel, template_panel
+from qsmxt_app.report.group.plots import distribution_plots
+from qsmxt_app.report.group.quality import quality_table
+from qsmxt_app.report.group.record import GroupRecord, read_group_record
+from qsmxt_app.report.group.values import MOST_OUTLIERS, MapSummary, Outlier, outliers, read_values, summarise
 from qsmxt_app.report.record import mapping, number, sequence, text, words
 from qsmxt_app.report.rendering import render, show_duration, show_memory, show_number, show_product
 

@@ -1,0 +1,1 @@
+"""`group.html`: what is known of all participants together, on one page."""
