@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
@@ -29,7 +29,6 @@ from qsmxt_app.registration.transforms import Transform, Warp
 
 FloatArray = NDArray[np.float32]
 
-_THREADS = 2
 _FLAT = 1e-4
 """Share of the image's variance below which a neighbourhood tells nothing."""
 _PATIENCE = 8
@@ -97,7 +96,8 @@ def deform(
     Returns
     -------
     Transform
-        From moving to fixed. The same input gives the same bytes.
+        From moving to fixed. The same input gives the same bytes, whatever the number of threads, which is
+        that of numba.
     """
     options = deformation or Deformation()
     fixed = [_standardised(apply(pair.fixed, grid).array) for pair in pairs]
@@ -107,7 +107,7 @@ def deform(
         for pair in pairs
     ]
     field = np.zeros((3, *_level_shape(grid.shape, options.shrink[0])), dtype=np.float32)
-    with ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(get_num_threads()) as threads:
         for iterations, shrink in zip(options.iterations, options.shrink, strict=True):
             images = [_level(array, shrink) for array in (*fixed, *moving, *weights)]
             field = _refined(field, images[0].shape)
