@@ -87,3 +87,25 @@ def relative_change(new: NDArray, old: NDArray, inside: NDArray[np.bool_]) -> fl
     difference = new[inside].astype(np.float64) - old[inside]
     spread = float(np.std(new[inside], dtype=np.float64))
     return float(np.sqrt(np.mean(difference**2)) / max(spread, 1e-12))
+
+
+def likeness(one: NDArray, other: NDArray) -> float:
+    """Correlation of two images where both are known.
+
+    Parameters
+    ----------
+    one, other : ndarray (x, y, z)
+        0 where nothing is known.
+
+    Returns
+    -------
+    float
+        1 where both are alike but for scale and offset; 0 for unrelated ones, or where one of them is flat.
+    """
+    both = (one != 0) & (other != 0)
+    if not both.any():
+        return 0.0
+    first, second = one[both].astype(np.float64), other[both].astype(np.float64)
+    spread = float(first.std() * second.std())
+    mean = float(np.mean((first - first.mean()) * (second - second.mean())))
+    return mean / spread if spread > 0 else 0.0

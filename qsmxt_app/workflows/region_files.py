@@ -1,4 +1,4 @@
-"""Labels and the values of maps in them on disk, with their tables and sidecars."""
+"""Labels, values of maps in them, and transforms between spaces on disk, with tables and sidecars."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.bids.atomic import write_json, write_text
+from qsmxt_app.bids.atomic import atomic_file, write_json, write_text
 from qsmxt_app.bids.derivatives import save_image, sidecar_path
 from qsmxt_app.segment.regional_values import DESCRIPTIONS, QuantitativeMap, regional_values, values_table
 from qsmxt_app.segment.regions import Region
+from qsmxt_app.workflows.node_base import defined
 
 # map, units, and whether it is relative to a reference
 MAPS = (("chi", "ppm", True), ("r2star", "1/s", False), ("t2star", "s", False))
@@ -78,3 +79,31 @@ def save_values(
     table = regional_values(labels, regions, maps, voxel_volume=volume, atlas=atlas)
     write_json(sidecar_path(path), {"Sources": list(sources), **DESCRIPTIONS})
     write_text(path, values_table(table))
+
+
+def save_transforms(files: Mapping[str, tuple[Any, str, str]], folder: Path, stem: str) -> dict[str, Path]:
+    """Write the transforms that there are; a name says from where to where one brings images.
+
+    Parameters
+    ----------
+    files
+        By a key of the caller's: the file, and the names of the spaces from and to which it leads.
+    folder
+        Where they go.
+    stem
+        With which their names begin.
+
+    Returns
+    -------
+    dict
+        What was written, by key.
+    """
+    written = {}
+    for name, (file, origin, target) in files.items():
+        if defined(file) is None:
+            continue
+        path = folder / f"{stem}_from-{origin}_to-{target}_mode-image_xfm{Path(file).suffix}"
+        with atomic_file(path) as stream:
+            stream.write(Path(file).read_bytes())
+        written[name] = path
+    return written

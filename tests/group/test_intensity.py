@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qsmxt_app.group.intensity import normalise, relative_change, sharpen
+from qsmxt_app.group.intensity import likeness, normalise, relative_change, sharpen
 
 
 def ball(size: int = 32) -> np.ndarray:
@@ -48,3 +48,13 @@ def test_change_is_relative_to_contrast() -> None:
     assert relative_change(one, other, inside) == pytest.approx(np.sqrt(2), rel=0.03)
     assert relative_change(10 * one, 10 * (one + 0.3), inside) == pytest.approx(0.1, rel=0.02)
     assert relative_change(one, other, np.zeros_like(inside)) == 0
+
+
+def test_likeness_is_that_of_what_both_know() -> None:
+    rng = np.random.default_rng(3)
+    one, other = rng.normal(5, 1, (2, 20, 20, 20))
+    assert likeness(one, 3 * one + 7) == pytest.approx(1)
+    assert abs(likeness(one, other)) < 0.05
+    half = np.where(np.arange(20)[:, None, None] < 10, one, 0)
+    assert likeness(one, half) == pytest.approx(1)
+    assert likeness(one, np.zeros_like(one)) == likeness(one, np.ones_like(one)) == 0

@@ -30,6 +30,13 @@ def test_outlier_is_named_with_a_link_and_nobody_else(tmp_path: Path) -> None:
     assert "sub-11" not in section
 
 
+def test_scan_that_does_not_lie_upon_the_template_is_named(tmp_path: Path) -> None:
+    group_table(tmp_path, PEOPLE)
+    group_record(tmp_path, outputs={"likeness": {"sub-01": 0.93, "sub-02": 0.2, "sub-03": None}})
+    page = build_group_report(tmp_path).read_text()
+    assert re.findall(r"(sub-\d+) hardly lies upon the template", page) == ["sub-02"]
+
+
 def test_values_split_by_a_column_and_leave_out_what_is_missing(tmp_path: Path) -> None:
     values = read_values(group_table(tmp_path, PEOPLE), "sex")
     (summary,) = summarise(values)

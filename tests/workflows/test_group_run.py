@@ -103,6 +103,7 @@ def test_ends_well_and_names_who_is_left_out(group: Group) -> None:
     page = (group.out / "group.html").read_text()
     assert "not enough memory" in page
     assert "sub-02_ses-B" in page
+    assert "hardly lies upon" not in page
 
 
 def carried_labels(group: Group, moved: bool) -> dict[str, np.ndarray]:

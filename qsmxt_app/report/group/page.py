@@ -20,9 +20,10 @@ from qsmxt_app.group.outliers import FEWEST, LIMIT
 from qsmxt_app.report.findings import Finding
 from qsmxt_app.report.group.panels import change_panel, template_panel
 from qsmxt_app.report.group.plots import distribution_plots
-from qsmxt_app.report.group.quality import quality_table
+from qsmxt_app.report.group.quality import likenesses, quality_table
 from qsmxt_app.report.group.record import GroupRecord, read_group_record
 from qsmxt_app.report.group.values import MOST_OUTLIERS, MapSummary, Outlier, outliers, read_values, summarise
+from qsmxt_app.report.quality import Measure
 from qsmxt_app.report.record import mapping, number, sequence, text, words
 from qsmxt_app.report.rendering import render, show_duration, show_memory, show_number, show_product
 
@@ -87,7 +88,8 @@ def build_group_report(output_dir: Path) -> Path:
     panels = [panel for panel in (template_panel(output_dir, record), change_panel(record)) if panel]
     maps = [MapOnPage(summary, distribution_plots(summary)) for summary in summarise(values)]
     missing = [_missing(output_dir, one) for one in record.missing]
-    quality = quality_table(output_dir, participant_labels(output_dir))
+    alike = likenesses(record)
+    quality = quality_table(output_dir, participant_labels(output_dir), alike)
     shown = {
         "missing": missing,
         "template": panels,
@@ -101,7 +103,7 @@ def build_group_report(output_dir: Path) -> Path:
         contents=[(anchor, words) for anchor, words in SECTIONS if shown[anchor]],
         links=_links(output_dir),
         highlights=_highlights(record),
-        findings=_findings(record),
+        findings=_findings(record) + _unlike(alike),
         missing=missing,
         name=text(record.template.get("name")),
         panels=panels,
@@ -169,6 +171,20 @@ def _findings(record: GroupRecord) -> list[Finding]:
             )
         )
     return found
+
+
+def _unlike(alike: Mapping[str, Measure]) -> list[Finding]:
+    """Warn of scans that do not lie upon the template."""
+    return [
+        Finding(
+            "warning",
+            f"{scan} hardly lies upon the template",
+            f"Its magnitude correlates with the template by {show_number(measure.value)} only. Look at its "
+            "map in the template: where the registration failed, leave it out (--participant-label).",
+        )
+        for scan, measure in alike.items()
+        if measure.state == "bad"
+    ]
 
 
 def _highlights(record: GroupRecord) -> list[tuple[str, str]]:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from qsmxt_app.report.group.record import GroupRecord
 from qsmxt_app.report.quality import Kind, Measure, read_quality
-from qsmxt_app.report.record import read_records
+from qsmxt_app.report.record import mapping, number, read_records
 from qsmxt_app.report.rendering import show_number
+
+LIKENESS = Kind(
+    "likeness",
+    "Likeness to the template",
+    "1",
+    (0.5, 0.3),
+    "Correlation of the scan's magnitude with the template, to which it was brought. Low where it does not "
+    "lie upon it.",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,15 @@ class QualityTable:
     rows: Sequence[QualityRow]
 
 
-def quality_table(output_dir: Path, participants: Iterable[str]) -> QualityTable:
+def likenesses(record: GroupRecord) -> dict[str, Measure]:
+    """Return how alike each scan is to the template, by its name."""
+    told = mapping(record.outputs.get("likeness"))
+    return {scan: Measure(LIKENESS, number(value)) for scan, value in told.items()}
+
+
+def quality_table(
+    output_dir: Path, participants: Iterable[str], alike: Mapping[str, Measure]
+) -> QualityTable:
     """Collect the quality measures of all scans from disk.
 
     Parameters
@@ -47,13 +65,16 @@ def quality_table(output_dir: Path, participants: Iterable[str]) -> QualityTable
         The derivative dataset.
     participants
         Labels without `sub-`.
+    alike
+        Of `likenesses`.
     """
     measured: list[tuple[str, str, dict[str, Measure]]] = []
     for label in participants:
         page = f"sub-{label}.html"
         link = quote(page) if (output_dir / page).is_file() else ""
         for record in read_records(output_dir, label):
-            found = {measure.kind.name: measure for measure in read_quality(output_dir, record)}
+            own = [alike[record.stem]] if record.stem in alike else []
+            found = {one.kind.name: one for one in (*own, *read_quality(output_dir, record))}
             measured.append((record.stem, link, found))
     kinds = {name: measure.kind for _, _, found in measured for name, measure in found.items()}
     rows = [

@@ -24,12 +24,13 @@ from qsmxt_app.workflows.node_base import read_json
 
 @dataclass(frozen=True)
 class Carried:
-    """What of one scan is in the template: maps by kind, and the transforms to and from there."""
+    """What of one scan is in the template: maps by kind, the transforms to and from there, its likeness."""
 
     scan: GroupScan
     maps: Mapping[str, Path]
     to_template: Path
     from_template: Path
+    likeness: float | None
 
 
 class Finisher:
@@ -185,6 +186,7 @@ class Finisher:
             "chi": str(scan.files["chi"]),
             **optional,
             "like": str(template.images[space]),
+            "like_kind": space,
             "transforms": list(chain.transforms),
             "ways_back": list(chain.ways_back),
             "output_dir": str(self.output_dir),
@@ -198,13 +200,14 @@ class Finisher:
 
     def _carried(self, scan: GroupScan, job: Job) -> Carried:
         folder = self.stages.folder(job.name)
-        written = [self.output_dir / path for path in self.stages.facts(job.name)["outputs"]]
+        facts = self.stages.facts(job.name)
+        written = [self.output_dir / path for path in facts["outputs"]]
         maps = {
             name: path for name in ("magnitude", "t1w", "dseg") if (path := folder / f"{name}.nii").is_file()
         }
         for name, suffix in (("chi", "_Chimap.nii.gz"), ("r2star", "_R2starmap.nii.gz")):
             maps.update((name, path) for path in written if path.name.endswith(suffix))
-        return Carried(scan, maps, written[0], written[1])
+        return Carried(scan, maps, written[0], written[1], facts["likeness"])
 
     def _first_output(self, job: Job) -> list[str]:
         return list(read_json(self.stages.folder(job.name) / "facts.json").get("outputs", []))[:1]

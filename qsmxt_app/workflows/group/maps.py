@@ -11,8 +11,9 @@ import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 from numpy.typing import NDArray
 
-from qsmxt_app.bids.atomic import atomic_file, write_text
+from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
+from qsmxt_app.group.intensity import likeness
 from qsmxt_app.group.masked import apply_masked
 from qsmxt_app.group.running import RunningStatistics, masked_mean
 from qsmxt_app.group.shape import merged
@@ -37,6 +38,7 @@ from qsmxt_app.workflows.node_base import (
     load_image,
     save,
 )
+from qsmxt_app.workflows.region_files import save_transforms
 
 UNITS = {"chi": "ppm", "r2star": "1/s", "magnitude": "arbitrary", "t1w": "arbitrary"}
 SUFFIXES = {"chi": "Chimap", "r2star": "R2starmap", "magnitude": "T2starw", "t1w": "T1w"}
@@ -64,6 +66,7 @@ class CarryScanInputSpec(StepInputSpec):
     t1w = File(exists=True, desc="normalised")
     t1w_to_scan = File(exists=True)
     like = File(exists=True, mandatory=True, desc="image on the template's grid")
+    like_kind = traits.Enum("magnitude", "t1w", usedefault=True, desc="of that image")
     transforms = traits.List(File(exists=True), mandatory=True, desc="from the scan to the template")
     ways_back = traits.List(traits.Str, mandatory=True, desc="of each; empty for a matrix")
     output_dir = traits.Str(mandatory=True)
@@ -91,9 +94,11 @@ class CarryScan(Step):
     input_spec, output_spec = CarryScanInputSpec, CarryScanOutputSpec
     code = (
         "qsmxt_app.bids.derivatives",
+        "qsmxt_app.group.intensity",
         "qsmxt_app.group.masked",
         "qsmxt_app.group.shape",
         "qsmxt_app.workflows.group.maps",
+        "qsmxt_app.workflows.region_files",
         *REGISTRATION,
     )
 
@@ -103,7 +108,7 @@ class CarryScan(Step):
         like = load_image(given.like)
         chain = merged(load_chain(given.transforms, given.ways_back))
         mask = load(given.mask) > 0
-        written = self._write_transforms(chain)
+        written = self._write_transforms(chain, folder)
         for name in ("chi", "r2star", "magnitude"):
             file = defined(getattr(given, name))
             if file is None:
@@ -116,7 +121,8 @@ class CarryScan(Step):
             else:
                 self._results[name] = save(values, like.affine, folder / f"{name}.nii")
         self._carry_structure(chain, like.grid, folder)
-        return {"outputs": written}
+        same = self._results.get(given.like_kind)
+        return {"outputs": written, "likeness": likeness(load(same), like.array) if same else None}
 
     def _carry_structure(self, chain: Transform, grid: Grid, folder: Path) -> None:
         given = self.inputs
@@ -130,24 +136,22 @@ class CarryScan(Step):
             t1w = apply(load_image(given.t1w), grid, whole)
             self._results["t1w"] = save(t1w.array, grid.affine, folder / "t1w.nii")
 
-    def _write_transforms(self, chain: Transform) -> list[str]:
+    def _write_transforms(self, chain: Transform, folder: Path) -> list[str]:
         given, output_dir = self.inputs, Path(self.inputs.output_dir)
         beside = derivative_path(output_dir, given.entities, "Chimap").parent
-        written = []
-        for trait, one, ends in (
-            ("to_template", chain, ("QSM", given.template)),
-            ("from_template", chain.inverse(), (given.template, "QSM")),
-        ):
-            name = f"{given.stem}_from-{ends[0]}_to-{ends[1]}_mode-image_xfm{extension(one)}"
-            path = beside / name
-            # the format is known by the ending, so the file is made here and then moved there
-            made = save_transform(one, Path(f"transform{extension(one)}").absolute())
-            with atomic_file(path) as stream:
-                stream.write(made.read_bytes())
-            made.unlink()
-            self._results[trait] = str(path)
-            written.append(path.relative_to(output_dir).as_posix())
-        return written
+        made = {
+            "to_template": (chain, "QSM", given.template),
+            "from_template": (chain.inverse(), given.template, "QSM"),
+        }
+        files = {
+            name: (save_transform(one, folder / f"{name}{extension(one)}"), *ends)
+            for name, (one, *ends) in made.items()
+        }
+        paths = save_transforms(files, beside, given.stem)
+        for file, *_ in files.values():
+            file.unlink()
+        self._results |= {name: str(path) for name, path in paths.items()}
+        return [path.relative_to(output_dir).as_posix() for path in paths.values()]
 
     def _write(self, name: str, values: NDArray, affine: NDArray) -> Path:
         given, output_dir = self.inputs, Path(self.inputs.output_dir)

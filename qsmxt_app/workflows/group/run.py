@@ -226,6 +226,9 @@ class GroupLevel:
             self.template = builder.bring_to(self.people, self.plan.existing.images)
         finisher = self._finisher(stages)
         self.carried = finisher.carry(self.people, self.template)
+        self.outputs["likeness"] = {
+            one.scan.stem: one.likeness for several in self.carried.values() for one in several
+        }
         self.outputs["template"] = finisher.write(self.people, self.template)
         self.outputs["maps"] = finisher.average(self.carried)
         self.outputs["labels"] = finisher.labels(self.carried)

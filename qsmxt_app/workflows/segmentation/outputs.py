@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 from nipype.interfaces.base import File, traits
 
 from qsmxt_app.bids.acquisition import Acquisition
-from qsmxt_app.bids.atomic import atomic_file
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
 from qsmxt_app.registration import Image
 from qsmxt_app.registration.label_resampling import resample_labels
@@ -27,7 +25,7 @@ from qsmxt_app.workflows.node_base import (
     read_json,
 )
 from qsmxt_app.workflows.nodes.inputs import image
-from qsmxt_app.workflows.region_files import MAPS, save_labels, save_values
+from qsmxt_app.workflows.region_files import MAPS, save_labels, save_transforms, save_values
 
 
 class WriteLabelsInputSpec(StepInputSpec):
@@ -191,19 +189,6 @@ class WriteRegions(Step):
             "xfm_qsm_to_atlas": (given.anatomy_to_atlas, "QSM", given.label),
         }
         return save_transforms(files, folder, given.acquisition.stem)
-
-
-def save_transforms(files: Mapping[str, tuple[Any, str, str]], folder: Path, stem: str) -> dict[str, Path]:
-    """Write the transforms that there are; a name says from where to where one brings images."""
-    written = {}
-    for name, (file, origin, target) in files.items():
-        if defined(file) is None:
-            continue
-        path = folder / f"{stem}_from-{origin}_to-{target}_mode-image_xfm{Path(file).suffix}"
-        with atomic_file(path) as stream:
-            stream.write(Path(file).read_bytes())
-        written[name] = path
-    return written
 
 
 def _stem(path: Path, end: str = "") -> str:
