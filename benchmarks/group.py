@@ -1,7 +1,6 @@
 """The group level on digital people whose labels are known.
 
     python benchmarks/group.py                        # 6 people, 3 mm: overlap, and chi of nuclei
-    python benchmarks/group.py --memory               # also: peak memory for 6 and for 12 participants
     python benchmarks/group.py --folder DIR           # keep everything in DIR, and go on from there
 
 Overlap is the mean Dice of true labels of 1 mm over pairs of people: as their headers lie, after the rigid
@@ -14,103 +13,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import group_study as study
 from qsmxt_app.group.grid import Box, grid_around
-from qsmxt_app.registration import (
-    Grid,
-    Image,
-    Linear,
-    Transform,
-    Warp,
-    load_transform,
-    resample_labels,
-    save_transform,
-)
+from qsmxt_app.registration import Grid, Image, Transform, load_transform, resample_labels
 from qsmxt_app.registration.register import AFFINE, RIGID, register
-from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
-from qsmxt_app.simulate.anatomy import sample_anatomy
-from qsmxt_app.simulate.dataset import write_dataset
-from qsmxt_app.simulate.person import make_person
 from qsmxt_app.workflows.group.alignment import bend, linear_stage, shrink_factors
-from qsmxt_app.workflows.group.template import UpdateTemplate
-from qsmxt_app.workflows.node_base import load_image, save
+from qsmxt_app.workflows.node_base import load_image
 
 Labels = dict[str, np.ndarray]
-SIDE = 110
-MARGIN_MM = 12.0
-
-
-def command(level: str, folder: Path, *options: str) -> float:
-    """Run a level; return the peak memory of its main process in MB."""
-    arguments = [
-        str(folder / "raw"),
-        str(folder / "out"),
-        level,
-        "--quiet",
-        "--skip-bids-validation",
-        *options,
-    ]
-    process = subprocess.Popen([sys.executable, "-m", "qsmxt_app", *arguments])
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"qsmxt {level} failed: see {folder / 'out' / 'logs'}")
-    return usage.ru_maxrss / 1000
-
-
-def prepare(folder: Path, people: int, voxel_size: float, seed: int) -> None:
-    """Simulate people and map them, unless that was done before."""
-    if not (folder / "raw").exists():
-        write_dataset(
-            folder / "raw",
-            subjects=people,
-            seed=seed,
-            protocol=Protocol((voxel_size,) * 3),
-            truth=folder / "truth",
-        )
-    if not (folder / "out" / "index.html").exists():
-        command("participant", folder, "--preset", "fast", "--segmentation", "none")
-
-
-def true_labels(folder: Path, person: str) -> Image:
-    return _image(folder / "truth" / person / "anat" / f"{person}_dseg.nii.gz")
-
-
-def regions(folder: Path) -> dict[str, tuple[int, ...]]:
-    """True labels by nucleus, both sides together, and the ventricles."""
-    lines = next((folder / "truth").glob("sub-*/anat/*_dseg.tsv")).read_text().splitlines()[1:]
-    names = {name: int(index) for index, name in (line.split("\t") for line in lines)}
-    found = {
-        nucleus: tuple(index for name, index in names.items() if _without_side(name) == nucleus)
-        for nucleus in dict.fromkeys(_without_side(name) for name in DEEP_GREY_NUCLEI)
-    }
-    return {"Ventricles": (names["Ventricles"],), **found}
-
-
-def fine_labels(folder: Path, number: int, seed: int) -> Image:
-    """True labels of 1 mm around a person's nuclei: labels of a scan's voxels lose overlap when carried."""
-    scan = true_labels(folder, f"sub-{number:02d}")
-    names = sorted({index for numbers in regions(folder).values() for index in numbers})
-    corners = np.argwhere(np.isin(scan.array, names)) @ scan.affine[:3, :3].T + scan.affine[:3, 3]
-    low, high = corners.min(axis=0) - MARGIN_MM, corners.max(axis=0) + MARGIN_MM
-    x, y, z = np.ceil(high - low).astype(int).tolist()
-    tissue, _, _ = sample_anatomy(make_person(seed, number), low, np.eye(3), (x, y, z))
-    affine = np.eye(4)
-    affine[:3, 3] = low
-    return Image(tissue.astype(np.int32), affine)
 
 
 def carried(labels: Mapping[str, Image], grid: Grid, transforms: Mapping[str, Transform]) -> Labels:
@@ -182,7 +102,7 @@ def to_one(folder: Path, people: list[str], one: str) -> dict[str, Transform]:
 
 def print_overlap(folder: Path, labels: Mapping[str, Image], ones: int) -> dict[str, Transform]:
     """Overlap after every stage, and through single persons; return the last transforms."""
-    parts, people = regions(folder), list(labels)
+    parts, people = study.regions(folder), list(labels)
     print(f"{'':28}{'mean':>8}" + "".join(f"{name[:9]:>10}" for name in parts))
     last: dict[str, Transform] = {}
     for name, last in stages(folder, people):
@@ -203,112 +123,23 @@ def print_overlap(folder: Path, labels: Mapping[str, Image], ones: int) -> dict[
 def print_chi(folder: Path, labels: Mapping[str, Image], transforms: Mapping[str, Transform]) -> None:
     """Chi of nuclei: truth, own maps, and the template where most people have the nucleus."""
     out = folder / "out"
-    template = _image(out / "tpl-study" / "anat" / "tpl-study_Chimap.nii.gz")
+    template = study.read_image(out / "tpl-study" / "anat" / "tpl-study_Chimap.nii.gz")
     there = carried(labels, template.grid, transforms)
     print(f"\n{'chi [ppm]':28}{'truth':>9}{'own maps':>10}{'template':>10}{'template - own maps':>21}")
-    for name, numbers in regions(folder).items():
+    for name, numbers in study.regions(folder).items():
         true, own = [], []
         for person in labels:
-            where = np.isin(true_labels(folder, person).array, numbers)
-            anat = folder / "truth" / person / "anat" / f"{person}_Chimap.nii.gz"
-            true.append(_image(anat).array[where].mean())
-            own.append(_image(out / person / "anat" / f"{person}_Chimap.nii.gz").array[where].mean())
+            where = np.isin(study.true_labels(folder, person).array, numbers)
+            true.append(study.true_chi(folder, person).array[where].mean())
+            own.append(study.own_chi(folder, person).array[where].mean())
         agreed = np.mean([np.isin(one, numbers) for one in there.values()], axis=0) > 0.5
         average = float(template.array[agreed].mean()) if agreed.any() else np.nan
         row = (np.mean(true), np.mean(own), average, average - np.mean(own))
         print(f"{name:28}{row[0]:9.4f}{row[1]:10.4f}{row[2]:10.4f}{row[3]:21.4f}")
 
 
-def print_memory(folder: Path, people: list[str]) -> None:
-    """Peak memory of the largest step and of the main process, for everybody once and twice."""
-    twice = folder / "twice"
-    if not twice.exists():
-        for level in ("raw", "out"):
-            skip = shutil.ignore_patterns("work", "tpl-*", "logs", "*space-study*", "*_xfm.*")
-            shutil.copytree(folder / level, twice / level, ignore=skip)
-            for person in people:
-                _copy_person(twice / level / person, f"sub-copy{person.removeprefix('sub-')}")
-    coarse = ("--template-rounds", "1", "--template-resolution", "4.5", "--template-name", "memory")
-    for path in (folder, twice):
-        main = command("group", path, *coarse, "--work-dir", str(path / "work-memory"))
-        record = json.loads((path / "out" / "figures" / "group_desc-qsm_record.json").read_text())
-        steps = record["memory_mb"]
-        largest = max(steps, key=steps.get)
-        print(
-            f"{len(record['template']['participants']):3} participants: largest step ({largest}) "
-            f"{steps[largest]:.0f} MB, main process {main:.0f} MB"
-        )
-    for count in (6, 12):
-        print(
-            f"{count:3} participants of {SIDE}^3 voxels: update of the template {update_memory(count):.0f} MB"
-        )
-
-
-def update_memory(count: int) -> float:
-    """Peak memory in MB of the step that sees everybody, in a process of its own."""
-    code = f"import benchmarks.group as g; print(g.update_template({count}))"
-    told = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[1],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return float(told.stdout.split()[-1])
-
-
-def update_template(count: int) -> float:
-    """Update a template with made-up deformations; return the step's peak memory in MB."""
-    rng = np.random.default_rng(0)
-    affine = np.diag([1.5, 1.5, 1.5, 1.0])
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        field = np.stack(
-            [ndimage.gaussian_filter(rng.normal(size=(SIDE,) * 3), 9) for _ in range(3)], axis=-1
-        )
-        field = (field / np.abs(field).max()).astype(np.float32)
-        files = {key: folder / f"{key}.nii" for key in ("image", "mask")}
-        save(ndimage.gaussian_filter(rng.random((SIDE,) * 3), 2), affine, files["image"])
-        save(np.ones((SIDE,) * 3, bool), affine, files["mask"])
-        chain = Transform((Warp(field, -field, affine), Linear(np.eye(4))))
-        there, back = folder / "transform.h5", folder / "way_back.h5"
-        save_transform(chain, there)
-        save_transform(chain.inverse(), back)
-        step = UpdateTemplate(
-            magnitudes=[str(files["image"])] * count,
-            chis=[str(files["image"])] * count,
-            masks=[str(files["mask"])] * count,
-            transforms=[str(there)] * count,
-            ways_back=[str(back)] * count,
-            template=str(files["image"]),
-        )
-        before = Path.cwd()
-        os.chdir(folder)
-        step.run()
-        os.chdir(before)
-        return float(json.loads((folder / "facts.json").read_text())["peak_mb"])
-
-
-def _copy_person(source: Path, name: str) -> None:
-    target = shutil.copytree(source, source.with_name(name))
-    for file in sorted(target.rglob(f"{source.name}_*")):
-        file.rename(file.with_name(file.name.replace(source.name, name, 1)))
-    for file in target.rglob("*_record.json"):
-        content = file.read_text().replace(source.name, name)
-        file.write_text(content.replace(f'"sub": "{source.name[4:]}"', f'"sub": "{name[4:]}"'))
-
-
-def _without_side(name: str) -> str:
-    return name.removeprefix("Left-").removeprefix("Right-")
-
-
 def _pair(folder: Path) -> Transform:
     return load_transform(folder / "transform.h5", folder / "way_back.h5")
-
-
-def _image(path: Path) -> Image:
-    image = nib.nifti1.load(path)
-    return Image(np.asarray(image.dataobj), image.affine)
 
 
 def _print_row(name: str, values: Mapping[str, float]) -> None:
@@ -325,18 +156,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--ones", type=int, default=6, help="how many single persons are compared with")
-    parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = args.folder or Path(name)
-        prepare(folder, args.people, args.voxel_size, args.seed)
-        command("group", folder)
-        numbers = range(1, args.people + 1)
-        labels = {f"sub-{number:02d}": fine_labels(folder, number, args.seed) for number in numbers}
+        study.prepare(folder, args.people, args.voxel_size, args.seed)
+        study.run("group", folder)
+        labels = {person: study.fine_labels(folder, person, args.seed) for person in study.people(folder)}
         print_chi(folder, labels, print_overlap(folder, labels, args.ones))
-        if args.memory:
-            print()
-            print_memory(folder, list(labels))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,13 @@ RARE = 0.01
 
 @dataclass
 class Seen:
-    """What was seen of a run: moments by busy threads, processor time of each process, peak of memory."""
+    """What was seen of a run: moments by busy threads, processor time of each process, peaks of memory."""
 
     busy: collections.Counter[int] = field(default_factory=collections.Counter)
     names: collections.Counter[str] = field(default_factory=collections.Counter)
     seconds: dict[int, float] = field(default_factory=dict)
     peak_gb: float = 0.0
+    main_peak_gb: float = 0.0
 
 
 def watch(main: subprocess.Popen[bytes], n_cpus: int) -> Seen:
@@ -47,7 +48,9 @@ def watch(main: subprocess.Popen[bytes], n_cpus: int) -> Seen:
         if count > n_cpus:
             seen.names[" + ".join(f"{_name(pid)} x{n}" for pid, n in busy.items() if n)] += 1
         if moment % MEMORY_EVERY == 0:
-            seen.peak_gb = max(seen.peak_gb, sum(_pss_gb(pid) for pid in (main.pid, *busy)))
+            own = _pss_gb(main.pid)
+            seen.main_peak_gb = max(seen.main_peak_gb, own)
+            seen.peak_gb = max(seen.peak_gb, own + sum(map(_pss_gb, busy)))
         moment += 1
         time.sleep(EVERY_SECONDS)
     return seen
