@@ -107,12 +107,14 @@ def deform(
         for pair in pairs
     ]
     field = np.zeros((3, *_level_shape(grid.shape, options.shrink[0])), dtype=np.float32)
-    with ThreadPoolExecutor(get_num_threads()) as threads:
+    count = get_num_threads()
+    with ThreadPoolExecutor(count) as threads:
+        each = threads.map if count > 1 else map
         for iterations, shrink in zip(options.iterations, options.shrink, strict=True):
             images = [_level(array, shrink) for array in (*fixed, *moving, *weights)]
             field = _refined(field, images[0].shape)
             n = len(pairs)
-            level = _Level(images[:n], images[n : 2 * n], images[2 * n :], options, threads.map)
+            level = _Level(images[:n], images[n : 2 * n], images[2 * n :], options, each)
             field = level.run(field, iterations)
     field = _refined(field, grid.shape)
     warp = Warp(_in_world(field, grid), _in_world(_inverse(field), grid), grid.affine)
