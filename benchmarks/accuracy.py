@@ -29,13 +29,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.scans import DIRECTIONS, LABEL, Scan, volume
 from benchmarks.scoring import Score, score
+from benchmarks.steps import seconds_to_chi
 from benchmarks.table import Table
 from qsmxt_app.simulate import DEEP_GREY_NUCLEI
 
 MASKS = ("own", "oracle")
 PRESETS = ("gre", "consensus", "fast", "bet", "epi", "body")
-TO_CHI = {"prepare", "masks", "field", "background", "tgv", "tgv_reliable", "inversion", "inversion_reliable",
-          "combine"}  # fmt: skip
 ABOUT = ("seed", "B0", "voxel", "SNR", "echoes", "slices", "preset", "variant", "mask")
 SCORES = ("NRMSE", "XSIM", "HFEN", "rim", "covers", "slope", "bias")
 COSTS = ("chi s", "all s", "MB", "iter", "code")
@@ -77,7 +76,7 @@ class Outcome:
             "covers": f"{s.coverage:.3f}",
             "slope": f"{s.deep_grey_slope:.3f}",
             "bias": f"{s.worst_bias:.4f}",
-            "chi s": f"{sum(t for step, t in record['timings'].items() if step in TO_CHI):.1f}",
+            "chi s": f"{seconds_to_chi(record['timings']):.1f}",
             "all s": f"{sum(record['timings'].values()):.1f}",
             "MB": f"{max(record['memory_mb'].values()):.0f}",
             "iter": f"{record['tgv']['iterations']}",

@@ -122,9 +122,20 @@ def scan_nodes(
     regions, size, echoes = region_steps(plan), prod(acquisition.shape), len(acquisition.echoes)
     both = size + (anatomy_voxels(plan, acquisition) if regions else 0)
     return {
-        name: _node(name, makers[need_of(name)](), both if name in regions else size, echoes, threads)
+        name: _node(
+            name,
+            makers[need_of(name)](),
+            both if name in regions else size,
+            echoes,
+            _cores(name, settings, threads),
+        )
         for name in (*step_names(acquisition, settings), *regions)
     }
+
+
+def _cores(name: str, settings: Settings, threads: int) -> int:
+    """Cores for a step: both passes of TGV-QSM run side by side, which is faster than one after the other."""
+    return -(-threads // 2) if settings.two_pass and need_of(name) == "tgv" else threads
 
 
 def _node(name: str, step: Step, voxels: int, echoes: int, threads: int) -> Any:

@@ -1,0 +1,32 @@
+"""What the steps of a scan are given."""
+
+from __future__ import annotations
+
+import pytest
+from mini_dataset import write_mini_dataset
+
+from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
+from qsmxt_app.config import load_settings
+from qsmxt_app.workflows.scan_steps import scan_nodes
+from qsmxt_app.workflows.segmentation.plan import plan_segmentation
+
+
+@pytest.mark.parametrize(
+    ("two_pass", "threads", "cores"),
+    [
+        (True, 4, {"tgv": 2, "tgv_reliable": 2}),
+        (True, 3, {"tgv": 2, "tgv_reliable": 2}),
+        (True, 1, {"tgv": 1, "tgv_reliable": 1}),
+        (False, 4, {"tgv": 4}),
+    ],
+)
+def test_both_passes_share_the_cores(tmp_path, two_pass, threads, cores):
+    raw = write_mini_dataset(tmp_path / "raw")
+    acquisition = find_acquisitions(open_dataset(raw)).acquisitions[0]
+    settings = load_settings({"segmentation": "none", "two_pass": two_pass})
+    made = scan_nodes(
+        acquisition, settings, plan_segmentation(acquisition, settings), bids_dir=raw,
+        output_dir=tmp_path / "out", threads=threads,
+    )  # fmt: skip
+    assert {name: node.n_procs for name, node in made.items() if name.startswith("tgv")} == cores
+    assert made["field"].n_procs == threads
