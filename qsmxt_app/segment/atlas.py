@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.errors import NoInput, UnusableData
-from qsmxt_app.registration import Grid, Image, apply
+from qsmxt_app.registration import Image, apply
 from qsmxt_app.segment.regions import Region, read_regions
 from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS
 
@@ -223,9 +223,3 @@ def _read(path: Path) -> Image:
 def _read_labels(path: Path) -> Image:
     image = _read(path)
     return image.with_array(np.rint(image.array).astype(np.int32))
-
-
-def labels_on(atlas: Atlas, grid: Grid) -> Image:
-    """Labels of an atlas at a grid's points, in the same world."""
-    found = apply(atlas.labels, grid, interpolation="nearest").array
-    return Image(np.rint(found).astype(np.int32), grid.affine)

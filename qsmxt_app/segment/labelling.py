@@ -9,6 +9,7 @@ NeuroImage 26:839-851 (2005): tissue classes.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from qsmxt_app.registration import Grid, Image, Transform, apply, crop, resample
 from qsmxt_app.registration.greedy import Deformation, Pair, deform
 from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.chi_borders import settle_borders
 from qsmxt_app.segment.prepare import PreparedT1w
+from qsmxt_app.segment.scan_labels import Settle
 from qsmxt_app.segment.tissue import Labelling, TissueClasses, labels_in_their_tissue
 
 Mask = NDArray[np.bool_]
@@ -137,3 +140,17 @@ def chi_nuclei(atlas: Atlas) -> Image:
     """The atlas's labels of ``SEEN_ON_CHI`` alone."""
     numbers = [region.index for region in atlas.regions if region.name in SEEN_ON_CHI]
     return atlas.labels.with_array(np.where(np.isin(atlas.labels.array, numbers), atlas.labels.array, 0))
+
+
+def settle_nuclei(atlas: Atlas, chi: Image, mask: Mask) -> Settle:
+    """Return what moves the borders of an atlas's ``SEEN_ON_CHI`` to where a map shows them.
+
+    Parameters
+    ----------
+    atlas : Atlas
+    chi : Image
+        ppm, on the grid of the labels.
+    mask : ndarray of bool
+        Where chi is known.
+    """
+    return partial(settle_borders, regions=atlas.regions, nuclei=SEEN_ON_CHI, chi=chi, mask=mask)

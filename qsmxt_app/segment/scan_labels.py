@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Grid, Image, Transform, resample_labels
 from qsmxt_app.registration.images import bounding_box
+
+Labels = NDArray[np.int32]
+Settle = Callable[[Labels, NDArray[np.float32]], tuple[Labels, NDArray[np.float32]]]
 
 _AROUND = 8.0
 """Voxels around the nuclei within which their neighbours are looked for."""
@@ -20,8 +25,9 @@ def labels_on_scan(
     *,
     nuclei: Image | None = None,
     nuclei_to_scan: Transform | None = None,
+    settle: Settle | None = None,
     threshold: float = 0.5,
-) -> NDArray[np.int32]:
+) -> Labels:
     """Bring labels to the grid of a scan, and leave out voxels that hold too little of any.
 
     Parameters
@@ -37,6 +43,8 @@ def labels_on_scan(
         among `labels` give way to what lies around them.
     nuclei_to_scan : Transform
         From their space to the scan.
+    settle
+        What a map of the scan says of the labels there and of the share of its voxel that each fills.
     threshold
         A label must fill more than this share of a voxel.
 
@@ -47,14 +55,24 @@ def labels_on_scan(
     """
     if nuclei is None:
         found = resample_labels(labels, grid, to_scan)
-        return np.where(found.fraction > threshold, found.labels.array, 0).astype(np.int32)
+        numbers, share = found.labels.array, found.fraction
+    else:
+        numbers, share = _with_nuclei(labels, to_scan, grid, nuclei, nuclei_to_scan)
+    if settle is not None:
+        numbers, share = settle(numbers, share)
+    return np.where(share > threshold, numbers, 0).astype(np.int32)
+
+
+def _with_nuclei(
+    labels: Image, to_scan: Transform, grid: Grid, nuclei: Image, nuclei_to_scan: Transform | None
+) -> tuple[Labels, NDArray[np.float32]]:
     placed = resample_labels(nuclei, grid, nuclei_to_scan)
     around = resample_labels(_without(labels, np.unique(nuclei.array[nuclei.array > 0])), grid, to_scan)
     nucleus = placed.labels.array > 0
     # what nuclei leave of a voxel is shared by what lies around them
     share = np.where(nucleus, placed.fraction, placed.fraction * around.fraction)
     numbers = np.where(nucleus, placed.labels.array, around.labels.array)
-    return np.where(share > threshold, numbers, 0).astype(np.int32)
+    return numbers.astype(np.int32), share.astype(np.float32)
 
 
 def _without(labels: Image, numbers: NDArray) -> Image:

@@ -15,7 +15,7 @@ Zhang Y, et al. IEEE Trans Med Imaging 20:45-57 (2001): neighbours as a random f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,18 +68,23 @@ class TissueClasses:
     of_label: NDArray[np.int32]
 
     @classmethod
-    def of(cls, regions: Iterable[Region]) -> TissueClasses:
-        """Sort regions into classes by name and kind."""
+    def of(cls, regions: Iterable[Region], members: Mapping[str, str] = _MEMBERS) -> TissueClasses:
+        """Sort regions into classes by name (`members`), else nuclei each by its own and others by kind."""
         regions = list(regions)
         names = ["fluid"]
         of_label = np.full(max(region.index for region in regions) + 1, -1, dtype=np.int32)
         of_label[0] = 0
         for region in regions:
-            name = _MEMBERS.get(region.name, region.name if region.kind == "nucleus" else region.kind)
+            name = members.get(region.name, region.name if region.kind == "nucleus" else region.kind)
             if name not in names:
                 names.append(name)
             of_label[region.index] = names.index(name)
         return cls(tuple(names), of_label)
+
+    def of_voxels(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Class of every voxel; -1 where the label is none of the table."""
+        last = len(self.of_label) - 1
+        return np.where(labels <= last, self.of_label[labels.clip(0, last)], -1)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def labels_in_their_tissue(labels: Image, classes: TissueClasses, t1w: Image, br
     box = bounding_box(brain, [4.0, 4.0, 4.0])
     inside = brain[box]
     found = _class_of_voxels(labels.array[box], classes, t1w.array[box], inside, t1w.voxel_size)
-    corrected = _labels_of_classes(labels.array[box], classes, found)
+    corrected = labels_of_classes(labels.array[box], classes, found)
     whole_labels, whole_tissue = np.zeros(brain.shape, np.int32), np.zeros(brain.shape, np.uint8)
     whole_labels[box] = np.where(inside, corrected, 0)
     whole_tissue[box] = np.where(inside, found + 1, 0)
@@ -135,9 +140,7 @@ def _class_of_voxels(
     brain: Mask,
     voxel_size: tuple[float, ...],
 ) -> NDArray[np.int32]:
-    prior_class = np.where(
-        labels < len(classes.of_label), classes.of_label[labels.clip(0, len(classes.of_label) - 1)], -1
-    )
+    prior_class = classes.of_voxels(labels)
     prior = np.stack(
         [_place((prior_class == n) & brain, name, voxel_size)[brain] for n, name in enumerate(classes.names)]
     )
@@ -224,10 +227,10 @@ def _neighbours(posterior: FloatArray, brain: Mask) -> FloatArray:
     return out
 
 
-def _labels_of_classes(
+def labels_of_classes(
     labels: NDArray[np.int32], classes: TissueClasses, found: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """Give each voxel the nearest of the atlas's labels that are of its class."""
+    """Give each voxel the nearest of the atlas's labels that are of its class, 0 where it is of none."""
     result = np.zeros(labels.shape, dtype=np.int32)
     for n in range(len(classes.names)):
         members = np.flatnonzero(classes.of_label == n)

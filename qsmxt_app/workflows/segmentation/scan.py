@@ -109,25 +109,28 @@ class LabelScan(Step):
         to_scan = Transform()
         if defined(given.t1w_to_qsm):
             to_scan = load_transform(Path(given.t1w_to_qsm), Path(given.qsm_to_t1w))
-        nuclei, nuclei_to_scan = self._seen_on_chi(chi, to_scan)
-        found = labels_on_scan(
-            labels, to_scan, chi.grid, nuclei=nuclei, nuclei_to_scan=nuclei_to_scan, threshold=given.threshold
-        )
+        seen = self._seen_on_chi(chi, to_scan)
+        found = labels_on_scan(labels, to_scan, chi.grid, threshold=given.threshold, **seen)
         self.save_maps({"dseg": erode_labels(found, given.erosion)}, chi.affine, folder)
-        return {"placed_by_chi": nuclei is not None}
+        return {"placed_by_chi": bool(seen)}
 
-    def _seen_on_chi(self, chi: Image, to_scan: Transform) -> tuple[Image | None, Transform | None]:
-        """Return the atlas's nuclei that chi shows, and their way to the scan, if there are such."""
+    def _seen_on_chi(self, chi: Image, to_scan: Transform) -> dict[str, Any]:
+        """Return the nuclei that chi shows, their way to the scan and what settles their borders, if any."""
         from qsmxt_app.segment.alignment import Alignment
-        from qsmxt_app.segment.labelling import chi_nuclei, refine_with_chi
+        from qsmxt_app.segment.labelling import chi_nuclei, refine_with_chi, settle_nuclei
 
         given = self.inputs
         if not defined(given.atlas):
-            return None, None
+            return {}
         atlas = load_saved_atlas(Path(given.atlas))
         nuclei = chi_nuclei(atlas)
         if atlas.chi is None or not nuclei.array.any():
-            return None, None
+            return {}
         to_t1w = load_transform(Path(given.atlas_to_anatomy), Path(given.anatomy_to_atlas))
         alignment = Alignment(to_scan.inverse(), "registration", 0.0, 0.0)
-        return nuclei, refine_with_chi(atlas, to_t1w, alignment, chi, load_mask(given.mask))
+        mask = load_mask(given.mask)
+        return {
+            "nuclei": nuclei,
+            "nuclei_to_scan": refine_with_chi(atlas, to_t1w, alignment, chi, mask),
+            "settle": settle_nuclei(atlas, chi, mask),
+        }
