@@ -90,8 +90,10 @@ def _seconds(pid: int) -> float:
 
 
 def _name(pid: int) -> str:
+    """Name of a program and its current folder, which is that of the step."""
+    process = PROC / str(pid)
     try:
-        return (PROC / str(pid) / "comm").read_text().strip()
+        return f"{(process / 'comm').read_text().strip()} in {(process / 'cwd').readlink().name}"
     except OSError:
         return "ended"
 

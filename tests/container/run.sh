@@ -252,6 +252,24 @@ sif_runs() {
     cmp "$folder"/{sif,data}/small-out/tpl-study/anat/tpl-study_Chimap.nii.gz
 }
 
+# A submission from inside the SIF: its jobs, which call the SIF again, are run as SLURM would start them.
+cluster_jobs() {
+    local work=/home/builder/work told scripts
+    rm -rf "$folder/sif/jobs"
+    told=$(in_sid apptainer run --cleanenv --containall --no-home -B "$work" qsmxt.sif "$work/small" "$work/jobs" participant \
+        --submit slurm --preset fast --segmentation none)
+    scripts=$(grep -o "$work/jobs/logs/submission-[^ ]*/submit.sh" <<<"$told") || { echo "$told" >&2; return 1; }
+    scripts=${scripts%/*}
+    job() { in_sid env SLURM_JOB_ID=7 SLURM_CPUS_PER_TASK=2 SLURM_MEM_PER_NODE=4096 "$@"; }
+    # of two participants one is never started: the group level names it, and goes on
+    timed "task of an array" job SLURM_ARRAY_TASK_ID=1 bash "$scripts/qsmxt.slurm"
+    timed "job of the group level" job bash "$scripts/group.slurm" || [ $? = 1 ]
+    scripts=$folder/sif/${scripts#"$work/"}
+    [ "$(cat "$scripts"/ended/{sub-01,group})" = $'0\n1' ]
+    grep sub-02 "$scripts/missing.txt"
+    cmp "$folder"/{sif/jobs,data/no-tmp}/sub-01/anat/sub-01_Chimap.nii.gz
+}
+
 # The app of brainlife.io, as its resources start it: `main` in a folder of its own beside config.json.
 brainlife() {
     rm -rf "$folder/sif/app" && mkdir "$folder/sif/app"
@@ -287,4 +305,5 @@ step "Debian sid with Apptainer" sid_root
 step "SIF, as a user without rights" sif
 step "test, main job and group level in the SIF" sif_runs
 step "app of brainlife.io, with the SIF" brainlife
+step "jobs of a cluster, with the SIF" cluster_jobs
 echo "all steps passed, $((SECONDS / 60)) min"
