@@ -13,7 +13,7 @@ from qsmxt_app.segment.regional_values import erode_labels
 from qsmxt_app.segment.regions import Region, split_hemisphere
 from qsmxt_app.settings.text import nearest
 
-MEANINGS = {"csf": "lateral-ventricle"}
+MEANINGS = {"csf": "lateral-ventricle", "ventricle": "lateral-ventricle"}
 """What people say, and the region that they mean by it where there is one."""
 SIDES = {"L": "left", "R": "right"}
 LEAST_INSIDE = 100
@@ -26,8 +26,8 @@ def find_reference(wanted: str, regions: Sequence[Region]) -> tuple[Region, ...]
     Parameters
     ----------
     wanted
-        `lateral-ventricle`, `Left-Lateral-Ventricle`, `frontal white matter`, `43`, or `csf`, by which the
-        lateral ventricles are meant. Without a side both are.
+        `lateral-ventricle`, `Left-Lateral-Ventricle`, `frontal white matter`, `43`, or `csf` or
+        `ventricles`, by which the lateral ones are meant. Without a side both are.
     regions
         Of the labels.
 
@@ -40,6 +40,8 @@ def find_reference(wanted: str, regions: Sequence[Region]) -> tuple[Region, ...]
     --------
     >>> sides = [Region(4, "lateral-ventricle", "L"), Region(43, "lateral-ventricle", "R")]
     >>> [region.index for region in find_reference("csf", sides)]
+    [4, 43]
+    >>> [region.index for region in find_reference("ventricles", sides)]
     [4, 43]
     >>> [region.index for region in find_reference("Right lateral ventricle", sides)]
     [43]
