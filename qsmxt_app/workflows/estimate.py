@@ -14,7 +14,7 @@ from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.group.study import NEEDS as GROUP_NEEDS
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.resources import BYTES_PER_GB, REPORT_GB, WORKER_GB, memory_gb, step_cost
+from qsmxt_app.workflows.resources import BYTES_PER_GB, MAIN_GB, REPORT_GB, WORKER_GB, memory_gb, step_cost
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
 from qsmxt_app.workflows.segmentation.steps import step_sizes
@@ -30,7 +30,7 @@ GROUP_PAGE_SECONDS, GROUP_SECONDS_A_SCAN, GROUP_SECONDS_A_ROUND = 60.0, 30.0, 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """Memory (GB) of the most demanding step, and the time of all (seconds on two cores)."""
+    """Memory (GB) at its peak, of a step or of a run, and the time of all steps (seconds on two cores)."""
 
     memory_gb: float
     seconds: float
@@ -65,10 +65,10 @@ def _maps(acquisition: Acquisition, settings: Settings) -> Estimate:
 
 
 def estimate_all(acquisitions: Iterable[Acquisition], settings: Settings) -> Estimate:
-    """Return what several scans and a report need, the steps of each after the other."""
+    """Return what a run for several scans and a report needs, the steps of each after the other."""
     scans = [estimate_scan(acquisition, settings) for acquisition in acquisitions]
     return Estimate(
-        max([WORKER_GB + REPORT_GB, *(scan.memory_gb for scan in scans)]),
+        MAIN_GB + max([WORKER_GB + REPORT_GB, *(scan.memory_gb for scan in scans)]),
         START_SECONDS + REPORT_SECONDS + sum(scan.seconds for scan in scans),
     )
 
@@ -88,7 +88,7 @@ def estimate_group(acquisitions: Iterable[Acquisition], settings: Settings, core
     scans = list(acquisitions)
     pages = START_SECONDS + GROUP_PAGE_SECONDS + REPORT_SECONDS * len(scans)
     if not settings.template or not scans:
-        return Estimate(WORKER_GB + REPORT_GB, pages)
+        return Estimate(MAIN_GB + WORKER_GB + REPORT_GB, pages)
     voxel = settings.template_resolution or common_resolution([scan.voxel_size for scan in scans])
     # a template holds no more than the images do with its margin, nor than heads
     sides = np.max([np.multiply(scan.shape, scan.voxel_size) for scan in scans], axis=0) + 2 * MARGIN_MM
@@ -98,13 +98,14 @@ def estimate_group(acquisitions: Iterable[Acquisition], settings: Settings, core
     beside = cores * (WORKER_GB + GROUP_NEEDS["deform"] * voxels / BYTES_PER_GB)
     each = GROUP_SECONDS_A_SCAN + settings.template_rounds * GROUP_SECONDS_A_ROUND
     return Estimate(
-        max(WORKER_GB + alone, beside, WORKER_GB + REPORT_GB), pages + len(scans) * each * voxels / 1e6
+        MAIN_GB + max(WORKER_GB + alone, beside, WORKER_GB + REPORT_GB),
+        pages + len(scans) * each * voxels / 1e6,
     )
 
 
 def too_large(acquisition: Acquisition, settings: Settings, most_gb: float) -> Problem | None:
     """Return why a scan is not started where it needs more memory than there may be; None where it fits."""
-    needed = _maps(acquisition, settings_for(acquisition, settings)[0]).memory_gb
+    needed = _maps(acquisition, settings_for(acquisition, settings)[0]).memory_gb + MAIN_GB
     if needed <= most_gb:
         return None
     return Problem(

@@ -26,6 +26,7 @@ from qsmxt_app.bids.atomic import make_folder, write_text
 from qsmxt_app.cluster.schedulers import Options, Resources, Scheduler, scheduler_for
 from qsmxt_app.errors import InputOutputFailed
 from qsmxt_app.workflows.processes import Machine
+from qsmxt_app.workflows.resources import MAIN_GB, WORKER_GB
 
 SCHEDULERS = {
     "SLURM": "slurm",
@@ -161,7 +162,8 @@ def machine_for(
     """Return what nodes run on: a cluster if the plugin stands for one, else the cores of this machine."""
     if plugin in SCHEDULERS:
         return job_machine(plugin, arguments, work_dir, log_file)
-    return Machine(n_cpus, memory_gb, log_file)
+    # a step that needs more than is left runs alone
+    return Machine(n_cpus, max(WORKER_GB, memory_gb - MAIN_GB), log_file)
 
 
 def job_machine(plugin: str, arguments: dict[str, Any], work_dir: Path, log_file: Path) -> JobMachine:

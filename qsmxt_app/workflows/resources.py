@@ -37,6 +37,8 @@ class Need:
 
 # Interpreter, libraries and compiled kernels of one worker, before any image is loaded.
 WORKER_GB = 0.3
+# The process that hands out the work, and the server that makes workers.
+MAIN_GB = 0.35
 REPORT_GB = 0.6
 
 # One row a step, measured on 5.4 million voxels (1.4 million of them in the mask) with 5 echoes, and rounded
