@@ -9,7 +9,9 @@ import pytest
 from fake_nodes import fake_graph
 from nipype import config
 
+from qsmxt_app.workflows.job_machine import machine_for
 from qsmxt_app.workflows.processes import OUT_OF_MEMORY, GraphScheduler, Machine
+from qsmxt_app.workflows.resources import MAIN_GB
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +80,14 @@ def most_at_once(note):
         running += 1 if what == "start" else -1
         most = max(most, running)
     return most
+
+
+def test_steps_may_use_what_the_main_process_leaves(tmp_path):
+    machine = machine_for(
+        "MultiProc", {}, n_cpus=2, memory_gb=2.0, work_dir=tmp_path, log_file=tmp_path / "log"
+    )
+    assert machine.free() == (pytest.approx(2.0 - MAIN_GB), 2)
+    machine.stop()
 
 
 @pytest.mark.parametrize(
