@@ -1,7 +1,7 @@
 """Memory and processor time of every step of the group level, each alone in a process of its own.
 
     python benchmarks/group_steps.py                      # two made-up people of 1 mm
-    python benchmarks/group_steps.py --voxel-size 2 deform update
+    python benchmarks/group_steps.py --voxel-size 2 --people 12     # steps that see everybody see 12
 
 Prints bytes per voxel of the template beyond what a worker needs before it loads an image, which is what
 `workflows/group/study.py` declares, and seconds of the processor per million voxels on one core.
@@ -56,10 +56,10 @@ class Measured:
 
 
 class Steps:
-    """Steps of a group of two, in the order in which they need each other's files."""
+    """Steps of a group of two people, who count several times, in the order in which they need files."""
 
-    def __init__(self, folder: Path, voxel_size: float) -> None:
-        self.folder, self.voxel_size = folder, voxel_size
+    def __init__(self, folder: Path, voxel_size: float, people: int) -> None:
+        self.folder, self.voxel_size, self.people = folder, voxel_size, people
         self.scans = [self._head(number) for number in (1, 2)]
         self.identity = save_transform(linear(np.eye(4)), folder / "identity.txt")
 
@@ -71,11 +71,16 @@ class Steps:
         """Return an image of both people."""
         return [str(scan / f"{name}.nii") for scan in self.scans]
 
+    def everybody(self, name: str) -> list[str]:
+        """Return an image of everybody."""
+        return (self.both(name) * self.people)[: self.people]
+
     def inputs(self) -> dict[str, Callable[[], tuple[type, dict[str, Any]]]]:
         """Return each kind of step with its inputs."""
-        lists = {"magnitudes": self.both("magnitude"), "masks": self.both("mask"), "chis": self.both("chi")}
+        kinds = {"magnitudes": "magnitude", "masks": "mask", "chis": "chi"}
+        lists = {trait: self.everybody(name) for trait, name in kinds.items()}
         one, other = self.both("magnitude")
-        linear_files = {"transforms": [str(self.identity)] * 2, "resolution": self.voxel_size}
+        linear_files = {"transforms": [str(self.identity)] * self.people, "resolution": self.voxel_size}
         deformed = [self.of("deform", "transform.h5"), self.of("deform", "way_back.h5")]
         chain = {
             "transforms": [deformed[0], self.of("update", "transform.h5")],
@@ -92,9 +97,9 @@ class Steps:
             "person": lambda: (
                 AveragePerson,
                 {
-                    "images": lists["magnitudes"],
-                    "masks": lists["masks"],
-                    "chis": lists["chis"],
+                    "images": self.both("magnitude"),
+                    "masks": self.both("mask"),
+                    "chis": self.both("chi"),
                     "transforms": [str(self.identity)],
                 },
             ),
@@ -115,8 +120,8 @@ class Steps:
                 UpdateTemplate,
                 lists
                 | {
-                    "transforms": deformed[:1] * 2,
-                    "ways_back": deformed[1:] * 2,
+                    "transforms": deformed[:1] * self.people,
+                    "ways_back": deformed[1:] * self.people,
                     "template": magnitude,
                 },
             ),
@@ -128,9 +133,9 @@ class Steps:
             ),
             "maps": lambda: (
                 AverageMaps,
-                {"scans": [[maps[0]], [maps[1]]], "kind": "chi", "is_template": True, **out},
+                {"scans": [[scan] for scan in lists["chis"]], "kind": "chi", "is_template": True, **out},
             ),
-            "labels": lambda: (VoteLabels, {"scans": self.both("dseg"), "atlas": "truth", **out}),
+            "labels": lambda: (VoteLabels, {"scans": self.everybody("dseg"), "atlas": "truth", **out}),
             "write": lambda: (
                 WriteTemplate,
                 {"magnitude": magnitude, "mask": self.of("average", "mask.nii"), "sources": [], **out},
@@ -147,7 +152,6 @@ class Steps:
                     "chi": maps[0],
                     "r2star": one,
                     "t2star": one,
-                    "threshold": 0.5,
                     "erode": 0,
                     "output_dir": out["output_dir"],
                     **name,
@@ -209,12 +213,13 @@ def main() -> None:
     )
     parser.add_argument("kinds", nargs="*", help="steps; all that are left out must have run in --folder")
     parser.add_argument("--voxel-size", type=float, default=1.0)
+    parser.add_argument("--people", type=int, default=2, help="in the steps that see everybody")
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = args.folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        steps = Steps(folder, args.voxel_size)
+        steps = Steps(folder, args.voxel_size, args.people)
         scan = int(np.prod([round(side / args.voxel_size) for side in HEAD_MM]))
         print(f"{'':10}{'voxels':>12}{'peak':>10}{'bytes a voxel':>15}{'declared':>10}{'s a million':>13}")
         for kind in args.kinds or steps.inputs():

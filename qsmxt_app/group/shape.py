@@ -52,6 +52,25 @@ def centred(matrices: Sequence[Matrix]) -> list[Matrix]:
     return [matrix @ back for matrix in matrices]
 
 
+def starting_point(volumes: Sequence[float]) -> int:
+    """Return which participant all are brought to at first: the first who is not much smaller than most.
+
+    A slab or a crop as the first participant would leave all others with nothing to lie upon.
+
+    Parameters
+    ----------
+    volumes
+        Of the participants' masks.
+
+    Examples
+    --------
+    >>> starting_point([90.0, 1400.0, 1300.0, 1500.0]), starting_point([1000.0, 1400.0, 1300.0])
+    (1, 0)
+    """
+    least = 0.5 * float(np.median(volumes))
+    return next(number for number, volume in enumerate(volumes) if volume >= least)
+
+
 class MeanDisplacement:
     """Mean of displacements that are given one after the other."""
 

@@ -407,9 +407,14 @@ def test_scans_that_were_made_in_another_way_are_named_once(
     copy = group.copy(tmp_path)
     sidecar = copy.out / "sub-02" / "ses-A" / "anat" / "sub-02_ses-A_Chimap.json"
     sidecar.write_text('{"Reference": "lateral ventricle", "Units": "ppm"}')
-    for label, alpha, preset in (("01", 0.001, "gre"), ("02", 0.002, "body"), ("03", 0.002, "gre")):
+    made = (("01", 0.001, "gre", 3), ("02", 0.002, "body", 3.0004), ("03", 0.002, "gre", 2.89))
+    for label, tolerance, preset, strength in made:
         record = next((copy.out / f"sub-{label}" / "figures").glob("*_record.json"))
-        content = {**json.loads(record.read_text()), "settings": {"preset": preset, "tgv_tolerance": alpha}}
+        content = {
+            **json.loads(record.read_text()),
+            "settings": {"preset": preset, "tgv_tolerance": tolerance},
+            "inputs": {"field_strength": strength},
+        }
         record.write_text(json.dumps(content))
     assert main([str(copy.raw), str(copy.out), "group", "--no-template"]) == 0
     found = {one["what"]: one["who"] for one in copy.record()["mixtures"]}

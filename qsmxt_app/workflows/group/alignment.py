@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 
+from qsmxt_app.errors import UnusableData
 from qsmxt_app.group.grid import box_of, common_resolution, grid_around
 from qsmxt_app.group.intensity import normalise
 from qsmxt_app.group.masked import apply_masked
@@ -68,6 +69,25 @@ def linear_stage(stage: Any, factors: tuple[int, ...]) -> Any:
         smoothing=tuple(0.5 * factor if factor > 1 else 0.0 for factor in factors),
         iterations=LINEAR_ITERATIONS[-len(factors) :],
     )
+
+
+def lay_upon(fixed: Image, moving: Image, stages: Sequence[Any], initial: Transform | None) -> Transform:
+    """Find the linear transform that brings one image onto another.
+
+    Raises
+    ------
+    UnusableData
+        They have too little in common.
+    """
+    from qsmxt_app.registration.register import register
+
+    try:
+        return register(fixed, moving, stages, initial=initial)
+    except RuntimeError as error:
+        raise UnusableData(
+            f"its image cannot be laid upon the one that it is brought to ({error}).",
+            "Look whether both show the same part of the body; leave it out with --participant-label.",
+        ) from error
 
 
 def bend(fixed: list[Image], moving: list[Image], initial: Transform, finest_mm: float = 0.0) -> Transform:
@@ -134,13 +154,13 @@ class RegisterLinear(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform."""
-        from qsmxt_app.registration.register import AFFINE, RIGID, register
+        from qsmxt_app.registration.register import AFFINE, RIGID
 
         fixed, moving = load_image(self.inputs.fixed), load_image(self.inputs.moving)
         initial = load_transform(Path(self.inputs.initial)) if isdefined(self.inputs.initial) else None
         model = RIGID if self.inputs.model == "rigid" else AFFINE
         stage = linear_stage(model, shrink_factors(fixed.voxel_size))
-        found = register(fixed, moving, [stage], initial=initial)
+        found = lay_upon(fixed, moving, [stage], initial)
         self._results["transform"] = str(save_transform(found, folder / "transform.txt"))
         return {"matrix": found.matrix.tolist()}
 
@@ -254,7 +274,7 @@ class RegisterToTemplate(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform and its way back."""
-        from qsmxt_app.registration.register import AFFINE, RIGID, register
+        from qsmxt_app.registration.register import AFFINE, RIGID
 
         given = self.inputs
         fixed, moving = ([load_image(file) for file in files] for files in (given.fixed, given.moving))
@@ -263,7 +283,7 @@ class RegisterToTemplate(Step):
             fixed = [image.with_array(np.where(inside, image.array, 0)) for image in fixed]
         factors = shrink_factors(fixed[0].voxel_size)
         stages = [linear_stage(stage, factors) for stage in (RIGID, AFFINE)]
-        found = bend(fixed, moving, register(fixed[0], moving[0], stages))
+        found = bend(fixed, moving, lay_upon(fixed[0], moving[0], stages, None))
         self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
         self._results["way_back"] = str(save_transform(found.inverse(), folder / WAY_BACK))
         return {}

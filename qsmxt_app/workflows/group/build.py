@@ -15,6 +15,7 @@ import numpy as np
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import UnusableData
 from qsmxt_app.group.grid import common_resolution
+from qsmxt_app.group.shape import starting_point
 from qsmxt_app.registration import linear, save_transform
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.group.alignment import (
@@ -27,6 +28,7 @@ from qsmxt_app.workflows.group.alignment import (
 from qsmxt_app.workflows.group.inputs import GroupScan
 from qsmxt_app.workflows.group.study import BuiltTemplate, Chain, Job, Person, Stages, voxels_of
 from qsmxt_app.workflows.group.template import AverageLinear, UpdateTemplate
+from qsmxt_app.workflows.node_base import load
 
 ROUND_FINEST_MM = (4.0, 2.0)
 """Finest level of the first rounds: while the template is soft, detail only costs time."""
@@ -201,8 +203,8 @@ class TemplateBuilder:
         )
 
     def _rigid(self, people: Sequence[Person]) -> dict[str, Path]:
-        """Bring everybody to the first participant, which decides no more than where the search begins."""
-        first = people[0]
+        """Bring everybody to one participant, who decides no more than where the search begins."""
+        first = people[starting_point([_mask_volume(person.images["mask"]) for person in people])]
         nothing = self.stages.work_dir / "group" / "identity.txt"
         nothing.parent.mkdir(parents=True, exist_ok=True)
         # written once: steps that read it are compared by its time
@@ -219,7 +221,8 @@ class TemplateBuilder:
                 ),
                 voxels_of([first.images["magnitude"]]),
             )
-            for person in people[1:]
+            for person in people
+            if person is not first
         }
         good = self.stages.run(list(jobs.values()))
         found = {label: self._linear_file(job.name) for label, job in jobs.items() if job.name in good}
@@ -383,6 +386,10 @@ def _template_images(folder: Path, people: Sequence[Person]) -> dict[str, Path]:
     names = ["magnitude", "mask", "chi"]
     names += ["t1w"] if all("t1w" in person.images for person in people) else []
     return {name: folder / f"{name}.nii" for name in names}
+
+
+def _mask_volume(path: Path) -> float:
+    return float(np.count_nonzero(load(path)) * np.prod(_grid(path)[1]))
 
 
 def _grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -17,7 +17,8 @@ from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.group.drawn_labels import drawn_regions, is_label_description, read_label_description
-from qsmxt_app.registration import Image, resample_labels
+from qsmxt_app.group.kept_volume import carry_keeping_volume
+from qsmxt_app.registration import Image
 from qsmxt_app.segment.regional_values import QuantitativeMap, erode_labels
 from qsmxt_app.segment.regions import Region, read_regions, regions_table
 from qsmxt_app.settings import Settings
@@ -145,7 +146,6 @@ class MeasureDrawnInputSpec(StepInputSpec):
     chi = File(exists=True, mandatory=True)
     r2star = File(exists=True)
     t2star = File(exists=True)
-    threshold = traits.Float(mandatory=True, desc="share of a voxel that a region must fill")
     erode = traits.Int(mandatory=True)
     output_dir = traits.Str(mandatory=True)
     stem = traits.Str(mandatory=True)
@@ -163,6 +163,7 @@ class MeasureDrawn(Step):
 
     input_spec, output_spec = MeasureDrawnInputSpec, MeasureDrawnOutputSpec
     code = (
+        "qsmxt_app.group.kept_volume",
         "qsmxt_app.segment.regional_values",
         "qsmxt_app.segment.regions",
         "qsmxt_app.workflows.group.drawn",
@@ -176,20 +177,15 @@ class MeasureDrawn(Step):
         regions = [Region(**region) for region in given.regions]
         chi = load_image(given.chi)
         source = load_image(given.labels)
-        found = resample_labels(
-            Image(np.rint(source.array).astype(np.int32), source.affine),
-            chi.grid,
-            load_chain(given.transforms, given.ways_back),
-        )
-        labels = np.where(found.fraction > given.threshold, found.labels.array, 0)
-        labels = erode_labels(labels, given.erode)
+        drawn = Image(np.rint(source.array).astype(np.int32), source.affine)
+        carried = carry_keeping_volume(drawn, chi.grid, load_chain(given.transforms, given.ways_back))
+        labels = erode_labels(carried, given.erode)
         path = derivative_path(output_dir, {**given.entities, "seg": given.atlas}, "dseg")
         sources = [bids_uri(Path(given.chi), output_dir, "")]
         sidecar = {
             "Sources": sources,
-            "Description": "labels that were drawn by hand, carried here",
+            "Description": "labels that were drawn by hand, carried here; each keeps its volume",
             "Manual": True,
-            "PartialVolumeThreshold": given.threshold,
             "ErodedLayers": given.erode,
         }
         table = save_labels(labels, chi.affine, path, sidecar, regions_table(regions))

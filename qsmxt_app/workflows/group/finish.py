@@ -159,7 +159,6 @@ class Finisher:
                 ways_back=[str(back) for _, back in chain],
                 mask=str(scan.files["mask"]),
                 **maps,
-                threshold=self.settings.roi_threshold,
                 erode=self.settings.roi_erode,
                 output_dir=str(self.output_dir),
                 stem=scan.stem,

@@ -160,7 +160,8 @@ def _how_made(record: Record, chi: Path) -> dict[str, str]:
         "units of chi": text(sidecar.get("Units")),
         "preset": preset,
         **{f"{name.replace('_', ' ')} ({preset})": words(value) for name, value in own.items()},
-        "field strength": f"{strength:g} T" if strength else "",
+        # 2.89 T and 3.0004 T are what scanners of 3 T write
+        "field strength": f"{round(2 * strength) / 2:g} T" if strength else "",
         "version of qsmxt": text(record.software.get("qsmxt")),
     }
 
