@@ -93,7 +93,7 @@ def _caps(inside: BoolArray, slack: Sequence[float]) -> FloatArray:
     caps = np.full(inside.shape, sweep.NO_CAP, np.float32)
     if slack:
         square = squared_distance(~inside, len(slack) + 1, (1, 1, 1))
-        limited = square < (len(slack) + 1) ** 2
+        limited = inside & (square < (len(slack) + 1) ** 2)
         caps[limited] = np.interp(np.sqrt(square[limited]), np.arange(1, len(slack) + 1), slack)
     return np.where(inside, caps, 0)
 
