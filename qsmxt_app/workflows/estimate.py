@@ -24,9 +24,9 @@ HEADS_MM3 = 1.1e7
 START_SECONDS = 10.0
 REPORT_SECONDS = 10.0
 # Of the group level, on two cores: its page, and for a million voxels of the template what is done once a
-# scan and in every deformable round. By benchmarks/group_steps.py a rigid or affine registration takes 18 s of
-# one core, averages and carrying 18 s together; a round 15 s for the deformation, and 6 s for the update, which
-# sees one person after the other.
+# scan and in every deformable round. One core takes 18 s for a rigid or affine registration (by
+# benchmarks/group_steps.py), and in a round 15 s for the deformation and 6 s for the update, which sees one
+# person after the other.
 GROUP_PAGE_SECONDS, GROUP_SECONDS_A_SCAN, GROUP_SECONDS_A_ROUND = 60.0, 30.0, 15.0
 
 
