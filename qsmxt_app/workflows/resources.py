@@ -59,7 +59,7 @@ NEEDS = {
     # of the T1w's voxels; the built-in atlas is assembled first
     "prepare_t1w": Need(80, 0, 5.0, threaded=False, least_gb=1.3),
     "register_atlas": Need(150, 0, 20.0, threaded=False),
-    "label_t1w": Need(200, 0, 4.0),
+    "label_t1w": Need(150, 0, 4.0, least_gb=1.5),
     "write_t1w": Need(60, 0, 1.0, threaded=False),
     # of the voxels of both
     "align": Need(150, 10, 4.0, threaded=False),
