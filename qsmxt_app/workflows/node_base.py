@@ -109,8 +109,8 @@ def load(path: str | Path) -> NDArray[np.float32]:
 
 
 def load_mask(path: str | Path) -> NDArray[np.bool_]:
-    """Load a mask that another node saved."""
-    return np.asarray(load(path) != 0, dtype=bool)
+    """Load a mask that another node saved, in C order."""
+    return np.ascontiguousarray(np.asarray(nib.nifti1.load(path).dataobj) != 0)
 
 
 def load_affine(path: str | Path) -> NDArray[np.float64]:

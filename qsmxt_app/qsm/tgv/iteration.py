@@ -180,9 +180,8 @@ def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float, steps: 
     vector[(problem.flags & sweep.EQUATION) == 0] = 0
     eta, product = state[sweep.ETA], state[sweep.RESIDUAL]
     for step in range(steps):
-        if step > 0:
-            vector[:] = product
-        vector /= max(vector.max(), -vector.min(), np.float32(1e-30))
+        source = product if step > 0 else vector
+        np.divide(source, max(source.max(), -source.min(), np.float32(1e-30)), out=vector)
         eta[:] = 0
         iteration.precondition(vector, eta, np.float32(-0.5))
         iteration.sweep(no_data)

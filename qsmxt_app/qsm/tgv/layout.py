@@ -35,9 +35,9 @@ class RaggedRows:
     axes
         Order in which the volume's axes are taken: slabs, rows within a slab, along the row.
     crop
-        Slices of the (transposed, padded) volume that make the box.
-    padding
-        Voxels added on every side of the volume before cropping.
+        Slices that make the box, of the transposed volume with `MARGIN` voxels added before each axis.
+    volume_shape
+        Shape of the volume.
     base, start, stop : ndarray (x, y), uint64
     size
         Length of a flat array.
@@ -59,17 +59,28 @@ class RaggedRows:
 
     def to_box(self, volume: NDArray, fill: float = 0.0) -> NDArray:
         """Take the box out of a volume, filled where the box reaches beyond it."""
-        padding = [(MARGIN, MARGIN), (MARGIN, MARGIN), (MARGIN, MARGIN + LANES)]
-        padded = np.pad(volume.transpose(self.axes), padding, constant_values=fill)
-        return np.ascontiguousarray(padded[self.crop])
+        in_volume, in_box = self._shared
+        box = np.full(self.shape, fill, dtype=volume.dtype)
+        box[in_box] = volume.transpose(self.axes)[in_volume]
+        return box
 
     def to_volume(self, box: NDArray) -> NDArray:
         """Put a box back into an otherwise empty volume."""
-        nx, ny, nz = (self.volume_shape[a] for a in self.axes)
-        padded = np.zeros((nx + 2 * MARGIN, ny + 2 * MARGIN, nz + 2 * MARGIN + LANES), dtype=box.dtype)
-        padded[self.crop] = box
-        inner = padded[MARGIN : MARGIN + nx, MARGIN : MARGIN + ny, MARGIN : MARGIN + nz]
-        return np.ascontiguousarray(inner.transpose(np.argsort(self.axes)))
+        in_volume, in_box = self._shared
+        volume = np.zeros(self.volume_shape, dtype=box.dtype)
+        volume.transpose(self.axes)[in_volume] = box[in_box]
+        return volume
+
+    @property
+    def _shared(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Where the (transposed) volume and the box overlap, in each of them."""
+        lengths = [self.volume_shape[axis] for axis in self.axes]
+        first = [max(s.start - MARGIN, 0) for s in self.crop]
+        last = [min(s.stop - MARGIN, n) for s, n in zip(self.crop, lengths, strict=True)]
+        shift = [MARGIN - s.start for s in self.crop]
+        in_volume = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+        in_box = tuple(slice(a + d, b + d) for a, b, d in zip(first, last, shift, strict=True))
+        return in_volume, in_box
 
     @cached_property
     def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
