@@ -32,7 +32,7 @@ ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
 REGION_STEPS = ("align", "label", "reference", "regions")
 USUAL_VOXELS = 256 * 256 * 176
 """Of a T1w whose header cannot be read; the step that reads it says why."""
-NETWORK_VOXELS = 9_000_000
+NETWORK_VOXELS = 12_000_000
 """Of an image that takes as much memory as a network does in the box around any brain."""
 
 
