@@ -57,7 +57,7 @@ def main() -> None:
         )
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(f"{' x '.join(map(str, labels.array.shape))} voxels, {given.threads} threads")
-    print(f"{cpu:.0f} s of the processor, {_peak_mb():.0f} MB at most ({before:.0f} MB before)")
+    print(f"{wall:.0f} s, {cpu:.0f} s of the processor, {_peak_mb():.0f} MB at most ({before:.0f} MB before)")
     found = np.rint(apply(labels, t1w.grid, interpolation="nearest").array).astype(int)
     print("Dice against FreeSurfer   elsewhere    here")
     for name, (numbers, known) in REGIONS.items():
