@@ -39,26 +39,25 @@ def carry_keeping_volume(labels: Image, grid: Grid, transform: Transform) -> Lab
         Of equal shares the voxel with the lower index goes first, then the lower label.
     """
     source = np.asarray(labels.array, dtype=np.int32)
-    claims = [
-        _claims(source == label, labels, grid, transform, int(label))
-        for label in np.unique(source[source != 0])
-    ]
+    numbers = np.unique(source[source != 0])
     carried = np.zeros(int(np.prod(grid.shape)), np.int32)
-    if claims:
-        voxels, shares, names, volumes = (np.concatenate(parts) for parts in zip(*claims, strict=True))
+    if numbers.size:
+        claims = [_claims(source == number, labels, grid, transform) for number in numbers]
+        voxels, shares = (np.concatenate([claim[part] for claim in claims]) for part in (0, 1))
+        names = np.repeat(np.arange(numbers.size), [len(share) for _, share, _ in claims])
         order = np.lexsort((names, voxels, -shares))
-        _give(voxels[order], names[order], volumes[order], carried)
+        left = np.array([volume for *_, volume in claims])
+        _give(voxels[order], names[order], numbers, left, carried)
     return carried.reshape(grid.shape)
 
 
 def _claims(
-    region: NDArray[np.bool_], labels: Image, grid: Grid, transform: Transform, label: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], Labels, NDArray[np.int64]]:
-    """Voxels that a region fills a share of: flat index, share, label, and the region's volume in voxels."""
+    region: NDArray[np.bool_], labels: Image, grid: Grid, transform: Transform
+) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
+    """Flat indices and shares of the voxels that a region fills a share of, and its volume in voxels."""
     low, shape = _box(region, labels, grid, transform)
-    nothing = np.zeros(0, np.int64)
     if min(shape) < 1:
-        return nothing, np.zeros(0), nothing.astype(np.int32), nothing
+        return np.zeros(0, np.int64), np.zeros(0), 0
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ low
     found = resample_labels(Image(region.astype(np.int32), labels.affine), Grid(shape, affine), transform)
@@ -66,9 +65,7 @@ def _claims(
     share = np.round(share, DECIMALS)
     places = np.argwhere(share > 0)
     voxels = np.ravel_multi_index(tuple((places + low).T), grid.shape).astype(np.int64)
-    volume = round(float(share.sum()))
-    count = len(voxels)
-    return voxels, share[share > 0], np.full(count, label, np.int32), np.full(count, volume, np.int64)
+    return voxels, share[share > 0], round(float(share.sum()))
 
 
 def _box(
@@ -88,11 +85,9 @@ def _box(
 
 
 @njit(cache=True, nogil=True)
-def _give(voxels, names, volumes, carried):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _give(voxels, names, numbers, left, carried):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Give each voxel to the first that claims it and has not got its volume yet."""
-    given = np.zeros(names.max() + 1, np.int64) if len(names) else np.zeros(1, np.int64)
-    for claim in range(len(voxels)):
-        voxel, name = voxels[claim], names[claim]
-        if carried[voxel] == 0 and given[name] < volumes[claim]:
-            carried[voxel] = name
-            given[name] += 1
+    for voxel, name in zip(voxels, names):  # noqa: B905 - numba knows no strict
+        if carried[voxel] == 0 and left[name] > 0:
+            carried[voxel] = numbers[name]
+            left[name] -= 1
