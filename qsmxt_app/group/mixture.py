@@ -15,6 +15,9 @@ class Mixture:
     what: str
     who: str
 
+    def __str__(self) -> str:
+        return f"not the same in all scans: {self.what}: {self.who}"
+
 
 def mixtures(scans: Mapping[str, Mapping[str, str]]) -> list[Mixture]:
     """Find out in what the scans of a group differ.

@@ -28,7 +28,7 @@ from qsmxt_app.workflows.group.alignment import (
 from qsmxt_app.workflows.group.inputs import GroupScan
 from qsmxt_app.workflows.group.study import BuiltTemplate, Chain, Job, Person, Stages, voxels_of
 from qsmxt_app.workflows.group.template import AverageLinear, UpdateTemplate
-from qsmxt_app.workflows.node_base import load
+from qsmxt_app.workflows.node_base import load_mask
 
 ROUND_FINEST_MM = (4.0, 2.0)
 """Finest level of the first rounds: while the template is soft, detail only costs time."""
@@ -389,7 +389,7 @@ def _template_images(folder: Path, people: Sequence[Person]) -> dict[str, Path]:
 
 
 def _mask_volume(path: Path) -> float:
-    return float(np.count_nonzero(load(path)) * np.prod(_grid(path)[1]))
+    return float(np.count_nonzero(load_mask(path)) * np.prod(_grid(path)[1]))
 
 
 def _grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -54,8 +54,6 @@ from qsmxt_app.workflows.run_folder import (
 from qsmxt_app.workflows.sharing import write_shared_pages
 from qsmxt_app.workflows.study import Request, configure_nipype
 
-NOT_THE_SAME = "not the same in all scans: %s: %s"
-
 log = logging.getLogger("qsmxt")
 
 
@@ -146,7 +144,7 @@ class GroupLevel:
     def run(self) -> int:
         """Run all stages; return the exit code."""
         for one in self.plan.mixtures:
-            log.warning(NOT_THE_SAME, one.what, one.who)
+            log.warning("%s", one)
         configure_nipype(self.folder, self.request.verbosity)
         share = machine_share(self.settings, len(self.plan.study.scans))
         mend(self.request.work_dir / WORKFLOW)
@@ -292,7 +290,7 @@ def _summary(result: GroupResult, plan: GroupPlan, outputs: dict[str, Any]) -> l
         lines.append(f"template {plan.name}: {rounds} deformable rounds; {result.template.ended}")
     if not outputs["tables"]["rows"]:
         lines.append("group_stats.csv is empty: no participant has regional values (segmentation)")
-    lines += [NOT_THE_SAME % (one.what, one.who) for one in plan.mixtures]
+    lines += map(str, plan.mixtures)
     lines += [f"left out: {one.scan or f'sub-{one.participant}'}: {one.reason}" for one in result.missing]
     lines += [f"failed: {name.replace('_', ' ')}: {message}" for name, message in result.failures.items()]
     return lines
@@ -356,7 +354,7 @@ def _show(plan: GroupPlan, request: Request) -> None:
     for one in plan.study.missing:
         line(f"  left out: {one.scan or f'sub-{one.participant}'}: {one.reason}")
     for mixture in plan.mixtures:
-        line("  " + NOT_THE_SAME % (mixture.what, mixture.who))
+        line(f"  {mixture}")
     if plan.existing:
         line(f"They would be brought to the template {plan.name} of {request.settings.template_from}.")
     elif request.settings.template:
