@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+
+_STRONG_PPM = 0.1
+_SHARE_OF_SOURCE = 0.5
+_TOUCHING = np.ones((3, 3, 3), bool)
 
 
 def combine_two_pass(
@@ -18,6 +23,10 @@ def combine_two_pass(
     into it; the second pass gives the sources their values. Each pass is known up to a constant only, so the
     second is shifted to the mean of the first over the voxels that both reconstruct, and no step remains at
     the rim of a hole.
+
+    Sources end at their own borders and not at those of the hole. The first pass has to explain them without
+    a source there and loses the part that lies beside the hole. So a hole grows by the voxels at its rim
+    that, by the second pass, have at least half the mean of the hole, if that is a strong source's (0.1 ppm).
 
     Parameters
     ----------
@@ -50,8 +59,30 @@ def combine_two_pass(
     if not common.any():
         raise ValueError("the masks of the two passes share no voxel: reconstruct with the filled mask alone")
     shift = chi_reliable[common].mean(dtype=np.float64) - chi_filled[common].mean(dtype=np.float64)
-    holes = filled_mask & ~reliable_mask
+    second = chi_filled + np.float32(shift)
+    from_second = _with_whole_sources(filled_mask & ~reliable_mask, second) & filled_mask
     combined = np.zeros(chi_reliable.shape, np.float32)
     combined[reliable_mask] = chi_reliable[reliable_mask]
-    combined[holes] = chi_filled[holes] + np.float32(shift)
+    combined[from_second] = second[from_second]
     return combined
+
+
+def _with_whole_sources(holes: BoolArray, chi: FloatArray) -> BoolArray:
+    """Grow holes by the voxels at their rims that are mostly of the strong source in the hole."""
+    labels, count = ndimage.label(holes, _TOUCHING)
+    mean = np.zeros(count + 1, np.float32)
+    mean[1:] = ndimage.mean(chi, labels, np.arange(1, count + 1))
+    mean[np.abs(mean) < _STRONG_PPM] = 0
+    grown = holes.copy()
+    for sign in (1, -1):
+        strength = np.maximum(sign * mean, 0)
+        boxes = [box for box, s in zip(ndimage.find_objects(labels), strength[1:], strict=True) if s > 0]
+        if not boxes:
+            continue
+        box = tuple(
+            slice(max(min(b[axis].start for b in boxes) - 1, 0), max(b[axis].stop for b in boxes) + 1)
+            for axis in range(3)
+        )
+        near = ndimage.maximum_filter(strength[labels[box]], size=3)
+        grown[box] |= (near > 0) & (sign * chi[box] > np.float32(_SHARE_OF_SOURCE) * near)
+    return grown

@@ -73,7 +73,7 @@ class MethodSettings:
         True, "also invert without the unreliable voxels, and combine both maps (Stewart 2022)"
     )
     tgv_alpha: tuple[float, float] = setting(
-        (0.0015, 0.001),
+        (0.0015, 0.0045),
         "regularisation of TGV-QSM, first and second order, at 0.6 ppb of noise and 2 mm; it follows both",
         metavar="X",
         least=0.0,

@@ -7,7 +7,7 @@ from qsmxt_app.qsm.two_pass import combine_two_pass
 @pytest.fixture
 def passes():
     random = np.random.default_rng(8)
-    chi = random.normal(0, 0.1, (12, 12, 12)).astype(np.float32)
+    chi = random.normal(0, 0.02, (12, 12, 12)).astype(np.float32)
     filled = np.zeros(chi.shape, bool)
     filled[2:10, 2:10, 2:10] = True
     reliable = filled.copy()
@@ -44,3 +44,26 @@ def test_masks_must_meet_and_fit(passes):
         combine_two_pass(chi, chi, ~filled, filled)
     with pytest.raises(ValueError, match="one shape"):
         combine_two_pass(chi, chi[1:], reliable, filled)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_strong_source_keeps_the_part_of_it_beside_its_hole(passes, sign):
+    chi, reliable, filled = passes
+    chi[:] = 0
+    second = chi.copy()
+    second[5:7, 5:7, 5:8] = sign * 0.8  # one layer more than the hole
+    second[4, 5, 5] = sign * 0.3  # the rim of the source: less than half
+    second[2, 2, 2] = sign * 0.8  # strong, but beside no hole
+    combined = combine_two_pass(chi, second, reliable, filled)
+    shift = combined[5, 5, 5] - second[5, 5, 5]
+    np.testing.assert_allclose(combined[5:7, 5:7, 7], sign * 0.8 + shift, atol=1e-6)
+    assert combined[4, 5, 5] == 0
+    assert combined[2, 2, 2] == 0
+
+
+def test_a_hole_without_a_strong_source_does_not_grow(passes):
+    chi, reliable, filled = passes
+    second = np.full_like(chi, 0.05)
+    second[4:8, 4:8, 4:8] = 0.09
+    combined = combine_two_pass(chi, second, reliable, filled)
+    np.testing.assert_array_equal(combined[reliable], chi[reliable])
