@@ -10,7 +10,7 @@ from nipype.interfaces.base import File, traits
 
 from qsmxt_app.qsm import background, inversion
 from qsmxt_app.qsm.constants import hz_per_ppm
-from qsmxt_app.qsm.grid import field_weights
+from qsmxt_app.qsm.grid import field_weights, regularising_noise
 from qsmxt_app.workflows.node_base import (
     SKIPPED,
     Step,
@@ -101,7 +101,7 @@ class InvertField(Step):
         if mask is None:
             return SKIPPED
         per_ppm = hz_per_ppm(given.field_strength)
-        weights = field_weights(load(given.field_noise) / per_ppm) * load_mask(given.measured)
+        noise = load(given.field_noise) / np.float32(per_ppm)
         options: dict[str, Any] = {}
         if given.method == "nonlinear":
             spacing = min(np.diff(given.echo_times), default=given.echo_times[0])
@@ -111,7 +111,8 @@ class InvertField(Step):
             mask,
             voxel_size=given.voxel_size,
             b0_direction=given.b0_direction,
-            weights=weights,
+            weights=field_weights(noise) * load_mask(given.measured),
+            noise=regularising_noise(noise, mask),
             threads=given.num_threads,
             **options,
         )

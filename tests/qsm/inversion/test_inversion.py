@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 from qsmxt_app.qsm import inversion
 from qsmxt_app.qsm.dipole import dipole_kernel, forward_field
-from qsmxt_app.qsm.grid import Grid, field_weights
+from qsmxt_app.qsm.grid import Grid, field_weights, regularising_noise
 from qsmxt_app.qsm.inversion.splitting import invert_by_splitting
 from qsmxt_app.qsm.inversion.variation import ReweightedVariation, gradient_adjoint, shrink_gradient
 
@@ -225,3 +225,14 @@ def test_weights_saturate_at_the_error_of_the_model():
     np.testing.assert_allclose(weights * 9e-6, [1, 1 / (1 + 1 / 900), 9 / 25], rtol=1e-5)
     with pytest.raises(ValueError, match="model error"):
         field_weights(np.zeros(3), model_error=0)
+
+
+def test_regularisation_follows_the_standard_deviation_of_the_noise():
+    mask = np.zeros((4, 4, 4), bool)
+    mask[1:3] = True
+    loud = np.where(mask, 0.01, np.inf)
+    quiet, none = np.where(mask, 0.0025, np.inf), np.zeros(mask.shape)
+    # the inversions square it
+    ratio = (regularising_noise(loud, mask) / regularising_noise(quiet, mask)) ** 2
+    assert ratio == pytest.approx(4, rel=0.01)
+    assert 0 < regularising_noise(none, mask) < regularising_noise(quiet, mask)
