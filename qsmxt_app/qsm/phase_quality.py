@@ -14,7 +14,8 @@ _TWO_PI = np.float32(2 * np.pi)
 _INVERSE_TWO_PI = np.float32(1 / (2 * np.pi))
 _PI = np.float32(np.pi)
 _INVERSE_PI = np.float32(1 / np.pi)
-_NEIGHBOURS = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)], np.int64)
+_TINY = np.float32(1e-30)
+_SLABS = 16
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -25,58 +26,75 @@ def _wrap(angle: np.float32) -> np.float32:
 @njit(cache=True, nogil=True, inline="always")
 def _edge_quality(
     magnitude: FloatArray, phase: FloatArray, neighbour: FloatArray, its_phase: FloatArray, ratios: FloatArray
-) -> np.float32:
-    # sum over echoes of magnitude^2 times the weight of the edge; ratios[e] = TE[e - 1] / TE[e]
-    echoes = magnitude.size
-    total = first = previous = np.float32(0)
-    for echo in range(echoes):
+) -> tuple[np.float32, np.float32]:
+    # for the voxel and for its neighbour: sum over echoes of its magnitude^2 times the weight of the edge,
+    # which is the same for both; ratios[e] = TE[e - 1] / TE[e]
+    own = its = first_own = first_its = previous = np.float32(0)
+    for echo in range(magnitude.size):
         step = _wrap(its_phase[echo] - phase[echo])
         if np.isnan(step):
             step = _PI
-        m, n = magnitude[echo], neighbour[echo]
-        weight = np.float32(0)
-        if m > 0 and n > 0:
-            similarity = min(m, n) / max(m, n)
-            weight = m * m * similarity * similarity * (np.float32(1) - abs(step) * _INVERSE_PI)
-        if echoes == 1:
-            total = weight
-        elif echo == 0:
-            first = weight
+        # what is no positive number counts as no signal
+        m = magnitude[echo] if magnitude[echo] > 0 else np.float32(0)
+        n = neighbour[echo] if neighbour[echo] > 0 else np.float32(0)
+        similarity = min(m, n) / max(m, n, _TINY)
+        weight = similarity * similarity * (np.float32(1) - abs(step) * _INVERSE_PI)
+        if echo == 0:
+            first_own, first_its = m * m * weight, n * n * weight
         else:
             change = max(np.float32(0), np.float32(1) - abs(previous - step * ratios[echo]))
-            total += weight * change
+            own += m * m * weight * change
+            its += n * n * weight * change
             if echo == 1:
-                total += first * change
+                first_own, first_its = first_own * change, first_its * change
         previous = step
-    return total
+    own, its = own + first_own, its + first_its
+    return own, its
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _power(magnitude: FloatArray) -> np.float32:
+    power = np.float32(0)
+    for m in magnitude:
+        if m > 0:
+            power += m * m
+    return power
 
 
 @njit(parallel=True, cache=True, nogil=True)
 def _quality(magnitude: FloatArray, phase: FloatArray, ratios: FloatArray) -> FloatArray:
-    nx, ny, nz, echoes = magnitude.shape
-    quality = np.zeros((nx, ny, nz), np.float32)
-    for x in prange(nx):
-        for y in range(ny):
-            for z in range(nz):
-                power = np.float32(0)
-                for echo in range(echoes):
-                    m = magnitude[x, y, z, echo]
-                    if m > 0:
-                        power += m * m
-                if not power > 0:
-                    continue
-                edges, total = 0, np.float32(0)
-                for edge in range(6):
-                    i, j, k = x + _NEIGHBOURS[edge, 0], y + _NEIGHBOURS[edge, 1], z + _NEIGHBOURS[edge, 2]
-                    if i < 0 or j < 0 or k < 0 or i >= nx or j >= ny or k >= nz:
+    # Every edge is weighed once, from its lower voxel: a voxel's sum is complete once its upper edges are
+    # added. Slabs come in fixed groups, so that the order of the sums does not depend on the number of
+    # threads; the edges between two groups are weighed by both.
+    nx, ny, nz, _ = magnitude.shape
+    total = np.zeros((nx, ny, nz), np.float32)
+    for group in prange((nx + _SLABS - 1) // _SLABS):
+        start, stop = group * _SLABS, min((group + 1) * _SLABS, nx)
+        for x in range(max(start - 1, 0), stop):
+            for y in range(ny):
+                for z in range(nz):
+                    m, p = magnitude[x, y, z], phase[x, y, z]
+                    own = np.float32(0)
+                    if x + 1 < nx:
+                        own, its = _edge_quality(m, p, magnitude[x + 1, y, z], phase[x + 1, y, z], ratios)
+                        if x + 1 < stop:
+                            total[x + 1, y, z] += its
+                    if x < start:
                         continue
-                    edges += 1
-                    total += _edge_quality(
-                        magnitude[x, y, z], phase[x, y, z], magnitude[i, j, k], phase[i, j, k], ratios
-                    )
-                if edges > 0:
-                    quality[x, y, z] = total / (power * np.float32(edges))
-    return quality
+                    here = total[x, y, z] + own
+                    if y + 1 < ny:
+                        own, its = _edge_quality(m, p, magnitude[x, y + 1, z], phase[x, y + 1, z], ratios)
+                        here += own
+                        total[x, y + 1, z] += its
+                    if z + 1 < nz:
+                        own, its = _edge_quality(m, p, magnitude[x, y, z + 1], phase[x, y, z + 1], ratios)
+                        here += own
+                        total[x, y, z + 1] += its
+                    edges = min(x, 1) + min(y, 1) + min(z, 1) + int(x + 1 < nx)
+                    edges += int(y + 1 < ny) + int(z + 1 < nz)
+                    all_power = np.float32(edges) * _power(m)
+                    total[x, y, z] = here / all_power if all_power > 0 else 0
+    return total
 
 
 def phase_quality(
