@@ -1,6 +1,6 @@
 """The promise of the product: the real command, from raw phase with its own mask, against the truth.
 
-The bounds are the accuracy that was asked for before anything was measured; the seed is used nowhere else.
+The bounds are those that twelve other simulated people keep, with a margin; the seed is used nowhere else.
 """
 
 import pytest
@@ -25,13 +25,13 @@ def outcomes(tmp_path_factory):
 def test_map_is_as_close_to_the_truth_as_promised(outcomes, direction):
     score = outcomes[direction].score
     assert score.coverage > 0.98
-    assert score.xsim > 0.62
+    assert score.xsim > 0.7
     assert 0.9 < score.deep_grey_slope < 1.1
 
 
 @pytest.mark.parametrize("direction", ["straight", "tilted"])
 def test_error_over_the_whole_brain_is_as_small_as_promised(outcomes, direction):
-    assert outcomes[direction].score.nrmse < 45
+    assert outcomes[direction].score.nrmse < 42
 
 
 def test_deep_grey_nuclei_have_the_same_values_in_an_oblique_scan(outcomes):
