@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmxt_app.qsm import background, inversion
+from qsmxt_app.qsm.tgv import TGVOptions
 from qsmxt_app.report.acquisition_text import acquisition_sentences
 from qsmxt_app.report.labelling_text import segmentation_sentences
 from qsmxt_app.report.pictures import CHI
@@ -46,7 +47,10 @@ _INVERSION = {
 }
 
 
-_OF_THE_SCAN = ("echo_time", "field_strength")
+_OF_THE_SCAN = {
+    background: ("echo_time", "field_strength"),
+    inversion: ("echo_time", "field_strength", "noise"),
+}
 """Arguments that follow from the scan."""
 
 
@@ -204,7 +208,7 @@ def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
     if text(settings.get("qsm_method")) == "two-step":
         return _two_step(settings)
     weights = numbers(settings.get("tgv_alpha"))
-    alpha = f" (α₁ = {weights[0]:g}, α₀ = {weights[1]:g})" if len(weights) == 2 else ""
+    alpha = _scaled_weights(*weights) if len(weights) == 2 else ""
     sentence = (
         "Unwrapping, background field removal and inversion were solved in one step with TGV-QSM "
         "[@langkammer2015], from the Laplacian of the wrapped phase [@schofield2003] of all "
@@ -224,9 +228,16 @@ def _two_step(settings: Mapping[str, Any]) -> list[str]:
     return [
         f"Background fields were removed by {removal}{_parameters(background, names[0])}, inside a border of "
         f"reliable voxels. Susceptibility was computed from the local field by {solver}"
-        f"{_parameters(inversion, names[1])}; voxels were weighted by the inverse variance of "
-        "their field, those at the border not at all."
+        f"{_parameters(inversion, names[1])}, regularised in proportion to the standard deviation of the "
+        "field's noise; voxels were weighted by the inverse variance of their field, those at the border not "
+        "at all."
     ]
+
+
+def _scaled_weights(first_order: float, second_order: float) -> str:
+    noise, edge = 1e3 * TGVOptions.calibration_noise, TGVOptions.calibration_edge
+    at = f"{noise:g} ppb of noise and voxels of {edge:g} mm"
+    return f" (α₁ = {first_order:g}, α₀ = {second_order:g} for {at}, scaled to this scan's)"
 
 
 def _parameters(package: Any, name: str) -> str:
@@ -237,7 +248,7 @@ def _parameters(package: Any, name: str) -> str:
     defaults = {
         key: parameter.default
         for key, parameter in inspect.signature(method).parameters.items()
-        if isinstance(parameter.default, int | float) and key not in _OF_THE_SCAN
+        if isinstance(parameter.default, int | float) and key not in _OF_THE_SCAN[package]
     }
     listed = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in defaults.items())
     return f" ({listed})" if listed else ""

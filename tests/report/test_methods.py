@@ -70,7 +70,7 @@ def test_numbers_of_the_acquisition_and_the_settings_are_in_the_text() -> None:
         "at 3 T",
         "TE 4, 12, 20 ms",
         "monopolar",
-        "0.0015",
+        "α₁ = 0.0015, α₀ = 0.0005 for 0.6 ppb of noise and voxels of 2 mm, scaled",
         "0.001",
     ):
         assert words in text
@@ -122,6 +122,8 @@ def test_parameters_of_the_steps_are_those_that_run() -> None:
     text = methods_of(parse_record(content, "sub-01")).paragraph
     assert "max radius 12, threshold 0.05" in text
     assert "gradient scale 0.01" in text
+    assert "noise 0.001" not in text, "the inversion is told the scan's own"
+    assert "in proportion to the standard deviation of the field's noise" in text
 
 
 def test_maps_that_would_be_made_are_described_before_a_run() -> None:

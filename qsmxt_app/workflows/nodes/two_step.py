@@ -101,7 +101,8 @@ class InvertField(Step):
         if mask is None:
             return SKIPPED
         per_ppm = hz_per_ppm(given.field_strength)
-        noise = load(given.field_noise) / np.float32(per_ppm)
+        field_noise = load(given.field_noise) / np.float32(per_ppm)
+        noise = regularising_noise(field_noise, mask)
         options: dict[str, Any] = {}
         if given.method == "nonlinear":
             spacing = min(np.diff(given.echo_times), default=given.echo_times[0])
@@ -111,10 +112,10 @@ class InvertField(Step):
             mask,
             voxel_size=given.voxel_size,
             b0_direction=given.b0_direction,
-            weights=field_weights(noise) * load_mask(given.measured),
-            noise=regularising_noise(noise, mask),
+            weights=field_weights(field_noise) * load_mask(given.measured),
+            noise=noise,
             threads=given.num_threads,
             **options,
         )
         self.save_maps({"chi": result.chi}, load_affine(given.mask), folder)
-        return {"iterations": result.iterations, "converged": result.converged}
+        return {"iterations": result.iterations, "converged": result.converged, "noise_ppm": noise}
