@@ -70,7 +70,7 @@ def test_duals_exist_only_where_they_may(small_problems_too):
 
 @pytest.mark.parametrize("voxel_size", [(1.0, 1.0, 1.0), (0.8, 0.9, 1.3)])
 def test_a_start_is_worth_more_than_as_many_iterations(monkeypatch, voxel_size):
-    """A smooth map over an odd volume in a tilted field: half the iterations come closer to the truth."""
+    """A smooth map over an odd volume in a tilted field: a quarter of the iterations comes closer to it."""
     mask = ball()
     rng = np.random.default_rng(2)
     chi = scipy.ndimage.gaussian_filter(rng.standard_normal(mask.shape), 3) * mask
@@ -83,13 +83,12 @@ def test_a_start_is_worth_more_than_as_many_iterations(monkeypatch, voxel_size):
     )
     given = {"voxel_size": voxel_size, "b0_direction": TILTED, "noise": np.full(mask.shape, 5e-4, np.float32)}
     errors = {}
-    for smallest, iterations in ((500, 75), (500, 150), (10**9, 150), (10**9, 300)):
+    for smallest, iterations in ((500, 75), (10**9, 150), (10**9, 300)):
         monkeypatch.setattr(coarse_start, "SMALLEST", smallest)
         options = TGVOptions(max_iterations=iterations, tolerance=1e-6)
         found = solve_tgv(data, mask, options=options, **given).chi[mask]
         errors[smallest, iterations] = np.std(found - chi[mask]) / np.std(chi[mask])
-    assert errors[500, 75] < 0.7 * errors[10**9, 150]
-    assert errors[500, 150] < errors[10**9, 300]
+    assert errors[500, 75] < errors[10**9, 300] < errors[10**9, 150]
 
 
 def test_no_start_for_thin_slabs_and_small_masks(small_problems_too):

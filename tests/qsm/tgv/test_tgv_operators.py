@@ -8,7 +8,7 @@ import pytest
 from qsmxt_app.qsm.tgv import sweep
 from qsmxt_app.qsm.tgv.iteration import Iteration, _equation_norm, balance, prepare
 from qsmxt_app.qsm.tgv.layout import LANES
-from qsmxt_app.qsm.tgv.problem import build_problem
+from qsmxt_app.qsm.tgv.problem import build_problem, stencil_coefficients
 
 PRIMAL = slice(sweep.PHI, sweep.WZ + 1)
 
@@ -120,3 +120,17 @@ def test_norm_for_another_step_is_bounded_by_the_known_one(factor):
     tau_phi, tau_chi, sigma_eta = (float(c[k]) for k in (sweep.C_TAU_PHI, sweep.C_TAU_CHI, sweep.C_SIGMA_ETA))
     exact = _equation_norm(iteration, tau_phi, tau_chi, steps=200)
     assert 0.2 < sigma_eta * exact < 0.51
+
+
+@pytest.mark.parametrize("wave_voxels", [8, 11, 16, 32])
+def test_kernel_is_the_dipole_kernel_for_waves_along_and_across_a_tilted_field(wave_voxels):
+    """Ratio of the symbols of wave operator and Laplacian, against 1/3 less the squared cosine."""
+    b = np.array([0.0, 0.5, np.sqrt(0.75)])
+    c = stencil_coefficients((1.0, 1.0, 1.0), b).astype(float)
+    for direction in (b, [0, b[2], -b[1]], [1, 0, 0], [0, 0, 1]):
+        k = 2 * np.pi / wave_voxels * np.asarray(direction)
+        second, first = 2 - 2 * np.cos(k), np.sin(k)
+        mixed = 4 * np.array([first[0] * first[1], first[0] * first[2], first[1] * first[2]])
+        wave = c[sweep.C_WX : sweep.C_WZ + 1] @ second + c[sweep.C_WXY : sweep.C_WYZ + 1] @ mixed
+        kernel = wave / (c[sweep.C_LX : sweep.C_LZ + 1] @ second)
+        assert kernel == pytest.approx(1 / 3 - (b @ direction) ** 2, abs=0.02)

@@ -7,6 +7,8 @@ import numpy as np
 import scipy.ndimage
 import scipy.sparse as sp
 
+from qsmxt_app.qsm.tgv.problem import MIXED_GAIN
+
 
 class ReferenceProblem:
     """min sum W phi^2 / 2 + a1 |G chi - w| + a0 |E w| + cap |e|
@@ -37,7 +39,7 @@ class ReferenceProblem:
         rows = sp.diags(self.inside.astype(float))
         laplacian = sum(second[i, i] for i in range(3))
         wave = laplacian / 3 - sum(b[i] ** 2 * second[i, i] for i in range(3))
-        wave = wave - sum(2 * b[i] * b[j] * second[i, j] for i, j in ((0, 1), (0, 2), (1, 2)))
+        wave = wave - MIXED_GAIN * sum(2 * b[i] * b[j] * second[i, j] for i, j in ((0, 1), (0, 2), (1, 2)))
         self.lap, self.wave = (rows @ laplacian).tocsr(), (rows @ wave).tocsr()
         forward = [self._forward(i) for i in range(3)]
         self.edge = [f.getnnz(axis=1) == 2 for f in forward]
