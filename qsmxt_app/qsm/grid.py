@@ -16,6 +16,9 @@ BoolArray = NDArray[np.bool_]
 SMALLEST_NOISE = 0.0003
 """Error of a field in ppm that its noise does not tell (discretisation, motion, flow)."""
 
+LARGEST_NOISE = 0.003
+"""Noise of a field in ppm up to which the inversions' regularisation was measured."""
+
 
 def check_field(
     field: NDArray,
@@ -110,13 +113,14 @@ def regularising_noise(field_noise: NDArray, mask: NDArray, model_error: float =
     Their regularisation goes with the square of the error they are told. The best one grows with the
     standard deviation of the noise and not with its square, as for TGV-QSM (which has the reference): so
     this is the geometric mean of the noise and a constant, found at 2 mm and noise of 0.7, 1.4 and 2.9 ppb.
+    It is not carried beyond `LARGEST_NOISE`: more would take a seventh and more off the nuclei.
 
     Parameters
     ----------
     field_noise : ndarray (x, y, z)
         Standard error of the field in ppm.
     mask : ndarray of bool (x, y, z)
-        Where its median is taken; no less than `SMALLEST_NOISE` counts.
+        Where its median is taken; no less than `SMALLEST_NOISE` counts, and no more than `LARGEST_NOISE`.
     model_error
         The constant, in ppm.
 
@@ -126,7 +130,7 @@ def regularising_noise(field_noise: NDArray, mask: NDArray, model_error: float =
         ppm.
     """
     noise = float(np.hypot(np.median(field_noise[mask]), SMALLEST_NOISE))
-    return float(np.sqrt(model_error * noise))
+    return float(np.sqrt(model_error * min(noise, LARGEST_NOISE)))
 
 
 class Grid:
