@@ -5,6 +5,9 @@ from __future__ import annotations
 GAMMA_BAR_MHZ_PER_T = 42.577478518
 """Gyromagnetic ratio of the proton over 2 pi, in MHz/T (CODATA 2018)."""
 
+FIELD_MODEL_ERROR = 0.0003
+"""Error of a field in ppm that no magnitude predicts (discretisation, motion, flow)."""
+
 
 def hz_per_ppm(field_strength: float) -> float:
     """Frequency shift of one part per million of the main field.

@@ -8,13 +8,14 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from qsmxt_app.qsm.constants import FIELD_MODEL_ERROR
 from qsmxt_app.qsm.dipole import dipole_kernel
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
-SMALLEST_NOISE = 0.0003
-"""Error of a field in ppm that its noise does not tell (discretisation, motion, flow)."""
+_NOISE_SCALE = 0.0014
+"""Noise of a field in ppm that the inversions regularise as it stands."""
 
 LARGEST_NOISE = 0.003
 """Noise of a field in ppm up to which the inversions' regularisation was measured."""
@@ -107,7 +108,7 @@ def field_weights(field_noise: NDArray, model_error: float = 0.003) -> FloatArra
     return np.asarray(1 / (field_noise.astype(np.float64) ** 2 + model_error**2), dtype=np.float32)
 
 
-def regularising_noise(field_noise: NDArray, mask: NDArray, model_error: float = 0.0014) -> float:
+def regularising_noise(field_noise: NDArray, mask: NDArray) -> float:
     """Error of a field by which the inversions regularise it.
 
     Their regularisation goes with the square of the error they are told. The best one grows with the
@@ -120,17 +121,15 @@ def regularising_noise(field_noise: NDArray, mask: NDArray, model_error: float =
     field_noise : ndarray (x, y, z)
         Standard error of the field in ppm.
     mask : ndarray of bool (x, y, z)
-        Where its median is taken; no less than `SMALLEST_NOISE` counts, and no more than `LARGEST_NOISE`.
-    model_error
-        The constant, in ppm.
+        Where its median is taken; no less than `FIELD_MODEL_ERROR` counts, and no more than `LARGEST_NOISE`.
 
     Returns
     -------
     float
         ppm.
     """
-    noise = float(np.hypot(np.median(field_noise[mask]), SMALLEST_NOISE))
-    return float(np.sqrt(model_error * min(noise, LARGEST_NOISE)))
+    noise = float(np.hypot(np.median(field_noise[mask]), FIELD_MODEL_ERROR))
+    return float(np.sqrt(_NOISE_SCALE * min(noise, LARGEST_NOISE)))
 
 
 class Grid:

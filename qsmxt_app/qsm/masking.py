@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from qsmxt_app.qsm.magnitude import combine_magnitude, smooth_level
 from qsmxt_app.qsm.morphology import (
+    bounding_box,
     close_gaps,
     dilate,
     erode,
@@ -272,7 +273,7 @@ def build_masks(
             "lower the threshold, choose another mask source, or give a mask"
         )
     given = None if within is None else check_mask(within, score.shape)
-    box = _bounding_box(signal if given is None else given.filled)
+    box = bounding_box(signal if given is None else given.filled)
     sizes = [float(size) for size in voxel_size]
     if given is None:
         reliable = _separate(signal[box], sizes, options)
@@ -333,16 +334,6 @@ def check_mask(mask: ArrayLike, shape: Sequence[int]) -> Masks:
         raise ValueError("the mask is empty: no value lies above 0")
     remark = "the given mask is not binary: labels above 0, or probabilities above 0.5, are inside"
     return Masks(inside, inside, float("nan"), () if binary else (remark,))
-
-
-def _bounding_box(mask: BoolArray) -> tuple[slice, ...]:
-    # one voxel of outside around the mask, so that what is done in the box equals what is done in the volume
-    box = []
-    for axis in range(3):
-        others = tuple(k for k in range(3) if k != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(max(int(hit[0]) - 1, 0), min(int(hit[-1]) + 2, mask.shape[axis])))
-    return tuple(box)
 
 
 def _place(mask: BoolArray, box: tuple[slice, ...], shape: tuple[int, ...]) -> BoolArray:

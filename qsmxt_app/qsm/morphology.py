@@ -76,6 +76,24 @@ def _within(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> Bool
     return np.ascontiguousarray(squared <= np.float32((radius * (1 + 1e-4)) ** 2))
 
 
+def bounding_box(mask: BoolArray) -> tuple[slice, ...]:
+    """Slices of the box around a mask and one voxel beside it, as far as the volume goes.
+
+    What is done to the mask and its neighbours in the box equals what is done in the volume.
+
+    Parameters
+    ----------
+    mask : ndarray (x, y, z), bool
+        Not empty.
+    """
+    box = []
+    for axis in range(3):
+        others = tuple(k for k in range(3) if k != axis)
+        hit = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(max(int(hit[0]) - 1, 0), min(int(hit[-1]) + 2, mask.shape[axis])))
+    return tuple(box)
+
+
 def nearest_of(values: NDArray, known: BoolArray) -> NDArray:
     """Give every voxel the value of the nearest one, in voxels, where values are known.
 

@@ -48,8 +48,7 @@ def _edge_quality(
             if echo == 1:
                 first_own, first_its = first_own * change, first_its * change
         previous = step
-    own, its = own + first_own, its + first_its
-    return own, its
+    return own + first_own, its + first_its
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from qsmxt_app.qsm.morphology import bounding_box
+
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 
@@ -73,16 +75,13 @@ def _with_whole_sources(holes: BoolArray, chi: FloatArray) -> BoolArray:
     mean = np.zeros(count + 1, np.float32)
     mean[1:] = ndimage.mean(chi, labels, np.arange(1, count + 1))
     mean[np.abs(mean) < _STRONG_PPM] = 0
+    if not mean.any():
+        return holes
+    strength = mean[labels]
+    box = bounding_box(strength != 0)
+    strength, chi = strength[box], chi[box]
+    positive, negative = ndimage.maximum_filter(strength, size=3), ndimage.minimum_filter(strength, size=3)
+    share = np.float32(_SHARE_OF_SOURCE)
     grown = holes.copy()
-    for sign in (1, -1):
-        strength = np.maximum(sign * mean, 0)
-        boxes = [box for box, s in zip(ndimage.find_objects(labels), strength[1:], strict=True) if s > 0]
-        if not boxes:
-            continue
-        box = tuple(
-            slice(max(min(b[axis].start for b in boxes) - 1, 0), max(b[axis].stop for b in boxes) + 1)
-            for axis in range(3)
-        )
-        near = ndimage.maximum_filter(strength[labels[box]], size=3)
-        grown[box] |= (near > 0) & (sign * chi[box] > np.float32(_SHARE_OF_SOURCE) * near)
+    grown[box] |= ((positive > 0) & (chi > share * positive)) | ((negative < 0) & (chi < share * negative))
     return grown

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmxt_app.qsm import background, inversion
+from qsmxt_app.qsm.grid import LARGEST_NOISE
 from qsmxt_app.qsm.tgv import TGVOptions
 from qsmxt_app.report.acquisition_text import acquisition_sentences
 from qsmxt_app.report.labelling_text import segmentation_sentences
@@ -229,8 +230,8 @@ def _two_step(settings: Mapping[str, Any]) -> list[str]:
         f"Background fields were removed by {removal}{_parameters(background, names[0])}, inside a border of "
         f"reliable voxels. Susceptibility was computed from the local field by {solver}"
         f"{_parameters(inversion, names[1])}, regularised in proportion to the standard deviation of the "
-        "field's noise; voxels were weighted by the inverse variance of their field, those at the border not "
-        "at all."
+        f"field's noise (up to {1e3 * LARGEST_NOISE:g} ppb of it); voxels were weighted by the inverse variance "
+        "of their field, those at the border not at all."
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..constants import FIELD_MODEL_ERROR
 from .layout import BoolArray, FloatArray, mean_edge
 
 REFERENCE_RAD_PER_PPM = 2 * np.pi * 0.020 * 42.577478518 * 3.0
@@ -70,7 +71,7 @@ class TGVOptions:
     weight_ceiling: float = 4.0
     calibration_noise: float = 0.0006
     calibration_edge: float = 2.0
-    model_error: float = 0.0003
+    model_error: float = FIELD_MODEL_ERROR
 
     def __post_init__(self) -> None:
         if not (len(self.alpha) == 2 and all(a > 0 for a in self.alpha)):
@@ -119,13 +120,13 @@ def scaled_alpha(
     Langkammer C, et al. NeuroImage 111:622-630 (2015), for the ratio.
     Rudin LI, Osher S, Fatemi E. Physica D 60:259-268 (1992).
     """
-    alpha_1, alpha_0 = options.alpha
+    scale = 1.0
     if noise_level is not None:
         calibration = np.hypot(options.calibration_noise, options.model_error)
         noise = float(np.hypot(noise_level, options.model_error) / calibration)
-        edge = mean_edge(voxel_size) / options.calibration_edge
-        alpha_1, alpha_0 = alpha_1 * noise * edge, alpha_0 * noise * edge
-    return alpha_1 / REFERENCE_RAD_PER_PPM, alpha_0 / REFERENCE_RAD_PER_PPM
+        scale = noise * mean_edge(voxel_size) / options.calibration_edge
+    alpha_1, alpha_0 = options.alpha
+    return alpha_1 * scale / REFERENCE_RAD_PER_PPM, alpha_0 * scale / REFERENCE_RAD_PER_PPM
 
 
 def scaled_slack(options: TGVOptions, voxel_size: Sequence[float]) -> tuple[float, ...]:
