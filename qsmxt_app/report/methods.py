@@ -230,8 +230,8 @@ def _two_step(settings: Mapping[str, Any]) -> list[str]:
         f"Background fields were removed by {removal}{_parameters(background, names[0])}, inside a border of "
         f"reliable voxels. Susceptibility was computed from the local field by {solver}"
         f"{_parameters(inversion, names[1])}, regularised in proportion to the standard deviation of the "
-        f"field's noise (up to {1e3 * LARGEST_NOISE:g} ppb of it); voxels were weighted by the inverse variance "
-        "of their field, those at the border not at all."
+        f"field's noise (up to {1e3 * LARGEST_NOISE:g} ppb of it); voxels were weighted by the inverse "
+        "variance of their field, those at the border not at all."
     ]
 
 
