@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.scans import DIRECTIONS
-from qsmxt_app.bids.images import scale_doubts
+from qsmxt_app.bids.acquisition_images import scale_doubts
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.field import fit_total_field
-from qsmxt_app.qsm.field_faults import find_field_faults
+from qsmxt_app.qsm.field_checks import check_field_fit
 from qsmxt_app.qsm.magnitude import combine_magnitude
-from qsmxt_app.qsm.mask_faults import extent_warnings
+from qsmxt_app.qsm.mask_checks import extent_warnings
 from qsmxt_app.qsm.masking import build_masks
 from qsmxt_app.qsm.phase import scale_phase
-from qsmxt_app.qsm.phase_faults import echo_warnings, repeated_echoes
+from qsmxt_app.qsm.phase_checks import echo_warnings, repeated_echoes
 from qsmxt_app.qsm.stored_phase import kind_warnings
 from qsmxt_app.simulate import Protocol, simulate_subject
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def examine(stored: Stored) -> tuple[list[str], dict[str, Any]]:
             given.magnitude, given.phase, given.echo_times, mask=masks.filled, voxel_size=given.voxel_size,
             bipolar=given.bipolar,
         )  # fmt: skip
-        faults = find_field_faults(
+        faults = check_field_fit(
             given.magnitude, given.phase,
             fit.total_field / np.float32(hz_per_ppm(given.field_strength)), filled=masks.filled,
             reliable=masks.reliable, known=masks.filled & fit.known, voxel_size=given.voxel_size,

@@ -33,7 +33,7 @@ from benchmarks.group_study import (
     true_chi,
     true_labels,
 )
-from qsmxt_app.group.kept_volume import carry_keeping_volume
+from qsmxt_app.group.volume_preserving_resampling import resample_preserving_volume
 from qsmxt_app.registration import Grid, Image, resample_labels
 
 FINE_MM = 1.0
@@ -69,7 +69,7 @@ class Study:
         for person in self.people:
             chi, there = own_chi(self.folder, person), self.transforms[person]
             drawn = resample_labels(self._numbered(person), grid, there).labels
-            labels = carry_keeping_volume(drawn, chi.grid, there.inverse())
+            labels = resample_preserving_volume(drawn, chi.grid, there.inverse())
             truth = self.true_means(person, chi)
             for number, name in enumerate(self.regions, start=1):
                 where = labels == number

@@ -30,17 +30,22 @@ from qsmxt_app.registration import linear, save_transform
 from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.person import make_person
 from qsmxt_app.simulate.tissues import TISSUES
-from qsmxt_app.workflows.group.alignment import (
+from qsmxt_app.workflows.resources import WORKER_GB
+from qsmxt_app.workflows.study_level.alignment import (
     AveragePerson,
     PrepareScan,
     RegisterDeformable,
     RegisterLinear,
 )
-from qsmxt_app.workflows.group.drawn import MeasureDrawn
-from qsmxt_app.workflows.group.maps import AverageMaps, CarryScan, VoteLabels, WriteTemplate
-from qsmxt_app.workflows.group.study import NEEDS
-from qsmxt_app.workflows.group.template import AverageLinear, UpdateTemplate
-from qsmxt_app.workflows.resources import WORKER_GB
+from qsmxt_app.workflows.study_level.custom_segmentation import MeasureCustomSegmentation
+from qsmxt_app.workflows.study_level.maps import (
+    AverageMaps,
+    MajorityVoteLabels,
+    WarpToTemplate,
+    WriteTemplate,
+)
+from qsmxt_app.workflows.study_level.study import NEEDS
+from qsmxt_app.workflows.study_level.template import AverageLinear, UpdateTemplate
 
 HEAD_MM = (180.0, 220.0, 180.0)
 ECHO_TIME = 0.02
@@ -126,7 +131,7 @@ class Steps:
                 },
             ),
             "carry": lambda: (
-                CarryScan,
+                WarpToTemplate,
                 {"magnitude": one, "mask": lists["masks"][0], "chi": maps[0], "r2star": one}
                 | {"dseg": self.both("dseg")[0], "like": magnitude, "reference": "bids::x", **chain, **out}
                 | name,
@@ -135,13 +140,16 @@ class Steps:
                 AverageMaps,
                 {"scans": [[scan] for scan in lists["chis"]], "kind": "chi", "is_template": True, **out},
             ),
-            "labels": lambda: (VoteLabels, {"scans": self.everybody("dseg"), "atlas": "truth", **out}),
+            "labels": lambda: (
+                MajorityVoteLabels,
+                {"scans": self.everybody("dseg"), "atlas": "truth", **out},
+            ),
             "write": lambda: (
                 WriteTemplate,
                 {"magnitude": magnitude, "mask": self.of("average", "mask.nii"), "sources": [], **out},
             ),
             "drawn": lambda: (
-                MeasureDrawn,
+                MeasureCustomSegmentation,
                 {
                     "labels": self.both("dseg")[1],
                     "regions": regions,

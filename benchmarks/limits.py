@@ -27,7 +27,7 @@ RARE = 0.01
 
 
 @dataclass
-class Seen:
+class Snapshot:
     """What was seen of a run: moments by busy threads, processor time of each process, peaks of memory."""
 
     busy: collections.Counter[int] = field(default_factory=collections.Counter)
@@ -37,9 +37,9 @@ class Seen:
     main_peak_gb: float = 0.0
 
 
-def watch(main: subprocess.Popen[bytes], n_cpus: int) -> Seen:
+def watch(main: subprocess.Popen[bytes], n_cpus: int) -> Snapshot:
     """Look at a process and its descendants until it ends."""
-    seen, moment = Seen(), 0
+    seen, moment = Snapshot(), 0
     while main.poll() is None:
         busy = {pid: _busy_threads(pid) for pid in _descendants(main.pid)}
         seen.seconds |= {pid: _seconds(pid) or seen.seconds.get(pid, 0.0) for pid in (main.pid, *busy)}

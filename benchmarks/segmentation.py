@@ -29,7 +29,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from qsmxt_app.registration import Image, resample_labels
 from qsmxt_app.segment.alignment import align_to_t1w
 from qsmxt_app.segment.atlas import Atlas, load_atlas
-from qsmxt_app.segment.labelling import atlas_to_t1w, chi_nuclei, label_t1w, refine_with_chi, settle_nuclei
+from qsmxt_app.segment.labelling import (
+    atlas_to_t1w,
+    chi_nuclei,
+    label_t1w,
+    refine_nuclei_borders,
+    refine_with_chi,
+)
 from qsmxt_app.segment.prepare import PreparedT1w, prepare_t1w
 from qsmxt_app.segment.scan_labels import labels_on_scan
 from qsmxt_app.simulate import Protocol, simulate_subject
@@ -135,7 +141,7 @@ def simulated(seed: int, voxel_size: float, atlas: Atlas, chimap: str) -> dict[s
     nuclei = {"nuclei": chi_nuclei(atlas), "nuclei_to_scan": refined}
     moved = labels_on_scan(own, to_scan, grid, **nuclei)
     with timed("their borders by chi"):
-        settled = labels_on_scan(own, to_scan, grid, **nuclei, settle=settle_nuclei(atlas, chi, mask))
+        settled = labels_on_scan(own, to_scan, grid, **nuclei, settle=refine_nuclei_borders(atlas, chi, mask))
     return compared(atlas, truth, chi.array, (plain, moved, settled))
 
 

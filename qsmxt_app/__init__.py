@@ -2,9 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from qsmxt_app.surroundings import settle_this_process
+from qsmxt_app.environment import setup_process
 
-settle_this_process()
+setup_process()
 
 try:
     __version__ = version("qsmxt-app")

@@ -120,8 +120,8 @@ def _run(arguments: list[str]) -> int:
     settings = load_settings(flags)
 
     # numba, nipype and their friends take seconds to import: not before the arguments are known to be right
-    from qsmxt_app.workflows.group.run import run_group
-    from qsmxt_app.workflows.run import Request, run_participants
+    from qsmxt_app.workflows.participant_level import Request, run_participants
+    from qsmxt_app.workflows.study_level.group_level import run_group
     from qsmxt_app.workflows.submitted import name_missing
 
     request = Request(

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 from isal import isal_zlib
 
-from qsmxt_app.qsm.memory_order import echoes_apart
+from qsmxt_app.qsm.array_layout import echoes_apart
 
 # ISA-L's default: ten times as fast as zlib's third level, and as small on float32 maps.
 _COMPRESSION = 2

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from qsmxt_app.bids.atomic import make_folder
 from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.bids.lock import named_lock
+from qsmxt_app.convert.conversion_cache import fingerprint, recall, remember
+from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import Written, prepare_dataset, write_dataset
 from qsmxt_app.convert.detect import Input
 from qsmxt_app.convert.dicom import convert_dicom
-from qsmxt_app.convert.images import ConvertedImage
-from qsmxt_app.convert.memory import fingerprint, recall, remember
-from qsmxt_app.convert.nifti.run import convert_nifti
+from qsmxt_app.convert.nifti.conversion import convert_nifti
 from qsmxt_app.errors import CannotCreateOutput, UnusableData
 from qsmxt_app.settings import Settings
 

@@ -14,8 +14,8 @@ from qsmxt_app.bids.atomic import make_folder, plain, write_json, write_text
 from qsmxt_app.bids.derivatives import BIDS_VERSION, sidecar_path
 from qsmxt_app.bids.entities import build_name
 from qsmxt_app.bids.sidecars import read_json_object
+from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.copying import copy_image, digest_of_copy, digest_of_image
-from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.convert.inventory import (
     UNKNOWN,
     drop_missing_scans,

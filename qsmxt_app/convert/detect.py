@@ -23,7 +23,7 @@ class Input:
     nifti: tuple[Path, ...] = ()
 
 
-def look_into(folder: Path) -> Input:
+def detect_input(folder: Path) -> Input:
     """Tell what a folder holds: BIDS by its layout, DICOM by content, NIfTI by name.
 
     Raises

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, FileName, parse_name
+from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.copying import digest_of_copy, digest_of_image
-from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.convert.naming import (
     Bucket,
     NamedAcquisition,

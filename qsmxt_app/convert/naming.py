@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 
-from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.converted_image import ConvertedImage
 
 FIELD_MAP = "fieldmap"
 MP2RAGE = "mp2rage"

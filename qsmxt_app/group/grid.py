@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.registration.images import Grid, bounding_box
+from qsmxt_app.registration.image import Grid, bounding_box
 
 MARGIN_MM = 8.0
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.magnitude import smooth_level
 
-FloatArray = NDArray[np.float32]
 BRIGHTEST = 3.0
 """Beyond so many times the level of tissue there is only noise of the division, or a vessel."""
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.morphology import nearest_of
-from qsmxt_app.registration.images import Grid, Image
+from qsmxt_app.registration.image import Grid, Image
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform
-
-FloatArray = NDArray[np.float32]
 
 
 def apply_masked(

@@ -12,10 +12,10 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.registration.transforms import Step, Transform, Warp
 
 Matrix = NDArray[np.float64]
-FloatArray = NDArray[np.float32]
 
 
 def mean_affine(matrices: Sequence[Matrix]) -> Matrix:

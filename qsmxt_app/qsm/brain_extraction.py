@@ -15,14 +15,11 @@ from collections.abc import Sequence
 
 import nibabel
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.magnitude import smooth_level
 from qsmxt_app.qsm.morphology import keep_components
-
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
 
 GRID_MM = 2.0
 """The library assumes isotropic voxels; a surface with edges of about 4 mm gains nothing from finer ones."""

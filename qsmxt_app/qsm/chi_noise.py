@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, check_positive
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive
 
 MARGIN_MM = 8.0
 SMALLEST_RATIO = 1e-3
@@ -68,7 +69,7 @@ def chi_noise(
     check_field(field_noise, mask, voxel_size, b0_direction)
     check_positive(regularisation=regularisation)
     region = np.asarray(mask, bool)
-    grid = Grid(region, voxel_size, margin=MARGIN_MM, threads=threads)
+    grid = PaddedGrid(region, voxel_size, margin=MARGIN_MM, threads=threads)
     noise = grid.embed_masked(field_noise)
     level = float(np.median(noise[grid.mask]))
     if not level > 0:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 
 def inner_product(a: FloatArray, b: FloatArray) -> float:

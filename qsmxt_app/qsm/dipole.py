@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 
 def dipole_kernel(

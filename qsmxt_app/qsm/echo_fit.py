@@ -8,8 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from qsmxt_app.arrays import BoolArray, FloatArray
 
 TURNS = 2
 """Aliases of the first frequency to either side that unevenly spaced echoes are asked about."""

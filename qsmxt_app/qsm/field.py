@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.echo_fit import smallest_spacing
 from qsmxt_app.qsm.noise import noise_from_texture
 from qsmxt_app.qsm.offsets import (
@@ -25,9 +26,6 @@ from qsmxt_app.qsm.partial_volume import centroid_error
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.posterior_fit import fit_with_offset
 from qsmxt_app.qsm.unwrap import phase_residues, unwrap_laplacian, unwrap_romeo
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 Unwrapping = Literal["romeo", "laplacian"]
 

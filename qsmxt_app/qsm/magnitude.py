@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 from scipy import ndimage
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 COARSE_MM = 4.0
 """Grid on which smooth fields are estimated; they vary over centimetres."""

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.dipole import dipole_kernel
 from qsmxt_app.qsm.morphology import erode
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 MARGIN_MM = 5.0
 """Distance from the border of the mask within which no tissue is taken to be homogeneous."""

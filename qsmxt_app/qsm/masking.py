@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.magnitude import combine_magnitude, smooth_level
 from qsmxt_app.qsm.morphology import (
     bounding_box,
@@ -26,9 +27,6 @@ from qsmxt_app.qsm.morphology import (
 )
 from qsmxt_app.qsm.phase_quality import phase_quality
 from qsmxt_app.qsm.thresholds import gaussian_threshold, otsu_threshold, percentile_threshold
-
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
 
 Source = Literal["magnitude", "phase-quality", "combined"]
 Threshold = Literal["otsu", "gaussian", "fixed", "percentile"]

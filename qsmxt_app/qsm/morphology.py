@@ -15,8 +15,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy import ndimage
 
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import BoolArray, FloatArray
 
 _LARGEST_VOID_ML = 2.0
 _AIR_REACHES_MM = 10.0

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from qsmxt_app.arrays import BoolArray, FloatArray
 
 QUANTILE = 0.3
 """Noise is read at the lower end of a distribution: voxels where a model fails only add to the upper end."""

@@ -9,15 +9,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.bending import fit_offset, largest_difference
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.echo_fit import fit_echoes, smallest_spacing
 from qsmxt_app.qsm.noise import noise_from_misfit, noise_from_texture
+from qsmxt_app.qsm.nonlinear_phase import fit_offset, largest_difference
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.smooth_phase import smooth_phase
 from qsmxt_app.qsm.unwrap import unwrap_romeo
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 SMALLEST_SPREAD = 0.002
 """rad; no offset is known better than this."""

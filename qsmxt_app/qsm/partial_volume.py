@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 CENTROID_SHIFT = 1 / 6
 """Shift of the signal's centroid, in voxels, per unit of the logarithm of the magnitude from voxel to voxel.

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 RADIAN_UNITS = frozenset({"rad", "radian", "radians"})
 DEGREE_UNITS = frozenset({"deg", "degree", "degrees", "°"})

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 _TWO_PI = np.float32(2 * np.pi)
 _INVERSE_TWO_PI = np.float32(1 / (2 * np.pi))

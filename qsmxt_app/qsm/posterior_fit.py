@@ -8,12 +8,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.bending import CHUNK, bending_covariance, largest_difference
-from qsmxt_app.qsm.bent_lines import BLOCK, Block, fit_candidates, gather, reserve
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.echo_fit import smallest_spacing
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from qsmxt_app.qsm.nonlinear_phase import CHUNK, largest_difference, nonlinear_phase_covariance
+from qsmxt_app.qsm.phase_line_fit import BLOCK, Block, fit_candidates, gather, reserve
 
 BENDING_SIZES = np.geomspace(0.05, 20.0, 7)
 """Candidate SDs of the bending at the last echo, in rad."""
@@ -94,7 +92,7 @@ def fit_with_offset(
     PosteriorFit
     """
     n = echo_times.size
-    bending = bending_covariance(echo_times)
+    bending = nonlinear_phase_covariance(echo_times)
     sizes = np.append(0.0, BENDING_SIZES**2) if n > 1 else np.zeros(1)
     model: tuple = (2 * np.pi * echo_times, sizes, bending, START_SHARE / smallest_spacing(echo_times))
     data: tuple = (

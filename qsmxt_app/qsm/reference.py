@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)

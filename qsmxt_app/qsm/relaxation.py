@@ -9,10 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.noise import noise_from_ratio
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 LONGEST_T2STAR = 2.0
 """s; no decay is seen in gradient echoes beyond it, and images cannot hold infinity."""

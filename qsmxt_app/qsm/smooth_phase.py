@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 PASSES = 3
 """Times the residual is smoothed again: each pass raises the order of what is reproduced exactly."""

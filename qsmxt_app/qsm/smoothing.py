@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 STRIP = 1024
 """Neighbouring voxels that are summed together, in the cache."""

@@ -9,8 +9,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from qsmxt_app.arrays import BoolArray, FloatArray
 
 LIKE_MAGNITUDE = 0.8
 """Rank correlation with the magnitude inside the object from which a phase is taken to be one; phase of
@@ -126,7 +125,7 @@ def _count_steps(
     return out
 
 
-def turn_of_wraps(stored: FloatArray, magnitude: FloatArray) -> float | None:
+def wrap_step(stored: FloatArray, magnitude: FloatArray) -> float | None:
     """Size of a turn in stored units, read off the wraps of the first or the last echo.
 
     Parameters

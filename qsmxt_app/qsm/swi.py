@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.magnitude import smooth_level
 from qsmxt_app.qsm.smoothing import smooth
-
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

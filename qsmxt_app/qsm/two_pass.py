@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.morphology import bounding_box
-
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
 
 _STRONG_PPM = 0.1
 _SHARE_OF_SOURCE = 0.5

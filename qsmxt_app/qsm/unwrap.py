@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numba
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 from scipy import ndimage
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from qsmxt_app.arrays import BoolArray, FloatArray
 
 SMALLEST_REGION = 8
 """Voxels below which a disconnected piece keeps its wrapped phase: specks of noise."""

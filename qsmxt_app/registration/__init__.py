@@ -3,7 +3,7 @@
 Importing this package does not import antspyx; :mod:`qsmxt_app.registration.register` does.
 """
 
-from qsmxt_app.registration.images import Grid, Image, crop
+from qsmxt_app.registration.image import Grid, Image, crop
 from qsmxt_app.registration.label_resampling import resample_labels
 from qsmxt_app.registration.resample import ResampledLabels, apply
 from qsmxt_app.registration.transform_files import extension, load_transform, save_transform

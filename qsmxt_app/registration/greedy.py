@@ -23,11 +23,10 @@ from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from qsmxt_app.registration.images import Grid, Image
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.registration.image import Grid, Image
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform, Warp
-
-FloatArray = NDArray[np.float32]
 
 _FLAT = 1e-4
 """Share of the image's variance below which a neighbourhood tells nothing."""

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from qsmxt_app.registration.images import Grid, Image
+from qsmxt_app.registration.image import Grid, Image
 from qsmxt_app.registration.resample import ResampledLabels, indices, slabs
 from qsmxt_app.registration.transforms import Transform
 

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qsmxt_app.registration.images import Image, ants_affine, to_ants
+from qsmxt_app.arrays import BoolArray
+from qsmxt_app.registration.image import Image, ants_affine, to_ants
 from qsmxt_app.registration.library import RANDOM_SEED, ants, run_registration
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transform_files import linear_from_itk, save_transform
@@ -26,7 +26,6 @@ from qsmxt_app.registration.transforms import Step, Transform, Warp
 
 Model = Literal["rigid", "affine", "syn"]
 Metric = Literal["MI", "CC"]
-Mask = NDArray[np.bool_]
 
 _TOLERANCE, _WINDOW = 1e-6, 10
 
@@ -93,8 +92,8 @@ def register(
     moving: Image,
     stages: Sequence[Stage] = (RIGID,),
     *,
-    fixed_mask: Mask | None = None,
-    moving_mask: Mask | None = None,
+    fixed_mask: BoolArray | None = None,
+    moving_mask: BoolArray | None = None,
     initial: Transform | None = None,
     channels: Sequence[Channel] = (),
 ) -> Transform:
@@ -164,7 +163,7 @@ def _start(images: list[tuple[Any, Any, float]], initial: Transform | None, fold
     return str(save_transform(initial, folder / "initial.txt"))
 
 
-def _itk_mask(image: Image, mask: Mask | None) -> Any:
+def _itk_mask(image: Image, mask: BoolArray | None) -> Any:
     if mask is None:
         return None
     return to_ants(image.with_array(mask)).clone("unsigned char")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
-from qsmxt_app.registration.images import Affine, Grid, Image
+from qsmxt_app.registration.image import Affine, Grid, Image
 from qsmxt_app.registration.transforms import Points, Transform
 
 Interpolation = Literal["linear", "bspline", "nearest"]

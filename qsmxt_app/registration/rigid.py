@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from scipy.spatial.transform import Rotation
 
-from qsmxt_app.registration.images import Grid, Image
+from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.registration.image import Grid, Image
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform, linear
 
-FloatArray = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 Motion = NDArray[np.float64]
 
 _RADIUS = 2
@@ -38,7 +37,7 @@ _STILL = 0.005
 """Millimetres, and degrees of a head, below which nothing moves any more."""
 
 
-def refine_rigid(fixed: Image, moving: Image, where: Mask, initial: Transform) -> Transform:
+def refine_rigid(fixed: Image, moving: Image, where: BoolArray, initial: Transform) -> Transform:
     """Move an image that nearly lies upon another of the same head to where it does.
 
     Parameters
@@ -74,7 +73,7 @@ def refine_rigid(fixed: Image, moving: Image, where: Mask, initial: Transform) -
     return here
 
 
-def local_correlation(fixed: Image, moving: Image, where: Mask, transform: Transform) -> float:
+def local_correlation(fixed: Image, moving: Image, where: BoolArray, transform: Transform) -> float:
     """Return the mean squared local correlation of an image and a transformed one, from 0 to 1.
 
     Parameters
@@ -95,11 +94,11 @@ class _Target:
     array: FloatArray
     mean: FloatArray
     variance: FloatArray
-    where: Mask
+    where: BoolArray
     centre: NDArray[np.float64]
 
     @classmethod
-    def of(cls, fixed: Image, where: Mask) -> _Target:
+    def of(cls, fixed: Image, where: BoolArray) -> _Target:
         array = _standardised(fixed.array, where)
         mean = _local(array)
         variance = _local(array * array) - mean * mean
@@ -136,7 +135,7 @@ class _Target:
         step = np.asarray(np.linalg.lstsq(curvature, pull)[0], dtype=np.float64)
         return float((weight * together).mean(dtype=np.float64)), step
 
-    def _along(self, brought: FloatArray, inside: Mask) -> NDArray[np.float64]:
+    def _along(self, brought: FloatArray, inside: BoolArray) -> NDArray[np.float64]:
         """Change of the moving image at each voxel with the six numbers of a motion."""
         slopes = np.stack([slope[inside] for slope in np.gradient(brought)], axis=-1)
         gradient = slopes.astype(np.float64) @ np.linalg.inv(self.grid.affine[:3, :3])
@@ -144,7 +143,7 @@ class _Target:
         return np.concatenate([gradient, np.cross(points - self.centre, gradient)], axis=1)
 
 
-def _standardised(array: NDArray, where: Mask) -> FloatArray:
+def _standardised(array: NDArray, where: BoolArray) -> FloatArray:
     values = array[where]
     return np.asarray((array - values.mean()) / max(float(values.std()), 1e-12), dtype=np.float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.registration.images import Image
+from qsmxt_app.registration.image import Image
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform
 

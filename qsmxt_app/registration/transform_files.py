@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.errors import NoInput
-from qsmxt_app.registration.images import RAS_TO_LPS, Affine
-from qsmxt_app.registration.transforms import FloatArray, Linear, Step, Transform, Warp, linear
+from qsmxt_app.registration.image import RAS_TO_LPS, Affine
+from qsmxt_app.registration.transforms import Linear, Step, Transform, Warp, linear
 
 _LINEAR = ("AffineTransform", "MatrixOffsetTransformBase", "Euler3DTransform", "Rigid3DTransform")
 _HEADER = "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
@@ -44,14 +45,14 @@ def save_transform(transform: Transform, path: Path) -> Path:
     return path
 
 
-def load_transform(path: Path, way_back: Path | None = None) -> Transform:
+def load_transform(path: Path, inverse_transform: Path | None = None) -> Transform:
     """Read a transform that :func:`save_transform` or ANTs wrote.
 
     Parameters
     ----------
     path
         ``.txt`` or ``.h5``.
-    way_back
+    inverse_transform
         File of the inverse transform. None: displacement fields are inverted numerically.
 
     Raises
@@ -60,9 +61,9 @@ def load_transform(path: Path, way_back: Path | None = None) -> Transform:
         The file does not exist or is no transform.
     """
     try:
-        steps = _read_steps(path, invert=way_back is None)
-        if way_back is not None:
-            backwards = _read_steps(way_back, invert=False)
+        steps = _read_steps(path, invert=inverse_transform is None)
+        if inverse_transform is not None:
+            backwards = _read_steps(inverse_transform, invert=False)
             steps = [_paired(step, back) for step, back in zip(steps, reversed(backwards), strict=True)]
     except (OSError, KeyError, ValueError) as error:
         raise NoInput(f"{path}: cannot be read as a transform ({error}).") from error

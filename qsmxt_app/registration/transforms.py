@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from qsmxt_app.registration.images import Affine
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.registration.image import Affine
 
-FloatArray = NDArray[np.float32]
 Points = NDArray[np.float64]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qsmxt_app.report.record import Record, mapping, number, numbers, text
 from qsmxt_app.report.rendering import show_duration, show_product
+from qsmxt_app.report.scan_record import Record, mapping, number, numbers, text
 
 OBLIQUE_DEGREES = 1.0
 """Tilt below which slices count as straight."""

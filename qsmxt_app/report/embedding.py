@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.report.slices import Grid
+from qsmxt_app.report.slices import SliceGrid
 
 EMBEDDED = ("magnitude", "chi", "mask", "dseg")
 CHI_STEP_PPM = 0.001
@@ -48,12 +48,12 @@ class Shrinking:
     Attributes
     ----------
     grid
-        Grid of the report, whose box is kept.
+        SliceGrid of the report, whose box is kept.
     shape
         Number of voxels of the coarser grid.
     """
 
-    grid: Grid
+    grid: SliceGrid
     shape: tuple[int, int, int]
 
     @property
@@ -93,13 +93,13 @@ class Shrinking:
         return volume[np.ix_(*indices)]
 
 
-def plan_shrinking(grid: Grid, voxels: int | None) -> Shrinking:
+def plan_shrinking(grid: SliceGrid, voxels: int | None) -> Shrinking:
     """Choose a coarser grid of cubic voxels; no voxel gets smaller than it is.
 
     Parameters
     ----------
     grid
-        Grid of the report.
+        SliceGrid of the report.
     voxels
         Largest number of voxels; None keeps all.
     """

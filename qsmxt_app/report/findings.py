@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from qsmxt_app.report.record import Record, number, numbers
+from qsmxt_app.report.scan_record import Record, number, numbers
 
 LEVELS = ("error", "warning", "note")
 

@@ -12,8 +12,8 @@ from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.report.findings import MapFacts, find
 from qsmxt_app.report.participant import worst
 from qsmxt_app.report.quality import read_quality
-from qsmxt_app.report.record import Record, read_records
 from qsmxt_app.report.rendering import render
+from qsmxt_app.report.scan_record import Record, read_records
 from qsmxt_app.report.thumbnail import read_thumbnail
 
 _FACTS_UNKNOWN = MapFacts()

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from qsmxt_app.report.panel import Panel, View, make_view
 from qsmxt_app.report.pictures import CHI, Window, outline
-from qsmxt_app.report.record import Record, mapping, number, sequence, text
 from qsmxt_app.report.rendering import show_number
-from qsmxt_app.report.slices import Cut, Grid, size_mm
+from qsmxt_app.report.scan_record import Record, mapping, number, sequence, text
+from qsmxt_app.report.slices import Cut, SliceGrid, size_mm
 from qsmxt_app.report.volumes import Slices, Volumes
 
 RELATIVE = Window(0.0, 1.0, "of the brightest tissue")
@@ -104,7 +104,7 @@ def _label_outlines(
     return tuple((f"region region-{colour}", path) for colour, path in paths.items())
 
 
-def _relative_view(name: str, source: Volumes, key: str, grid: Grid, overlay: _Overlay) -> View:
+def _relative_view(name: str, source: Volumes, key: str, grid: SliceGrid, overlay: _Overlay) -> View:
     top = source.statistics.get(key, {}).get("top", 0.0) or 1.0
     relative: Slices = {cut: values / np.float32(top) for cut, values in source.slices[key].items()}
     return make_view(name, relative, grid, RELATIVE, overlay=overlay, outside=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qsmxt_app.report.group.record import GroupRecord
-from qsmxt_app.report.record import Record, mapping, number, numbers, sequence, text
 from qsmxt_app.report.rendering import show_product
+from qsmxt_app.report.scan_record import Record, mapping, number, numbers, sequence, text
+from qsmxt_app.report.study.group_record import GroupRecord
 
 BUILT_IN_ATLAS = "qsmxt"
 _BUILT_IN = (

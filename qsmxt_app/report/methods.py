@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmxt_app.qsm import background, inversion
-from qsmxt_app.qsm.grid import LARGEST_NOISE
+from qsmxt_app.qsm.padded_grid import LARGEST_NOISE
 from qsmxt_app.qsm.tgv import TGVOptions
 from qsmxt_app.report.acquisition_text import acquisition_sentences
 from qsmxt_app.report.labelling_text import segmentation_sentences
 from qsmxt_app.report.pictures import CHI
-from qsmxt_app.report.record import Record, number, numbers, text
 from qsmxt_app.report.references import REFERENCES, Reference
+from qsmxt_app.report.scan_record import Record, number, numbers, text
 
 _CITATION = re.compile(r"\[@([a-z0-9;@]+)\]")
 

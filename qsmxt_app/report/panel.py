@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.report.pictures import Window, colourise, encode
-from qsmxt_app.report.slices import PLANES, Cut, Grid, size_mm
+from qsmxt_app.report.slices import PLANES, Cut, SliceGrid, size_mm
 from qsmxt_app.report.volumes import Slices
 
 
@@ -75,7 +75,7 @@ class Panel:
 def make_view(
     name: str,
     slices: Slices,
-    grid: Grid,
+    grid: SliceGrid,
     window: Window,
     *,
     by_plane: bool = False,
@@ -114,7 +114,7 @@ def _tile(
     name: str,
     cut: Cut,
     painted: NDArray[np.uint8],
-    grid: Grid,
+    grid: SliceGrid,
     paths: tuple[tuple[str, str], ...],
 ) -> Tile:
     size = size_mm(grid, cut)

@@ -23,7 +23,7 @@ from qsmxt_app.report.pictures import (
     outline,
     r2star_window,
 )
-from qsmxt_app.report.record import Record, mapping, number, numbers
+from qsmxt_app.report.scan_record import Record, mapping, number, numbers
 from qsmxt_app.report.slices import Cut, size_mm
 from qsmxt_app.report.volumes import Volumes
 

@@ -23,7 +23,10 @@ from qsmxt_app.report.panels import (
     swi_panel,
 )
 from qsmxt_app.report.quality import Measure, read_quality
-from qsmxt_app.report.record import (
+from qsmxt_app.report.region_names import region_names
+from qsmxt_app.report.regional_panel import regional_findings, regional_values_panel
+from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
+from qsmxt_app.report.scan_record import (
     Record,
     mapping,
     number,
@@ -33,9 +36,6 @@ from qsmxt_app.report.record import (
     sequence,
     text,
 )
-from qsmxt_app.report.region_names import region_names
-from qsmxt_app.report.regional_panel import regional_findings, regional_values_panel
-from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
 from qsmxt_app.report.thumbnail import write_thumbnail
 from qsmxt_app.report.viewer_section import Viewer, ViewerScan
 from qsmxt_app.report.volumes import ON_COARSE, ON_T1W, Volumes, read_volumes

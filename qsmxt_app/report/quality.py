@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.qsm.map_quality import homogeneous_tissue, local_noise, streaking
-from qsmxt_app.qsm.mask_faults import edge_shares
-from qsmxt_app.report.record import Record, mapping, number, numbers, output_path, text
+from qsmxt_app.qsm.mask_checks import edge_shares
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.regional import NUCLEI, WHITE_MATTER, RegionalValue, group_of, read_regional_values
 from qsmxt_app.report.rendering import show_number
+from qsmxt_app.report.scan_record import Record, mapping, number, numbers, output_path, text
 
 QUALITY_SUFFIX = "_desc-qsm_quality.json"
 _CROP = "of a crop inside the head"
@@ -35,7 +35,7 @@ STATES = ("good", "look", "bad", "none")
 
 
 @dataclass(frozen=True)
-class Kind:
+class MeasureType:
     """A measure and its limits.
 
     Attributes
@@ -64,7 +64,7 @@ class Kind:
 class Measure:
     """A kind of measure with the value of one map."""
 
-    kind: Kind
+    kind: MeasureType
     value: float | None
     note: str = ""
 
@@ -100,24 +100,25 @@ class Measure:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("mask_volume", "Mask volume", "ml", (150, 300, 7000, 9000), "Of a brain or a whole head."),
-        Kind("hole_fraction", "Holes of the mask", "1", (0.25, 0.5),
+        MeasureType("mask_volume", "Mask volume", "ml", (150, 300, 7000, 9000),
+             "Of a brain or a whole head."),
+        MeasureType("hole_fraction", "Holes of the mask", "1", (0.25, 0.5),
              "Share of the mask in which the data do not show the phase."),
-        Kind("phase_snr", "Phase SNR", "1", (10, 4),
+        MeasureType("phase_snr", "Phase SNR", "1", (10, 4),
              "Phase of one radian at the mean echo time over its standard error."),
-        Kind("fit_residual", "Fit residual", "rad", (0.2, 0.5),
+        MeasureType("fit_residual", "Fit residual", "rad", (0.2, 0.5),
              "How far the echoes' phase is from a straight line, median."),
-        Kind("untrusted_fraction", "Untrusted voxels", "1", (0.2, 0.4),
+        MeasureType("untrusted_fraction", "Untrusted voxels", "1", (0.2, 0.4),
              "Share of the mask whose field is not known, or hardly."),
-        Kind("chi_noise", "Noise of χ", "ppm", (0.03, 0.05),
+        MeasureType("chi_noise", "Noise of χ", "ppm", (0.03, 0.05),
              "Standard deviation among neighbours of one tissue."),
-        Kind("streaking", "Streaking", "1", (1.5, 3.0),
+        MeasureType("streaking", "Streaking", "1", (1.5, 3.0),
              "Power of χ along the directions that the field does not show, over that of the others."),
-        Kind("mirror_asymmetry", "Mirror asymmetry", "ppm", (0.025, 0.05),
+        MeasureType("mirror_asymmetry", "Mirror asymmetry", "ppm", (0.025, 0.05),
              "Difference of χ between left and right nuclei, median."),
-        Kind("convergence", "Convergence", "1", (1.05, 5.0),
+        MeasureType("convergence", "Convergence", "1", (1.05, 5.0),
              "Last relative change of χ over the one at which the solver stops."),
-        Kind("registration_cost", "Registration cost", "1", (-1.02, -1.01),
+        MeasureType("registration_cost", "Registration cost", "1", (-1.02, -1.01),
              "Minus the mutual information of T1w and magnitude as aligned: -2 at best, -1 at worst."),
     )
 }  # fmt: skip
@@ -132,7 +133,7 @@ def state_of(value: float | None, limits: tuple[float, ...] | None) -> str:
     value
         The measure.
     limits
-        As `Kind.limits`.
+        As `MeasureType.limits`.
 
     Examples
     --------
@@ -220,7 +221,7 @@ def read_quality(output_dir: Path, record: Record) -> tuple[Measure, ...]:
 
 def _measure(name: str, written: Mapping[str, Any]) -> Measure:
     limits = numbers(written.get("limits"))
-    kind = Kind(
+    kind = MeasureType(
         name,
         text(written.get("title")) or name.replace("_", " "),
         text(written.get("units")),

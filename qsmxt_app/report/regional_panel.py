@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from qsmxt_app.report.findings import Finding
 from qsmxt_app.report.panel import Panel, Table
 from qsmxt_app.report.pictures import figure_uri
-from qsmxt_app.report.record import Record, output_path
 from qsmxt_app.report.regional import Compared, compare, read_regional_values
 from qsmxt_app.report.rendering import show_number
+from qsmxt_app.report.scan_record import Record, output_path
 
 _COLOURS = {"L": "#0b5c6b", "R": "#8a4b08", "": "#3b3f46"}
 _SIDES = {"L": "left", "R": "right", "": "both sides"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from qsmxt_app.report.record import number
+from qsmxt_app.report.scan_record import number
 
 MINUS = "\N{MINUS SIGN}"
 

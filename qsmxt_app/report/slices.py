@@ -23,7 +23,7 @@ _COORDINATE = {"axial": "z", "coronal": "y", "sagittal": "x"}
 
 
 @dataclass(frozen=True)
-class Grid:
+class SliceGrid:
     """A voxel grid turned to RAS+: its shape, voxel size in mm, affine, and the part that is shown.
 
     Attributes
@@ -70,7 +70,7 @@ class Cut:
         """Letters for what is on the left and on the right of the picture."""
         return _SIDES[self.plane]
 
-    def position(self, grid: Grid) -> str:
+    def position(self, grid: SliceGrid) -> str:
         """Scanner coordinate of the middle of the slice, as text such as `z = -12 mm`."""
         axis = _NORMAL[self.plane]
         middle = [(low + high - 1) / 2 for low, high in zip(grid.lower, grid.upper, strict=True)]
@@ -92,7 +92,7 @@ def to_ras(volume: Array, affine: NDArray[np.float64]) -> Array:
     return np.asarray(nib.orientations.apply_orientation(volume, _orientation(affine)))
 
 
-def make_grid(mask: Array, affine: NDArray[np.float64], *, margin_mm: float = 8.0) -> Grid:
+def make_grid(mask: Array, affine: NDArray[np.float64], *, margin_mm: float = 8.0) -> SliceGrid:
     """Make the grid of a report: the box around the mask with a margin, or everything if the mask is empty.
 
     Parameters
@@ -105,7 +105,7 @@ def make_grid(mask: Array, affine: NDArray[np.float64], *, margin_mm: float = 8.
         What is shown around the mask.
     """
     shape = (int(mask.shape[0]), int(mask.shape[1]), int(mask.shape[2]))
-    grid = Grid(np.asarray(affine, dtype=np.float64), shape, (0, 0, 0), (1, 1, 1))
+    grid = SliceGrid(np.asarray(affine, dtype=np.float64), shape, (0, 0, 0), (1, 1, 1))
     inside = to_ras(mask != 0, affine)
     lower, upper = [], []
     for axis, size in enumerate(inside.shape):
@@ -115,10 +115,10 @@ def make_grid(mask: Array, affine: NDArray[np.float64], *, margin_mm: float = 8.
         margin = round(margin_mm / grid.voxel_size[axis]) if grid.voxel_size[axis] > 0 else 0
         lower.append(max(first - margin, 0))
         upper.append(min(last + margin, size))
-    return Grid(grid.affine, shape, (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
+    return SliceGrid(grid.affine, shape, (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
 
 
-def plan_cuts(grid: Grid, counts: dict[str, int]) -> tuple[Cut, ...]:
+def plan_cuts(grid: SliceGrid, counts: dict[str, int]) -> tuple[Cut, ...]:
     """Choose evenly spaced slices through the middle 60 % of the box; equal neighbours are kept once.
 
     Parameters
@@ -139,7 +139,7 @@ def plan_cuts(grid: Grid, counts: dict[str, int]) -> tuple[Cut, ...]:
     return tuple(cuts)
 
 
-def take(volume_ras: Array, grid: Grid, cut: Cut) -> Array:
+def take(volume_ras: Array, grid: SliceGrid, cut: Cut) -> Array:
     """Return the picture of one slice: rows from top to bottom, columns from left to right.
 
     Parameters
@@ -156,7 +156,7 @@ def take(volume_ras: Array, grid: Grid, cut: Cut) -> Array:
     return np.ascontiguousarray(volume_ras[tuple(box)].T[::-1])
 
 
-def size_mm(grid: Grid, cut: Cut) -> tuple[float, float]:
+def size_mm(grid: SliceGrid, cut: Cut) -> tuple[float, float]:
     """Width and height of the picture of a slice in mm."""
     lengths = [
         (high - low) * size for low, high, size in zip(grid.lower, grid.upper, grid.voxel_size, strict=True)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from qsmxt_app.report.embedding import EMBEDDED, Embedded, Shrinking, embed, plan_shrinking
 from qsmxt_app.report.findings import MapFacts
-from qsmxt_app.report.record import Record, output_path, text
-from qsmxt_app.report.slices import Cut, Grid, make_grid, plan_cuts, take, to_ras
+from qsmxt_app.report.scan_record import Record, output_path, text
+from qsmxt_app.report.slices import Cut, SliceGrid, make_grid, plan_cuts, take, to_ras
 
 Slices = Mapping[Cut, NDArray[np.float32]]
 
@@ -57,7 +57,7 @@ _SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 class Volumes:
     """The slices of all maps that could be read, on one grid, and what whole volumes show."""
 
-    grid: Grid | None
+    grid: SliceGrid | None
     slices: Mapping[str, Slices]
     statistics: Mapping[str, Mapping[str, float]]
     facts: MapFacts
@@ -81,7 +81,7 @@ def read_volumes(
     embed_voxels
         Largest number of voxels of a volume in the page; 0 for none, None without a limit.
     """
-    grid: Grid | None = None
+    grid: SliceGrid | None = None
     slices: dict[str, Slices] = {}
     statistics: dict[str, Mapping[str, float]] = {}
     facts: dict[str, Any] = {}
@@ -110,7 +110,7 @@ def read_volumes(
     return Volumes(grid, slices, statistics, MapFacts(**facts, missing=tuple(missing)), embedded, shrinking)
 
 
-def _cuts(key: str, grid: Grid) -> dict[Cut, None]:
+def _cuts(key: str, grid: SliceGrid) -> dict[Cut, None]:
     """Choose the slices of a map; labels need those of all maps that they are drawn on."""
     counts = [MANY_CUTS] if key in _WITH_MANY_CUTS else []
     if key == "dseg" or not counts:

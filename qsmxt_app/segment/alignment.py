@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from qsmxt_app.arrays import BoolArray
 from qsmxt_app.registration import Image, Transform, apply, crop
 from qsmxt_app.registration.resample import without_shear
 from qsmxt_app.registration.rigid import local_correlation, refine_rigid
 from qsmxt_app.segment.head_position import FINE_MM, coarser, find_head, similarity_within
 from qsmxt_app.segment.prepare import PreparedT1w
-
-Mask = NDArray[np.bool_]
 
 _FAR_MM, _FAR_DEGREES = 15.0, 10.0
 _UNLIKE = 1.01
@@ -52,7 +50,7 @@ class Alignment:
     warning: str | None = None
 
 
-def align_to_t1w(magnitude: Image, mask: Mask, t1w: PreparedT1w) -> Alignment:
+def align_to_t1w(magnitude: Image, mask: BoolArray, t1w: PreparedT1w) -> Alignment:
     """Register a magnitude image to a T1w image of the same head, rigidly.
 
     Parameters

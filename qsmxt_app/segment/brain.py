@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from qsmxt_app.arrays import BoolArray
 from qsmxt_app.errors import UnusableData
 from qsmxt_app.qsm.morphology import dilate, erode, fill_holes, keep_components
 from qsmxt_app.registration import Grid, Image, Transform, apply, crop
 from qsmxt_app.registration.greedy import Deformation, Pair, deform
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.head_position import coarser, find_head, similarity_within
-
-Mask = NDArray[np.bool_]
 
 _BRAIN_HEIGHT_MM = 75.0
 """From the top of the head to the middle of the brain."""
@@ -54,7 +53,7 @@ class FoundBrain:
         Whether there was more than the brain in the image.
     """
 
-    mask: Mask
+    mask: BoolArray
     from_atlas: Transform
     had_skull: bool
 
@@ -102,19 +101,19 @@ def _middle(head: Image) -> NDArray:
     return np.array([*upper[:, :2].mean(0), top - min(_BRAIN_HEIGHT_MM, (top - points[:, 2].min()) / 2)])
 
 
-def _mask_on(grid: Grid, model: Image, from_atlas: Transform) -> Mask:
+def _mask_on(grid: Grid, model: Image, from_atlas: Transform) -> BoolArray:
     return np.asarray(
         apply(model.with_array((model.array > 0).astype(np.float32)), grid, from_atlas).array > 0.5
     )
 
 
-def _is_bare(head: NDArray, expected: Mask, voxel_size: tuple[float, float, float]) -> bool:
+def _is_bare(head: NDArray, expected: BoolArray, voxel_size: tuple[float, float, float]) -> bool:
     near, far = (dilate(expected, radius, voxel_size) for radius in _RIM_MM)
     rim = far & ~near
     return bool(rim.any() and (head[rim] == 0).mean() > _NOTHING)
 
 
-def _bent(head: Image, expected: Mask, model: Image, from_atlas: Transform) -> Transform:
+def _bent(head: Image, expected: BoolArray, model: Image, from_atlas: Transform) -> Transform:
     """Bend the atlas's surface onto the head's brain, at the working resolution."""
     cut = crop(head, expected, 16.0)
     small = coarser(cut, _WORKING_MM)
@@ -126,7 +125,7 @@ def _bent(head: Image, expected: Mask, model: Image, from_atlas: Transform) -> T
     return deform([pair], small.grid, from_atlas, _TO_THE_SURFACE)
 
 
-def _checked(mask: Mask, t1w: Image) -> Mask:
+def _checked(mask: BoolArray, t1w: Image) -> BoolArray:
     volume = float(mask.sum() * np.prod(t1w.voxel_size) / 1000)
     if not _LEAST_ML < volume < _MOST_ML:
         raise UnusableData(

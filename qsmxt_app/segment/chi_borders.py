@@ -16,18 +16,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from qsmxt_app.arrays import BoolArray, FloatArray, LabelArray
 from qsmxt_app.qsm.morphology import dilate
 from qsmxt_app.registration import Image
-from qsmxt_app.registration.images import bounding_box
+from qsmxt_app.registration.image import bounding_box
 from qsmxt_app.segment.regions import Region
 from qsmxt_app.segment.tissue import TissueClasses, labels_of_classes
-
-FloatArray = NDArray[np.float32]
-Labels = NDArray[np.int32]
-Mask = NDArray[np.bool_]
 
 _PLACE_MM = 0.7
 """How far a border lies from its place after the registration by chi."""
@@ -44,14 +40,14 @@ _LEAST_SPREAD = 1e-3
 """ppm: of a map without noise."""
 
 
-def settle_borders(
-    labels: Labels,
+def refine_borders_with_chi(
+    labels: LabelArray,
     share: FloatArray,
     regions: Sequence[Region],
     nuclei: Collection[str],
     chi: Image,
-    mask: Mask,
-) -> tuple[Labels, FloatArray]:
+    mask: BoolArray,
+) -> tuple[LabelArray, FloatArray]:
     """Move the borders of nuclei to where chi changes.
 
     Parameters
@@ -95,8 +91,8 @@ def settle_borders(
 
 
 def _most_likely(
-    classes: Labels, chi: FloatArray, known: Mask, near: Mask, voxel_size: Sequence[float]
-) -> tuple[Labels, FloatArray]:
+    classes: LabelArray, chi: FloatArray, known: BoolArray, near: BoolArray, voxel_size: Sequence[float]
+) -> tuple[LabelArray, FloatArray]:
     """Most likely class of voxels near the nuclei and its probability; -1 where nothing is known."""
     place, local = ([width / edge for edge in voxel_size] for width in (_PLACE_MM, _LOCAL_MM))
     shares = {n: _blurred((classes == n) & known, place) for n in np.unique(classes[near & known])}
@@ -122,7 +118,7 @@ def _most_likely(
     return found, sure
 
 
-def _blurred(where: Mask, sigma: Sequence[float]) -> FloatArray:
+def _blurred(where: BoolArray, sigma: Sequence[float]) -> FloatArray:
     return np.asarray(gaussian_filter(where.astype(np.float32), sigma, truncate=3.0))
 
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 from threadpoolctl import threadpool_limits
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
+from qsmxt_app.arrays import FloatArray, LabelArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class Layer:
 
 def most_likely(
     layers: Sequence[Layer], image: FloatArray, where: NDArray[np.bool_], *, elu: bool, threads: int = 1
-) -> IntArray:
+) -> LabelArray:
     """Return the output of a network that is largest in each voxel.
 
     Parameters
@@ -71,8 +70,8 @@ def most_likely(
 class _Rows:
     """First voxel of each row along z that is needed, and the one behind the last."""
 
-    first: IntArray
-    end: IntArray
+    first: LabelArray
+    end: LabelArray
 
     @classmethod
     def around(cls, where: NDArray[np.bool_], margin: int) -> _Rows:
@@ -110,8 +109,8 @@ def _convolve(
     dilation: int,
     elu: bool,
     x: int,
-    first: IntArray,
-    end: IntArray,
+    first: LabelArray,
+    end: LabelArray,
     made: FloatArray,
 ) -> None:
     """Make the needed rows of one plane of (x, y, channel, z)."""

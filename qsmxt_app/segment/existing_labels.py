@@ -16,7 +16,7 @@ import numpy as np
 
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.errors import NoInput, UnusableData
-from qsmxt_app.registration.images import Image
+from qsmxt_app.registration.image import Image
 from qsmxt_app.segment.freesurfer import freesurfer_regions, known_regions
 from qsmxt_app.segment.regions import Region, read_regions
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
+from qsmxt_app.arrays import BoolArray
 from qsmxt_app.registration import Image, Transform, apply, linear
 from qsmxt_app.registration.similarity import mutual_information
-
-Mask = NDArray[np.bool_]
 
 COARSE_MM = 8.0
 FINE_MM = 2.0
@@ -39,7 +38,7 @@ def coarser(image: Image, voxel_mm: float) -> Image:
 
 def find_head(
     fixed: Image,
-    fixed_mask: Mask,
+    fixed_mask: BoolArray,
     moving: Image,
     centre: NDArray,
     starts: Sequence[Transform] = (),
@@ -93,7 +92,7 @@ def find_head(
     return max(refined, key=lambda t: similarity_within(fine_fixed, fine_moving, t, fine_mask))
 
 
-def similarity_within(fixed: Image, moving: Image, transform: Transform, mask: Mask) -> float:
+def similarity_within(fixed: Image, moving: Image, transform: Transform, mask: BoolArray) -> float:
     """Mutual information over the part of the mask that the moving image covers; 0 for a tenth or less."""
     seen = (
         apply(moving.with_array(np.ones(moving.array.shape, np.float32)), fixed.grid, transform).array > 0.5

@@ -12,19 +12,17 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray
 from qsmxt_app.qsm.morphology import dilate
 from qsmxt_app.registration import Grid, Image, Transform, apply, crop, resample_labels
 from qsmxt_app.registration.greedy import Deformation, Pair, deform
 from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
-from qsmxt_app.segment.chi_borders import settle_borders
+from qsmxt_app.segment.chi_borders import refine_borders_with_chi
 from qsmxt_app.segment.prepare import PreparedT1w
 from qsmxt_app.segment.scan_labels import Settle
 from qsmxt_app.segment.tissue import Labelling, TissueClasses, labels_in_their_tissue
-
-Mask = NDArray[np.bool_]
 
 WORKING_MM = 1.0
 SEEN_ON_CHI = (
@@ -93,7 +91,7 @@ def label_t1w(atlas: Atlas, transform: Transform, prepared: PreparedT1w) -> Labe
 
 
 def refine_with_chi(
-    atlas: Atlas, to_t1w: Transform, alignment: Alignment, chi: Image, mask: Mask
+    atlas: Atlas, to_t1w: Transform, alignment: Alignment, chi: Image, mask: BoolArray
 ) -> Transform:
     """Bring the nuclei that a map of chi shows to where it shows them.
 
@@ -142,7 +140,7 @@ def chi_nuclei(atlas: Atlas) -> Image:
     return atlas.labels.with_array(np.where(np.isin(atlas.labels.array, numbers), atlas.labels.array, 0))
 
 
-def settle_nuclei(atlas: Atlas, chi: Image, mask: Mask) -> Settle:
+def refine_nuclei_borders(atlas: Atlas, chi: Image, mask: BoolArray) -> Settle:
     """Return what moves the borders of an atlas's ``SEEN_ON_CHI`` to where a map shows them.
 
     Parameters
@@ -153,4 +151,4 @@ def settle_nuclei(atlas: Atlas, chi: Image, mask: Mask) -> Settle:
     mask : ndarray of bool
         Where chi is known.
     """
-    return partial(settle_borders, regions=atlas.regions, nuclei=SEEN_ON_CHI, chi=chi, mask=mask)
+    return partial(refine_borders_with_chi, regions=atlas.regions, nuclei=SEEN_ON_CHI, chi=chi, mask=mask)

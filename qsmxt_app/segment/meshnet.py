@@ -21,14 +21,13 @@ import numpy as np
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.errors import NoInput, UnusableData
 from qsmxt_app.qsm.morphology import dilate
 from qsmxt_app.registration import Grid, Image, apply
-from qsmxt_app.registration.images import bounding_box
+from qsmxt_app.registration.image import bounding_box
 from qsmxt_app.segment.convolution import Layer, most_likely
 from qsmxt_app.segment.regions import Region, split_hemisphere
-
-FloatArray = NDArray[np.float32]
 
 EDGE, VOXEL = 256, 1.0
 """Voxels and mm of the grid that the network was trained on."""

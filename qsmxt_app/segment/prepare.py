@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray
 from qsmxt_app.qsm.morphology import dilate, erode, fill_holes, keep_components
 from qsmxt_app.registration import Grid, Image, Transform, apply
 from qsmxt_app.registration.resample import without_shear
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.brain import extract_brain
 from qsmxt_app.segment.head_position import coarser
-
-Mask = NDArray[np.bool_]
 
 _SHADING_MM, _SPLINE_MM = 4.0, 160.0
 _LEAST_SHADING = 0.05
@@ -44,7 +43,7 @@ class PreparedT1w:
     """
 
     t1w: Image
-    brain: Mask
+    brain: BoolArray
     from_atlas: Transform
     had_skull: bool
     warnings: tuple[str, ...] = ()
@@ -72,7 +71,7 @@ def prepare_t1w(t1w: Image, atlas: Atlas) -> PreparedT1w:
     upright = without_shear(t1w)
     found = extract_brain(upright, atlas)
     corrected = correct_bias(upright, found.mask)
-    brain = without_bone(corrected, found.mask) if found.had_skull else found.mask
+    brain = remove_non_brain(corrected, found.mask) if found.had_skull else found.mask
     warnings = []
     if upright is not t1w:
         warnings.append(
@@ -90,7 +89,7 @@ def prepare_t1w(t1w: Image, atlas: Atlas) -> PreparedT1w:
     return PreparedT1w(corrected, brain, found.from_atlas, found.had_skull, tuple(warnings))
 
 
-def without_bone(t1w: Image, mask: Mask) -> Mask:
+def remove_non_brain(t1w: Image, mask: BoolArray) -> BoolArray:
     """Cut from a brain mask what bone or fluid divides from the brain: eyes, scalp, marrow.
 
     Parameters
@@ -114,7 +113,7 @@ def without_bone(t1w: Image, mask: Mask) -> Mask:
     return fill_holes(dilate(tissue, _BRIDGE_MM + _FLUID_MM, size) & mask)
 
 
-def correct_bias(t1w: Image, mask: Mask) -> Image:
+def correct_bias(t1w: Image, mask: BoolArray) -> Image:
     """Remove shading by N4.
 
     Parameters
@@ -132,7 +131,7 @@ def correct_bias(t1w: Image, mask: Mask) -> Image:
     ----------
     Tustison NJ, et al. IEEE Trans Med Imaging 29:1310-1320 (2010).
     """
-    from qsmxt_app.registration.images import from_ants, to_ants
+    from qsmxt_app.registration.image import from_ants, to_ants
     from qsmxt_app.registration.library import ants
 
     array = np.asarray(t1w.array, dtype=np.float32)
@@ -161,6 +160,6 @@ def _continued(shading: Image, grid: Grid) -> NDArray[np.float32]:
     return np.asarray(apply(Image(np.pad(shading.array, 1, mode="edge"), affine), grid).array)
 
 
-def _contrast(t1w: Image, mask: Mask) -> float:
+def _contrast(t1w: Image, mask: BoolArray) -> float:
     low, high = np.percentile(t1w.array[mask], [30, 80])
     return float(high / max(low, 1e-12))

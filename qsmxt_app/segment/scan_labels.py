@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import LabelArray
 from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Grid, Image, Transform, resample_labels
-from qsmxt_app.registration.images import bounding_box
+from qsmxt_app.registration.image import bounding_box
 
-Labels = NDArray[np.int32]
-Settle = Callable[[Labels, NDArray[np.float32]], tuple[Labels, NDArray[np.float32]]]
+Settle = Callable[[LabelArray, NDArray[np.float32]], tuple[LabelArray, NDArray[np.float32]]]
 
 _AROUND = 8.0
 """Voxels around the nuclei within which their neighbours are looked for."""
@@ -27,7 +27,7 @@ def labels_on_scan(
     nuclei_to_scan: Transform | None = None,
     settle: Settle | None = None,
     threshold: float = 0.5,
-) -> Labels:
+) -> LabelArray:
     """Bring labels to the grid of a scan, and leave out voxels that hold too little of any.
 
     Parameters
@@ -39,7 +39,7 @@ def labels_on_scan(
     grid : Grid
         Of the scan's maps.
     nuclei : Image
-        Labels that a map of the scan itself has placed better, in a space of their own. The same numbers
+        LabelArray that a map of the scan itself has placed better, in a space of their own. The same numbers
         among `labels` give way to what lies around them.
     nuclei_to_scan : Transform
         From their space to the scan.
@@ -65,7 +65,7 @@ def labels_on_scan(
 
 def _with_nuclei(
     labels: Image, to_scan: Transform, grid: Grid, nuclei: Image, nuclei_to_scan: Transform | None
-) -> tuple[Labels, NDArray[np.float32]]:
+) -> tuple[LabelArray, NDArray[np.float32]]:
     placed = resample_labels(nuclei, grid, nuclei_to_scan)
     around = resample_labels(_without(labels, np.unique(nuclei.array[nuclei.array > 0])), grid, to_scan)
     nucleus = placed.labels.array > 0

@@ -22,13 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Image
-from qsmxt_app.registration.images import bounding_box
+from qsmxt_app.registration.image import bounding_box
 from qsmxt_app.segment.regions import Region
-
-FloatArray = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _MEMBERS = {
     "globus-pallidus-external": "pallidum", "globus-pallidus-internal": "pallidum",
@@ -106,7 +104,7 @@ class Labelling:
     classes: tuple[str, ...]
 
 
-def labels_in_their_tissue(labels: Image, classes: TissueClasses, t1w: Image, brain: Mask) -> Labelling:
+def labels_in_their_tissue(labels: Image, classes: TissueClasses, t1w: Image, brain: BoolArray) -> Labelling:
     """Keep labels in the tissue that they belong to.
 
     Parameters
@@ -137,7 +135,7 @@ def _class_of_voxels(
     labels: NDArray[np.int32],
     classes: TissueClasses,
     t1w: NDArray,
-    brain: Mask,
+    brain: BoolArray,
     voxel_size: tuple[float, ...],
 ) -> NDArray[np.int32]:
     prior_class = classes.of_voxels(labels)
@@ -175,7 +173,7 @@ class _LocalBrightness:
     """No nucleus is of one brightness: the thalamus is brighter at its side, and some shading stays."""
 
     def __init__(
-        self, brain: Mask, prior: FloatArray, varying: list[int], voxel_size: tuple[float, ...]
+        self, brain: BoolArray, prior: FloatArray, varying: list[int], voxel_size: tuple[float, ...]
     ) -> None:
         number = np.full(brain.shape, -1, dtype=np.int32)
         number[brain] = np.arange(prior.shape[1])
@@ -205,7 +203,7 @@ def _index(classes: TissueClasses, name: str) -> int:
     return classes.names.index(name)
 
 
-def _place(where: Mask, name: str, voxel_size: tuple[float, ...]) -> FloatArray:
+def _place(where: BoolArray, name: str, voxel_size: tuple[float, ...]) -> FloatArray:
     width = _PLACE_MM["wide" if name in _WIDE else "nucleus"]
     sigma = [width / size for size in voxel_size]
     return np.asarray(gaussian_filter(where.astype(np.float32), sigma, truncate=3.0))
@@ -218,7 +216,7 @@ def _gaussians(values: FloatArray, posterior: FloatArray) -> tuple[FloatArray, F
     return centre.astype(np.float32), np.maximum(spread, _LEAST_SPREAD).astype(np.float32)
 
 
-def _neighbours(posterior: FloatArray, brain: Mask) -> FloatArray:
+def _neighbours(posterior: FloatArray, brain: BoolArray) -> FloatArray:
     out = np.empty_like(posterior)
     volume = np.zeros(brain.shape, dtype=np.float32)
     for n, share in enumerate(posterior):

@@ -9,10 +9,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.simulate.person import Person
 from qsmxt_app.simulate.sampling import in_slabs, plain, value_at
 from qsmxt_app.simulate.tissues import CEREBELLUM, LABELS
-from qsmxt_app.simulate.volume import FloatArray
 
 _L = {name.replace("-", "_").upper(): number for name, number in LABELS.items()}
 _CSF, _VEIN, _BONE, _MARROW = _L["CSF"], _L["VEIN"], _L["BONE"], _L["MARROW"]

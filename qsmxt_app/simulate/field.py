@@ -10,10 +10,11 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.dipole import forward_field
 from qsmxt_app.simulate.geometry import ScanGrid
 from qsmxt_app.simulate.sampling import interpolate
-from qsmxt_app.simulate.volume import FloatArray, Volume
+from qsmxt_app.simulate.volume import Volume
 
 SMOOTHING = 1.25
 """Standard deviation, in coarse voxels, of the Gaussian that keeps the coarse sources free of aliases."""

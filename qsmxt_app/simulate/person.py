@@ -9,9 +9,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.simulate.template import Template, load_template
 from qsmxt_app.simulate.tissues import LABELS, TISSUES
-from qsmxt_app.simulate.volume import BRAIN_BOX, HEAD_BOX, FloatArray, Volume, grid_shape, random_field
+from qsmxt_app.simulate.volume import BRAIN_BOX, HEAD_BOX, Volume, grid_shape, random_field
 
 _VEIN_SPACING = 0.75
 _SMALL_VEINS = 90

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter
 
-from qsmxt_app.simulate.volume import FloatArray, Volume
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.simulate.volume import Volume
 
 
 @numba.njit(inline="always")

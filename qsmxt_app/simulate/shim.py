@@ -9,7 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.simulate.volume import FloatArray, Volume
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.simulate.volume import Volume
 
 _RADIUS_MM = 80.0
 

@@ -11,9 +11,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.simulate.tissues import IRON_RELAXIVITY, LABELS, TISSUES, gradient_echo_amplitude
-from qsmxt_app.simulate.volume import FloatArray
 
 FAT_SHIFT_PPM = -3.4
 """Chemical shift of fat against water (Hernando 2010): it moves the signal's phase, not the field."""

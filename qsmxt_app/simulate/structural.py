@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.geometry import VIEW_CENTRE, scan_grid
 from qsmxt_app.simulate.person import make_person
 from qsmxt_app.simulate.signal import polynomials
 from qsmxt_app.simulate.tissues import inversion_recovery_amplitude
-from qsmxt_app.simulate.volume import FloatArray
 
 INVERSION_TIME, REPETITION_TIME = 0.9, 2.3
 _EXTENT = np.array([192.0, 248.0, 216.0])

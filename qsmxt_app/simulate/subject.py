@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.field import coarse_field, smooth_sources, two_scale_field
@@ -17,7 +18,7 @@ from qsmxt_app.simulate.person import Person, make_person
 from qsmxt_app.simulate.shim import Shim, fit_shim, subtract_shim
 from qsmxt_app.simulate.signal import block_majority, block_mean, make_coil, polynomials, scan_signal
 from qsmxt_app.simulate.tissues import LABELS, TISSUES, label_names
-from qsmxt_app.simulate.volume import HEAD_BOX, FloatArray, Volume, grid_shape
+from qsmxt_app.simulate.volume import HEAD_BOX, Volume, grid_shape
 
 ECHO_TIMES = (0.005, 0.010, 0.015, 0.020, 0.025)
 COARSE_MM = 2.0

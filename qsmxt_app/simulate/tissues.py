@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
+
 Kind = Literal["air", "outside", "fluid", "cortex", "white", "nucleus", "territory", "source"]
 
 

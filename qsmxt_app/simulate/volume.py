@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-FloatArray = NDArray[np.float32]
+from qsmxt_app.arrays import FloatArray
 
 HEAD_BOX = (np.array([-104.0, -148.0, -176.0]), np.array([104.0, 124.0, 114.0]))
 """Corners (mm, MNI axes) of the box that holds the head down to the neck."""

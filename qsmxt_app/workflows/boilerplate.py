@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.report.citation import write_citations
-from qsmxt_app.report.record import parse_record
+from qsmxt_app.report.scan_record import parse_record
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.records import described_inputs, software_versions

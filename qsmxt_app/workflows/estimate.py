@@ -11,13 +11,13 @@ import numpy as np
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.group.grid import MARGIN_MM, common_resolution
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.group.study import NEEDS as GROUP_NEEDS
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.resources import BYTES_PER_GB, MAIN_GB, REPORT_GB, WORKER_GB, memory_gb, step_cost
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
 from qsmxt_app.workflows.segmentation.steps import step_sizes
+from qsmxt_app.workflows.study_level.study import NEEDS as GROUP_NEEDS
 
 HEADS_MM3 = 1.1e7
 """Of a box around the heads of a dozen people, upon each other, with the margin of a template."""

@@ -25,15 +25,15 @@ from nipype.interfaces.base import (
 from numpy.typing import NDArray
 
 from qsmxt_app import __version__
+from qsmxt_app.bids.acquisition_images import read_image
 from qsmxt_app.bids.atomic import is_full, output_error, write_json
 from qsmxt_app.bids.headers import read_header, same_grid
-from qsmxt_app.bids.images import read_image
 from qsmxt_app.bids.nifti_file import nifti_parts
 from qsmxt_app.errors import QsmxtError, UnusableData
-from qsmxt_app.qsm.memory_order import echoes_together
-from qsmxt_app.registration.images import Image
-from qsmxt_app.workflows.fingerprint import sources_of
-from qsmxt_app.workflows.mending import note_files
+from qsmxt_app.qsm.array_layout import echoes_together
+from qsmxt_app.registration.image import Image
+from qsmxt_app.workflows.code_version import sources_of
+from qsmxt_app.workflows.incomplete_nodes import note_files
 from qsmxt_app.workflows.resources import limited_threads
 
 FACTS_FILE = "facts.json"

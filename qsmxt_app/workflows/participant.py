@@ -14,17 +14,17 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import nodes
-from qsmxt_app.workflows.part import Part, node_name
 from qsmxt_app.workflows.preset_choice import Choice, settings_for
 from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB
 from qsmxt_app.workflows.scan_steps import connect_scan, scan_nodes
 from qsmxt_app.workflows.segmentation.labelled_images import LabelledImages
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
 from qsmxt_app.workflows.segmentation.steps import region_steps
+from qsmxt_app.workflows.step_group import Part, node_name
 
 
 @dataclass(frozen=True)
-class Scan(Part):
+class ScanGraph(Part):
     """An acquisition and the steps that make its maps.
 
     Attributes
@@ -64,7 +64,7 @@ class ParticipantGraph:
 
     subject: str
     workflow: Any
-    scans: tuple[Scan, ...]
+    scans: tuple[ScanGraph, ...]
 
 
 def build_participant(
@@ -110,7 +110,7 @@ def build_participant(
         workflow.add_nodes([scan_workflow])
         regions = region_steps(plan)
         finding = Part(where, work_dir / workflow.name / name, regions)
-        scan = Scan(
+        scan = ScanGraph(
             finding.name,
             finding.folder,
             tuple(step for step in made if step not in regions),
@@ -142,7 +142,7 @@ def _workflow_name(subject: str) -> str:
     return f"sub_{node_name(subject)}"
 
 
-def _outputs_exist(scan: Scan, output_dir: Path) -> bool:
+def _outputs_exist(scan: ScanGraph, output_dir: Path) -> bool:
     """Whether all images that an earlier run wrote are still there; nipype's cache does not look at them."""
     written = scan.facts("derivatives").get("outputs", {}).values()
     return all(

@@ -11,6 +11,6 @@ import scipy.fft  # noqa: F401
 import warpkit.warpkit_cpp  # noqa: F401
 
 import qsmxt_app.workflows.nodes  # noqa: F401
-from qsmxt_app.qsm.bending import largest_difference
+from qsmxt_app.qsm.nonlinear_phase import largest_difference
 
 largest_difference(np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), bool))

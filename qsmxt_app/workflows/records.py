@@ -18,9 +18,9 @@ from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.report.acquisition_text import SIDECAR_KEYS
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.outputs import maps_on_disk
-from qsmxt_app.workflows.participant import Scan
+from qsmxt_app.workflows.participant import ScanGraph
 from qsmxt_app.workflows.scan_steps import is_bipolar
-from qsmxt_app.workflows.segmentation.record import regions_on_disk
+from qsmxt_app.workflows.segmentation.segmentation_record import regions_on_disk
 
 SCHEMA = 1
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "nipype", "antspyx", "warpkit")
@@ -36,7 +36,7 @@ NOT_FACTS = {"seconds", "peak_mb", "warnings"}
 
 
 def scan_record(
-    scan: Scan,
+    scan: ScanGraph,
     segmentation: Mapping[str, Any],
     bids_dir: Path,
     output_dir: Path,

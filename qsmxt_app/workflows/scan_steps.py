@@ -86,7 +86,7 @@ def scan_nodes(
     geometry = {"voxel_size": voxel_size, "b0_direction": acquisition.b0_direction}
     field_step = {**geometry, "field_strength": acquisition.field_strength}
     makers: dict[str, Any] = {
-        "prepare": lambda: nodes.Prepare(
+        "prepare": lambda: nodes.LoadAcquisition(
             acquisition=acquisition,
             description=_description(acquisition),
             files=[str(file) for file in acquisition.files],
@@ -99,7 +99,7 @@ def scan_nodes(
             unwrapping=settings.unwrapping,
         ),
         "relaxation": lambda: nodes.FitRelaxation(echo_times=times),
-        "swi": lambda: nodes.WeightBySusceptibility(echo_times=times, **geometry),
+        "swi": lambda: nodes.ComputeSWI(echo_times=times, **geometry),
         "background": lambda: nodes.RemoveBackground(method=settings.background, **field_step),
         "tgv": lambda: nodes.InvertTGV(
             alpha=settings.tgv_alpha,

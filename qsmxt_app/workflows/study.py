@@ -19,22 +19,22 @@ from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.job_machine import SCHEDULERS, machine_for
-from qsmxt_app.workflows.mending import mend
+from qsmxt_app.workflows.cluster_executor import SCHEDULERS, executor_for
+from qsmxt_app.workflows.incomplete_nodes import discard_incomplete_nodes
+from qsmxt_app.workflows.local_executor import GraphScheduler
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
-from qsmxt_app.workflows.participant import Scan, build_participant, build_report, work_folder
+from qsmxt_app.workflows.output_locks import outputs_of, page_of, write_shared_pages
+from qsmxt_app.workflows.participant import ScanGraph, build_participant, build_report, work_folder
 from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.processes import GraphScheduler
 from qsmxt_app.workflows.progress import ProgressDisplay
 from qsmxt_app.workflows.records import problem_record, scan_record, write_record
 from qsmxt_app.workflows.resources import step_cost
 from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
-from qsmxt_app.workflows.segmentation.record import plan_by_the_mean, segmentation_record
+from qsmxt_app.workflows.segmentation.segmentation_record import plan_by_the_mean, segmentation_record
 from qsmxt_app.workflows.segmentation.steps import REGION_STEPS, step_sizes
-from qsmxt_app.workflows.sharing import outputs_of, page_of, write_shared_pages
 
 POLL_SECONDS = 0.5
 REPORT_COST = 2.0
@@ -107,7 +107,7 @@ class Study:
         self.request, self.plan, self.folder = request, plan, folder
         self.settings = request.settings
         self.output_dir = request.output_dir.absolute()
-        self.machine = machine_for(
+        self.machine = executor_for(
             plan.plugin,
             plan.plugin_arguments,
             n_cpus=plan.n_cpus,
@@ -155,7 +155,7 @@ class Study:
         try:
             held = outputs_of(self.output_dir, subject, self.plan.sessions(subject))
             with held, participant_lock(self.request.work_dir, subject):
-                mend(work_folder(self.request.work_dir, subject))
+                discard_incomplete_nodes(work_folder(self.request.work_dir, subject))
                 scans += [self._problem(problem) for problem in self.plan.problems.get(subject, [])]
                 if self.plan.acquisitions.get(subject):
                     scans += yield from self._maps(subject, self.plan.acquisitions[subject])
@@ -194,7 +194,7 @@ class Study:
         subject: str,
         acquisitions: list[Acquisition],
         plans: Mapping[str, SegmentationPlan] = MappingProxyType({}),
-    ) -> Generator[GraphScheduler, None, tuple[tuple[Scan, ...], GraphResult]]:
+    ) -> Generator[GraphScheduler, None, tuple[tuple[ScanGraph, ...], GraphResult]]:
         """Run the graph of some scans, with the plans for their regions where they are decided already."""
         graph = build_participant(
             subject,
@@ -246,7 +246,7 @@ class Study:
         failures = {failure.node.fullname: failure.message for failure in scheduler.failures}
         return GraphResult(frozenset(scheduler.ended), failures)
 
-    def _record(self, scan: Scan, result: GraphResult) -> list[ScanOutcome]:
+    def _record(self, scan: ScanGraph, result: GraphResult) -> list[ScanOutcome]:
         """Write the record of a scan; return how its maps and, where they failed, its regions ended."""
         failed = [step for step in scan.steps if f"{scan.name}.{step}" in result.failures]
         ended = [step for step in scan.steps if f"{scan.name}.{step}" in result.ended]

@@ -8,7 +8,7 @@ from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.cluster.tasks import Ending, read_endings
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
-from qsmxt_app.workflows.sharing import write_shared_pages
+from qsmxt_app.workflows.output_locks import write_shared_pages
 
 MISSING = "missing.txt"
 

@@ -15,9 +15,9 @@ from fake_nodes import fake_graph
 
 from qsmxt_app.errors import InputOutputFailed, WrongUsage
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.job_machine import job_machine, run_job
+from qsmxt_app.workflows.cluster_executor import cluster_executor, run_job
+from qsmxt_app.workflows.local_executor import GraphScheduler
 from qsmxt_app.workflows.other_plugins import PLUGINS, read_plugin
-from qsmxt_app.workflows.processes import GraphScheduler
 
 SECONDS = 240
 
@@ -49,7 +49,7 @@ def failures(scheduler):
 def test_a_run_waits_for_its_jobs_and_tells_which_failed(slurm, tmp_path, jobs_see_the_nodes):
     folder = tmp_path / "it's $(touch owned)"
     arguments = {"sbatch_args": "--partition=second", "job_finished_timeout": 1}
-    machine = job_machine("SLURMGraph", arguments, folder, tmp_path / "log")
+    machine = cluster_executor("SLURMGraph", arguments, folder, tmp_path / "log")
     scheduler = run(machine, fake_graph("graph", folder, harm="kill", mem_gb=0.2))
     assert scheduler.ended == {"graph.first", "graph.fourth"}
     assert "ended without a result" in failures(scheduler)["second"]
@@ -64,7 +64,7 @@ def test_a_run_waits_for_its_jobs_and_tells_which_failed(slurm, tmp_path, jobs_s
 def test_a_node_in_pbs(slurm, tmp_path, jobs_see_the_nodes):
     graph = fake_graph("graph", tmp_path, mem_gb=0.2)
     graph.remove_nodes([graph.get_node(name) for name in ("first", "second", "third")])
-    machine = job_machine("PBSGraph", {"qsub_args": "-q second"}, tmp_path, tmp_path / "log")
+    machine = cluster_executor("PBSGraph", {"qsub_args": "-q second"}, tmp_path, tmp_path / "log")
     assert run(machine, graph).ended == {"graph.fourth"}
     # SLURM's qsub takes the name of the log from no script, PBS does
     [script] = (tmp_path / "jobs").glob("*-fourth.sh")
@@ -87,7 +87,7 @@ def test_grid_engine(tmp_path, monkeypatch, jobs_see_the_nodes):
     for program in programs.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    machine = job_machine("SGE", {"qsub_args": "-l h_vmem=2G"}, tmp_path, tmp_path / "log")
+    machine = cluster_executor("SGE", {"qsub_args": "-l h_vmem=2G"}, tmp_path, tmp_path / "log")
     graph = fake_graph("graph", tmp_path, harm="error")
     graph.remove_nodes([graph.get_node(name) for name in ("first", "third")])
     graph.get_node("second").inputs.number = 1
@@ -98,7 +98,7 @@ def test_grid_engine(tmp_path, monkeypatch, jobs_see_the_nodes):
 
 
 def test_a_scheduler_that_refuses_ends_the_run(slurm, tmp_path):
-    machine = job_machine("SLURM", {"sbatch_args": "--partition=absent"}, tmp_path, tmp_path / "log")
+    machine = cluster_executor("SLURM", {"sbatch_args": "--partition=absent"}, tmp_path, tmp_path / "log")
     with pytest.raises(InputOutputFailed, match="sbatch refused"):
         run(machine, fake_graph("graph", tmp_path))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from qsmxt_app.bids.entities import build_name
-from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.naming import (
     NamedAcquisition,
     bucket_of,

@@ -9,7 +9,7 @@ import pytest
 
 from qsmxt_app.bids.validation import find_issues
 from qsmxt_app.convert.command import convert_folder, raw_folder
-from qsmxt_app.convert.detect import look_into
+from qsmxt_app.convert.detect import detect_input
 from qsmxt_app.convert.nifti.patterns import from_usual_names, read_patterns
 from qsmxt_app.convert.table import read_table, write_table
 from qsmxt_app.errors import CannotCreateOutput, NoInput, UnusableData, WrongUsage
@@ -60,7 +60,7 @@ class Colleague:
     def convert(self, **settings):
         settings = Settings(**settings)
         return convert_folder(
-            self.source, look_into(self.source), self.out, settings, self.out / "work" / "conversion", 1
+            self.source, detect_input(self.source), self.out, settings, self.out / "work" / "conversion", 1
         )
 
     @property
@@ -382,23 +382,23 @@ def test_patterns_that_are_none_are_wrong_usage(text):
 
 def test_what_a_folder_holds(tmp_path, colleague):
     with pytest.raises(NoInput, match="no such folder"):
-        look_into(tmp_path / "absent")
+        detect_input(tmp_path / "absent")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "notes.txt").write_text("DICM")
     (tmp_path / "notes" / "._x.nii").write_text("")
     with pytest.raises(NoInput, match="no DICOM or NIfTI"):
-        look_into(tmp_path / "notes")
+        detect_input(tmp_path / "notes")
     colleague.scan("sub-7/gre")
-    assert look_into(colleague.source).kind == "nifti"
+    assert detect_input(colleague.source).kind == "nifti"
     (colleague.source / "report.pdf").write_bytes(b"%PDF")
     (colleague.source / "backup.tar.gz").write_bytes(b"\x1f\x8b broken")
-    assert look_into(colleague.source).kind == "nifti"
+    assert detect_input(colleague.source).kind == "nifti"
     (colleague.source / "sub-7" / "IM1").write_bytes(b"\0" * 128 + b"DICM" + b"\x08\0\x16\0UI\x02\x001\0")
-    assert look_into(colleague.source).kind in {"dicom", "nifti"}
+    assert detect_input(colleague.source).kind in {"dicom", "nifti"}
     colleague.convert()
-    assert look_into(colleague.raw).kind == "bids"
+    assert detect_input(colleague.raw).kind == "bids"
     (colleague.raw / "dataset_description.json").unlink()
-    assert look_into(colleague.raw).kind == "bids"
+    assert detect_input(colleague.raw).kind == "bids"
 
 
 def test_another_day_in_the_same_output(colleague, tmp_path):

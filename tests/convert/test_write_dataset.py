@@ -10,8 +10,8 @@ import pytest
 
 from qsmxt_app.bids import atomic
 from qsmxt_app.bids.validation import find_issues
+from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import write_dataset
-from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.errors import CannotCreateOutput, InputOutputFailed
 
 SHAPE = (6, 5, 4)

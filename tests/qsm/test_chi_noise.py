@@ -7,9 +7,9 @@ from qsmxt_app.qsm.chi_noise import chi_noise
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.dipole import dipole_kernel, forward_field
 from qsmxt_app.qsm.field import fit_total_field
-from qsmxt_app.qsm.grid import field_weights
 from qsmxt_app.qsm.inversion import rts, tv
-from qsmxt_app.qsm.tgv import laplacian_of_fit, solve_tgv
+from qsmxt_app.qsm.padded_grid import field_weights
+from qsmxt_app.qsm.tgv import laplacian_of_field, solve_tgv
 
 OBLIQUE = (0.0, 0.6, 0.8)
 VOXEL_SIZE = (1.0, 1.5, 2.0)
@@ -83,7 +83,7 @@ def test_it_is_the_spread_of_repeated_scans():
             voxel_size=options["voxel_size"],
         )
         noise = fit.field_noise / np.float32(per_ppm)
-        laplacian = laplacian_of_fit(
+        laplacian = laplacian_of_field(
             fit, field_strength=3.0, voxel_size=options["voxel_size"], mask=mask
         ).laplacian
         maps["tgv"].append(solve_tgv(laplacian, mask, noise=noise, **options).chi)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from qsmxt_app.qsm.phase import wrap_phase
-from qsmxt_app.qsm.stored_phase import kind_warnings, likeness, scale_warnings, turn_of_wraps
+from qsmxt_app.qsm.stored_phase import kind_warnings, likeness, scale_warnings, wrap_step
 
 SHAPE = (20, 22, 24)
 X, Y, Z = np.indices(SHAPE).astype(np.float32)
@@ -14,7 +14,7 @@ WRAPPED = wrap_phase(FIELD)
 
 @pytest.mark.parametrize("unit", [1.0, 0.5, 1 / np.pi, 180 / np.pi, 4096 / (2 * np.pi)])
 def test_the_turn_is_read_off_the_wraps(unit):
-    turn = turn_of_wraps(WRAPPED * np.float32(unit), MAGNITUDE)
+    turn = wrap_step(WRAPPED * np.float32(unit), MAGNITUDE)
     assert turn == pytest.approx(2 * np.pi * unit, rel=0.02)
     right, wrong = scale_warnings(turn, 1 / unit), scale_warnings(turn, 1.2 / unit)
     assert right == ()
@@ -23,7 +23,7 @@ def test_the_turn_is_read_off_the_wraps(unit):
 
 @pytest.mark.parametrize("phase", [FIELD, 0.1 * FIELD / FIELD.max(), 0.01 * MAGNITUDE])
 def test_what_has_no_wraps_says_nothing_of_its_turn(phase):
-    assert turn_of_wraps(phase.astype(np.float32), MAGNITUDE) is None
+    assert wrap_step(phase.astype(np.float32), MAGNITUDE) is None
     assert scale_warnings(None, 5.0) == ()
 
 
@@ -46,7 +46,7 @@ def test_few_wraps_show_a_turn_as_many_do():
     # a phase that leaves its turn only in a corner
     few = wrap_phase(3.5 * FIELD / FIELD.max())
     assert 0 < np.count_nonzero(few < 0) < 0.02 * few.size
-    assert turn_of_wraps(few, MAGNITUDE) == pytest.approx(2 * np.pi, rel=0.02)
+    assert wrap_step(few, MAGNITUDE) == pytest.approx(2 * np.pi, rel=0.02)
 
 
 def test_images_cut_out_of_their_background_are_no_wrapped_magnitude():

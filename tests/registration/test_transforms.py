@@ -106,7 +106,7 @@ def test_a_file_that_is_no_transform_is_named(tmp_path: Path) -> None:
 def test_itk_lays_voxels_where_nibabel_does(tmp_path: Path) -> None:
     import nibabel as nib
 
-    from qsmxt_app.registration.images import from_ants, to_ants
+    from qsmxt_app.registration.image import from_ants, to_ants
     from qsmxt_app.registration.library import ants
 
     array = np.random.default_rng(0).random((5, 6, 7)).astype(np.float32)
@@ -120,7 +120,7 @@ def test_itk_lays_voxels_where_nibabel_does(tmp_path: Path) -> None:
 
 
 def test_a_sheared_image_is_refused() -> None:
-    from qsmxt_app.registration.images import to_ants
+    from qsmxt_app.registration.image import to_ants
 
     sheared = np.eye(4)
     sheared[0, 1] = 0.2

@@ -5,8 +5,8 @@ from pathlib import Path
 from report_data import Outputs
 
 from qsmxt_app.report import write_citations
-from qsmxt_app.report.group.record import GROUP_RECORD
-from qsmxt_app.report.record import parse_record
+from qsmxt_app.report.scan_record import parse_record
+from qsmxt_app.report.study.group_record import GROUP_RECORD
 
 
 def test_files_hold_the_text_and_just_its_references(outputs: Outputs) -> None:

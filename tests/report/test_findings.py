@@ -4,7 +4,7 @@ import pytest
 from report_data import SHAPE, record
 
 from qsmxt_app.report.findings import MapFacts, find
-from qsmxt_app.report.record import parse_record
+from qsmxt_app.report.scan_record import parse_record
 
 GOOD_FACTS = MapFacts(chi_spread=0.03, mask_voxels=1000, edge_fraction={"left": 0.0, "top": 0.0})
 

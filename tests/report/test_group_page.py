@@ -9,8 +9,8 @@ import pytest
 from report_data import group_record, group_table
 
 from qsmxt_app.errors import NoInput
-from qsmxt_app.report.group.page import build_group_report
-from qsmxt_app.report.group.values import group_names, outliers, read_values, summarise
+from qsmxt_app.report.study.page import build_group_report
+from qsmxt_app.report.study.values import group_names, outliers, read_values, summarise
 
 PEOPLE = {f"sub-{n:02d}": 0.05 + 0.002 * (n % 5) for n in range(1, 12)}
 

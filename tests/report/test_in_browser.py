@@ -16,7 +16,7 @@ from PIL import Image
 from report_data import Outputs, group_record, group_table, head, ras_affine, region_maps, rotation
 
 from qsmxt_app.report import build_index, build_participant_report, write_citations
-from qsmxt_app.report.group.page import build_group_report
+from qsmxt_app.report.study.page import build_group_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing")

@@ -5,8 +5,8 @@ import pytest
 from report_data import record
 
 from qsmxt_app.report.methods import cited, describe_methods, methods_of, render_citations
-from qsmxt_app.report.record import parse_record
 from qsmxt_app.report.references import REFERENCES
+from qsmxt_app.report.scan_record import parse_record
 from qsmxt_app.settings import setting_fields
 
 

@@ -6,7 +6,7 @@ from report_data import Outputs, head
 
 from qsmxt_app.report.participant import build_participant_report
 from qsmxt_app.report.quality import KINDS, Measure, measure_quality, read_quality, write_quality
-from qsmxt_app.report.record import Record, read_record
+from qsmxt_app.report.scan_record import Record, read_record
 
 REGIONS = (
     ("frontal-white-matter", "L", -0.030), ("frontal-white-matter", "R", -0.030), ("putamen", "L", 0.060),

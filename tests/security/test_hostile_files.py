@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from qsmxt_app.bids.acquisition_images import read_image
 from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
 from qsmxt_app.bids.headers import read_header
-from qsmxt_app.bids.images import read_image
 from qsmxt_app.convert.dicom.header import header_of
-from qsmxt_app.convert.dicom.people import Registry, label_people
 from qsmxt_app.convert.dicom.reading import UnusableFile, read_elements
+from qsmxt_app.convert.dicom.subject_labels import Registry, label_people
 from qsmxt_app.convert.table import read_table, write_table
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.csv_text import csv_text, read_tsv

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.registration import Grid, Image, Transform
-from qsmxt_app.segment.chi_borders import settle_borders
+from qsmxt_app.segment.chi_borders import refine_borders_with_chi
 from qsmxt_app.segment.regions import Region
 from qsmxt_app.segment.scan_labels import labels_on_scan
 
@@ -40,7 +40,9 @@ def map_of(labels: np.ndarray, offset: float = 0.0) -> Image:
 
 def settled(labels: np.ndarray, chi: Image, mask: np.ndarray | None = None) -> np.ndarray:
     full, everywhere = np.ones(SHAPE, np.float32), np.ones(SHAPE, bool)
-    return settle_borders(labels, full, REGIONS, NUCLEI, chi, everywhere if mask is None else mask)[0]
+    return refine_borders_with_chi(labels, full, REGIONS, NUCLEI, chi, everywhere if mask is None else mask)[
+        0
+    ]
 
 
 def dice(a: np.ndarray, b: np.ndarray, number: int) -> float:
@@ -77,7 +79,7 @@ def test_borders_are_settled_before_mixed_voxels_are_left_out() -> None:
     chi = map_of(truth)
 
     def settle(labels: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return settle_borders(labels, share, REGIONS, NUCLEI, chi, np.ones(SHAPE, bool))
+        return refine_borders_with_chi(labels, share, REGIONS, NUCLEI, chi, np.ones(SHAPE, bool))
 
     grid = Grid(SHAPE, np.eye(4))
     usual, strict = (

@@ -3,7 +3,7 @@ import pytest
 
 from qsmxt_app.registration import Image
 from qsmxt_app.registration.resample import without_shear
-from qsmxt_app.segment.prepare import without_bone
+from qsmxt_app.segment.prepare import remove_non_brain
 
 
 def distances(shape: tuple[int, ...], centre: tuple[float, ...]) -> np.ndarray:
@@ -19,7 +19,7 @@ def test_what_bone_divides_from_the_brain_is_cut_off() -> None:
     noise = 0.03 * np.random.default_rng(0).standard_normal(shape)
     leak = (r < 36) & (distances(shape, (40, 75, 40)) < 12)
     brain = r < 26
-    found = without_bone(Image((image + noise).astype(np.float32), np.eye(4)), brain | leak)
+    found = remove_non_brain(Image((image + noise).astype(np.float32), np.eye(4)), brain | leak)
     assert (leak & (r > 30)).sum() > 1000
     assert not found[r > 30].any()
     assert found[r < 24].all()

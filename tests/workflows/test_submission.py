@@ -16,9 +16,9 @@ from qsmxt_app.cluster.tasks import Ending, Task, note_ending, read_tasks
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import resources
 from qsmxt_app.workflows.estimate import Estimate, estimate_group
-from qsmxt_app.workflows.group.study import NEEDS
 from qsmxt_app.workflows.resources import WORKER_GB
 from qsmxt_app.workflows.study import Plan
+from qsmxt_app.workflows.study_level.study import NEEDS
 from qsmxt_app.workflows.submission import resources_of, tasks_of
 from qsmxt_app.workflows.submitted import name_missing
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from qsmxt_app.convert.dicom.header import Scan, Vector
+from qsmxt_app.convert.dicom.header import ScanParameters, Vector
 from qsmxt_app.convert.dicom.series import Series, Stack, same_plane
 
 GAP = 1.5
@@ -75,7 +75,7 @@ def _planes(series: Series) -> set[Vector]:
     return {tuple(round(c, 2) for c in stack.kind.orientation) for stack in series.stacks}
 
 
-def _gaps(stack: Stack, scan: Scan) -> str:
+def _gaps(stack: Stack, scan: ScanParameters) -> str:
     steps = np.diff(stack.offsets)
     if steps.size == 0:
         return ""

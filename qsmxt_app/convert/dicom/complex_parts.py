@@ -12,13 +12,11 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qsmxt_app.arrays import ComplexArray, FloatArray
 from qsmxt_app.qsm.offsets import signal_support
 from qsmxt_app.qsm.phase import repair_alternating_slices, wrap_phase
 from qsmxt_app.qsm.smooth_phase import smooth_phase
 from qsmxt_app.qsm.unwrap import unwrap_romeo
-
-FloatArray = NDArray[np.float32]
-ComplexArray = NDArray[np.complex64]
 
 Channel = Callable[[int], ComplexArray]
 """Complex image (x, y, z) of one channel, read for an echo (from 0) whenever it is called."""

@@ -9,14 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.dicom.channels import name_channels
 from qsmxt_app.convert.dicom.classify import Verdict, classify, same_protocol
 from qsmxt_app.convert.dicom.completeness import compare_counts
+from qsmxt_app.convert.dicom.execute import Failure, run_plan
 from qsmxt_app.convert.dicom.find import Found, LeftOut, find_dicom
+from qsmxt_app.convert.dicom.group_acquisitions import Entry, Joined, PlannedAcquisition, join_series
 from qsmxt_app.convert.dicom.grouping import group_series
-from qsmxt_app.convert.dicom.join import Entry, Joined, PlannedAcquisition, join_series
-from qsmxt_app.convert.dicom.people import Labels, label_people, study_key
 from qsmxt_app.convert.dicom.review import (
     CONVERTED,
     FAILED,
@@ -30,9 +31,8 @@ from qsmxt_app.convert.dicom.review import (
     rows_of,
     write_review,
 )
-from qsmxt_app.convert.dicom.run import Failure, run_plan
 from qsmxt_app.convert.dicom.series import Series
-from qsmxt_app.convert.images import ConvertedImage
+from qsmxt_app.convert.dicom.subject_labels import Labels, label_people, study_key
 from qsmxt_app.convert.table import write_table
 from qsmxt_app.settings import Settings
 

@@ -22,8 +22,8 @@ from qsmxt_app.convert.dicom.header import (
     SCAN_NAMES,
     SLICE_NAMES,
     Header,
-    Kind,
-    Scan,
+    ImageKind,
+    ScanParameters,
     decoded,
     header_of,
     is_enhanced,
@@ -197,14 +197,14 @@ _NOTHING = [b""] * len(SLICE_NAMES)
 
 
 @lru_cache(maxsize=4096)
-def _scan(packet: bytes) -> Scan | None:
+def _scan(packet: bytes) -> ScanParameters | None:
     values = unpack(packet)
     scan = scan_of(tuple(values.get(index) for index in indices(*SCAN_NAMES)))
     return None if scan.enhanced or _unusable_scan(scan) else scan
 
 
 @lru_cache(maxsize=4096)
-def _kind(packet: bytes) -> Kind | None:
+def _kind(packet: bytes) -> ImageKind | None:
     values = unpack(packet)
     kind = kind_of(tuple(values.get(index) for index in indices(*KIND_NAMES)))
     return kind if kind.rows and kind.columns else None
@@ -232,7 +232,7 @@ def _unusable(header: Header) -> str:
     return _unusable_scan(header.scan) or ("" if first.rows and first.columns else "DICOM without an image")
 
 
-def _unusable_scan(scan: Scan) -> str:
+def _unusable_scan(scan: ScanParameters) -> str:
     if scan.modality != "MR":
         return f"DICOM of another kind: modality {scan.modality or 'not given'}"
     return "" if scan.series_uid else "DICOM without the UID of its series"

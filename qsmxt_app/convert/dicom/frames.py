@@ -16,7 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from qsmxt_app.convert.dicom.component import component_of
-from qsmxt_app.convert.dicom.header import Header, Kind, Slice
+from qsmxt_app.convert.dicom.header import Header, ImageKind, Slice
 from qsmxt_app.convert.dicom.reading import UnusableFile, open_dicom
 
 _GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "NumberOfFrames"]
@@ -92,7 +92,7 @@ def _slice(top: Slice, shared: Dataset, frame: Dataset) -> Slice:
     )
 
 
-def _kind(top: Kind, shared: Dataset, frame: Dataset, siemens: Dataset, philips: Dataset) -> Kind:
+def _kind(top: ImageKind, shared: Dataset, frame: Dataset, siemens: Dataset, philips: Dataset) -> ImageKind:
     frame_type = _group(frame, shared, "MRImageFrameTypeSequence")
     own = _words(_value(siemens, _SIEMENS_IMAGE_TYPE)) or _words(philips.get("ImageType"))
     words = tuple(dict.fromkeys((*_words(frame_type.get("FrameType"))[:2], *own[2:], *own)))
@@ -101,7 +101,7 @@ def _kind(top: Kind, shared: Dataset, frame: Dataset, siemens: Dataset, philips:
     measures = _group(frame, shared, "PixelMeasuresSequence")
     echo = _group(frame, shared, "MREchoSequence").get("EffectiveEchoTime")
     inversion = _first(_group(frame, shared, "MRModifierSequence").get("InversionTimes"))
-    return Kind(
+    return ImageKind(
         component=component_of(
             "SIEMENS" if siemens else "PHILIPS" if philips else "",
             words or top.image_type,

@@ -15,7 +15,7 @@ from qsmxt_app.convert.dicom.completeness import missing_slices
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.duplicates import without_duplicates, without_second_copies
 from qsmxt_app.convert.dicom.find import LeftOut
-from qsmxt_app.convert.dicom.header import Header, Kind, Scan, Slice, Vector, acquired_at
+from qsmxt_app.convert.dicom.header import Header, ImageKind, ScanParameters, Slice, Vector, acquired_at
 from qsmxt_app.convert.dicom.series import Series, Stack
 
 _GE_FIELD_MAPS = ("B0MAP", "B0RF")
@@ -61,9 +61,9 @@ def _series(identity: tuple[str, ...], members: Sequence[Header]) -> Series:
     return replace(series, incomplete=missing_slices(series))
 
 
-def _stacks(scan: Scan, members: Sequence[Header]) -> list[Stack]:
+def _stacks(scan: ScanParameters, members: Sequence[Header]) -> list[Stack]:
     slices = [(header, one) for header in members for one in header.slices]
-    groups: defaultdict[tuple[Kind, Component], list[_Member]] = defaultdict(list)
+    groups: defaultdict[tuple[ImageKind, Component], list[_Member]] = defaultdict(list)
     field_maps = _ge_field_map_instances(scan, slices)
     for header, one in slices:
         component = one.kind.component
@@ -84,11 +84,11 @@ def _stacks(scan: Scan, members: Sequence[Header]) -> list[Stack]:
 
 
 def _merge_rounding(
-    groups: defaultdict[tuple[Kind, Component], list[_Member]],
-) -> defaultdict[tuple[Kind, Component], list[_Member]]:
+    groups: defaultdict[tuple[ImageKind, Component], list[_Member]],
+) -> defaultdict[tuple[ImageKind, Component], list[_Member]]:
     """Join groups whose kinds differ by rounding of the orientation or by comments alone."""
-    merged: defaultdict[tuple[Kind, Component], list[_Member]] = defaultdict(list)
-    names: dict[tuple[object, ...], tuple[Kind, Component]] = {}
+    merged: defaultdict[tuple[ImageKind, Component], list[_Member]] = defaultdict(list)
+    names: dict[tuple[object, ...], tuple[ImageKind, Component]] = {}
     for (kind, component), members in groups.items():
         rounded = replace(
             kind,
@@ -100,7 +100,7 @@ def _merge_rounding(
     return merged
 
 
-def _ge_field_map_instances(scan: Scan, slices: Sequence[_Member]) -> set[int] | None:
+def _ge_field_map_instances(scan: ScanParameters, slices: Sequence[_Member]) -> set[int] | None:
     """Instances of the map in a field map of GE: its header does not tell them, but the map comes first."""
     technique = scan.technique.upper()
     if not (scan.manufacturer.upper().startswith("GE") and any(name in technique for name in _GE_FIELD_MAPS)):
@@ -123,7 +123,7 @@ def _normal(orientation: Vector) -> Vector:
     return tuple(float(c) for c in np.cross(orientation[:3], orientation[3:]))
 
 
-def _repetitions(scan: Scan, members: Sequence[_Member]) -> list[list[_Member]]:
+def _repetitions(scan: ScanParameters, members: Sequence[_Member]) -> list[list[_Member]]:
     """Split slices that lie at the same place into repetitions, in the order of acquisition."""
     ordered = sorted(members, key=lambda m: (_order(m[1]), m[0].path))
     if scan.mosaic:
@@ -144,7 +144,12 @@ def _order(one: Slice) -> tuple[int, int, str, int]:
 
 
 def _stack(
-    scan: Scan, kind: Kind, component: Component, coil: str | None, repetition: int, members: list[_Member]
+    scan: ScanParameters,
+    kind: ImageKind,
+    component: Component,
+    coil: str | None,
+    repetition: int,
+    members: list[_Member],
 ) -> Stack:
     files = tuple(dict.fromkeys(Path(header.path) for header, _ in members))
     acquired = [when for when in (acquired_at(one.acquired) for _, one in members) if when]

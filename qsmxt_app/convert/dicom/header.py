@@ -30,7 +30,7 @@ Vector = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class ScanParameters:
     """What all files of a series have in common.
 
     Attributes
@@ -88,7 +88,7 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ImageKind:
     """What the slices of one 3D image have in common.
 
     Attributes
@@ -119,7 +119,7 @@ class Kind:
 class Slice(NamedTuple):
     """One slice (or one mosaic): its kind and what is its own."""
 
-    kind: Kind
+    kind: ImageKind
     position: Vector  # mm, of the first voxel's centre
     instance: int | None
     acquisition: int | None
@@ -132,7 +132,7 @@ class Header(NamedTuple):
 
     path: str
     sop_uid: str
-    scan: Scan
+    scan: ScanParameters
     slices: tuple[Slice, ...]
 
 
@@ -164,7 +164,7 @@ def header_of(path: str, raw: Raw) -> Header:
     return decoded(path, scan_of(_SCAN_FIELDS(raw)), kind_of(_KIND_FIELDS(raw)), _SLICE_FIELDS(raw))
 
 
-def decoded(path: str, scan: Scan, kind: Kind, own: Sequence[bytes | None]) -> Header:
+def decoded(path: str, scan: ScanParameters, kind: ImageKind, own: Sequence[bytes | None]) -> Header:
     """Header of a file with one slice.
 
     Parameters
@@ -190,7 +190,7 @@ def is_enhanced(raw: Raw) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def scan_of(values: tuple[bytes | None, ...]) -> Scan:
+def scan_of(values: tuple[bytes | None, ...]) -> ScanParameters:
     """Decode the fields of `SCAN_NAMES`."""
     raw = dict(zip(SCAN_NAMES, values, strict=True))
     vendor = text(raw["manufacturer"], raw["character_set"])
@@ -212,7 +212,7 @@ def scan_of(values: tuple[bytes | None, ...]) -> Scan:
         *own_name.get((vendor.upper().split() or [""])[0], ()),
     )
     technique = [text(name, None) for name in names if text(name, None)]
-    return Scan(
+    return ScanParameters(
         study_uid=uid(raw["study_uid"]),
         series_uid=uid(raw["series_uid"]),
         sop_class=uid(raw["sop_class"]),
@@ -253,7 +253,7 @@ def _scanning_words(echo_pulse: tuple[str, ...], echo_planar: tuple[str, ...]) -
 
 
 @lru_cache(maxsize=8192)
-def kind_of(values: tuple[bytes | None, ...]) -> Kind:
+def kind_of(values: tuple[bytes | None, ...]) -> ImageKind:
     """Decode the fields of `KIND_NAMES`."""
     raw = dict(zip(KIND_NAMES, values, strict=True))
     vendor = (text(raw["manufacturer"]).upper().split() or [""])[0]
@@ -269,7 +269,7 @@ def kind_of(values: tuple[bytes | None, ...]) -> Kind:
         text(raw["philips_image_type"]) if philips else "",
     )
     coil = text(raw["siemens_coil"]) or text(raw["siemens_xa_coil"]) if siemens else ""
-    return Kind(
+    return ImageKind(
         component=component,
         image_type=tuple(dict.fromkeys((*kinds, *own))),
         echo_time=_seconds(number(raw["echo_time"])),

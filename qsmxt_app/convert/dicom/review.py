@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from qsmxt_app.bids.atomic import write_json
+from qsmxt_app.convert.converted_image import Suffix
 from qsmxt_app.convert.dicom.classify import Role, Verdict
 from qsmxt_app.convert.dicom.component import Component
-from qsmxt_app.convert.dicom.join import Entry
-from qsmxt_app.convert.dicom.people import Registry, Visit
+from qsmxt_app.convert.dicom.group_acquisitions import Entry
 from qsmxt_app.convert.dicom.series import Series
-from qsmxt_app.convert.images import Suffix
+from qsmxt_app.convert.dicom.subject_labels import Registry, Visit
 from qsmxt_app.convert.naming import legal_label
 from qsmxt_app.convert.table import newest_table, read_table, write_table
 from qsmxt_app.errors import UnusableData

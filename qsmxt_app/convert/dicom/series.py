@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from qsmxt_app.convert.dicom.component import Component
-from qsmxt_app.convert.dicom.header import Header, Kind, Scan, Vector
+from qsmxt_app.convert.dicom.header import Header, ImageKind, ScanParameters, Vector
 
 GRID_TOLERANCE = 0.1
 """Voxels by which the corners of first and last slice may differ for two images to be on one grid."""
@@ -43,7 +43,7 @@ class Stack:
         When its first slice was acquired.
     """
 
-    kind: Kind
+    kind: ImageKind
     component: Component
     coil: str | None
     repetition: int
@@ -100,7 +100,7 @@ class Series:
     incomplete: str = ""
 
     @property
-    def scan(self) -> Scan:
+    def scan(self) -> ScanParameters:
         """What its files have in common."""
         return self.header.scan
 
@@ -153,7 +153,7 @@ def same_grid(one: Stack, two: Stack) -> bool:
     return all(np.abs(distance).max() < GRID_TOLERANCE * voxel for distance in apart)
 
 
-def same_plane(one: Kind, two: Kind) -> bool:
+def same_plane(one: ImageKind, two: ImageKind) -> bool:
     """Whether slices have the same orientation and voxels of the same size."""
     pairs = ((one.orientation, two.orientation, 1e-3), (one.pixel_spacing, two.pixel_spacing, 1e-3))
     return all(len(a) == len(b) and np.allclose(a, b, rtol=0, atol=tolerance) for a, b, tolerance in pairs)

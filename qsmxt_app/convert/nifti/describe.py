@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from qsmxt_app.bids.acquisition_images import read_image
 from qsmxt_app.bids.headers import same_grid
-from qsmxt_app.bids.images import read_image
+from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.copying import write_volume
-from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.convert.naming import group_key
-from qsmxt_app.convert.nifti.cells import Described, understand
-from qsmxt_app.convert.nifti.sheet import GRADIENT_ECHOES, Row
+from qsmxt_app.convert.nifti.table import GRADIENT_ECHOES, Row
+from qsmxt_app.convert.nifti.table_cells import Described, understand
 from qsmxt_app.errors import NoInput, UnusableData
 from qsmxt_app.qsm.phase import scale_phase
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import get_args
 
 from qsmxt_app.bids.entities import parse_name
-from qsmxt_app.convert.images import ANATOMICAL, Part, Suffix
+from qsmxt_app.convert.converted_image import ANATOMICAL, Part, Suffix
 from qsmxt_app.errors import WrongUsage
 from qsmxt_app.settings.text import nearest
 

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.grid import BoolArray, normalised_weights
+from qsmxt_app.arrays import BoolArray
+from qsmxt_app.qsm.padded_grid import normalised_weights
 
 LEAST_WEIGHT = 0.1
 """Weight, relative to the median in the mask, below which a value at the border is doubtful."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.harmonic import HarmonicFields
 from qsmxt_app.qsm.background.result import BackgroundRemoval
-from qsmxt_app.qsm.grid import Grid, check_field
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field
 
 
 def lbv(
@@ -69,7 +69,7 @@ def lbv(
     if not region.any():
         raise ValueError(f"nothing is left of the mask after peeling off {peel} layers")
     solved = within_doubtful_border(region, weights)
-    grid = Grid(solved, voxel_size, margin=max(voxel_size))
+    grid = PaddedGrid(solved, voxel_size, margin=max(voxel_size))
     fields = HarmonicFields(grid.mask, voxel_size)
     field = grid.embed_masked(total_field)
     local = field - fields.extend(field, tolerance)

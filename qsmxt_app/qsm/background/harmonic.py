@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.background.border import border_of
 from qsmxt_app.qsm.background.laplace import DirichletLaplacian
-from qsmxt_app.qsm.grid import BoolArray, FloatArray
 
 
 class HarmonicFields:

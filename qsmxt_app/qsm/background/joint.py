@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.harmonic import HarmonicFields
 from qsmxt_app.qsm.background.result import BackgroundRemoval
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
-from qsmxt_app.qsm.grid import BoolArray, FloatArray, Grid, check_field, check_positive, in_box
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive, in_box
 
 MARGIN_MM = 8.0
 SMALLEST_WEIGHT = 1e-6
@@ -58,7 +59,7 @@ class JointModel:
         scale: float,
         threads: int | None,
     ) -> None:
-        self.grid = Grid(mask, voxel_size, margin=MARGIN_MM, threads=threads)
+        self.grid = PaddedGrid(mask, voxel_size, margin=MARGIN_MM, threads=threads)
         self.harmonic = HarmonicFields(self.grid.mask, voxel_size)
         self._kernel = self.grid.dipole_kernel(b0_direction)
         field, weight = in_box(self.grid, total_field, mask, weights)

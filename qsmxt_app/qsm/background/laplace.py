@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.conjugate_gradients import inner_product
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 SMOOTHING_SWEEPS = 2
 COARSEST_SWEEPS = 40

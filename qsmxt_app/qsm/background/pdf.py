@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.harmonic import HarmonicFields
 from qsmxt_app.qsm.background.result import BackgroundRemoval
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
-from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, in_box
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, in_box
 
 SMALLEST_WEIGHT = 1e-4
 
@@ -73,7 +74,7 @@ def pdf(
     check_field(total_field, mask, voxel_size, weights=weights)
     region = np.asarray(mask, bool)
     solved = within_doubtful_border(region, weights)
-    grid = Grid(solved, voxel_size, margin=max(voxel_size))
+    grid = PaddedGrid(solved, voxel_size, margin=max(voxel_size))
     field, weight = in_box(grid, total_field, solved, weights)
     fields = HarmonicFields(grid.mask, voxel_size)
     # the boundary-value solution carries most of the background at full accuracy; the fit corrects it

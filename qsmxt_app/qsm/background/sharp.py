@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.result import BackgroundRemoval
 from qsmxt_app.qsm.background.spheres import eroded, sphere_spectrum
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
-from qsmxt_app.qsm.grid import BoolArray, FloatArray, Grid, check_field, check_positive
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive
 
 
 def _box(
@@ -21,12 +22,12 @@ def _box(
     weights: NDArray | None,
     radius: float,
     threads: int | None,
-) -> tuple[Grid, FloatArray]:
+) -> tuple[PaddedGrid, FloatArray]:
     """Check the input; return the box of the mask inside its doubtful border, and the field in it."""
     check_field(total_field, mask, voxel_size, weights=weights)
     check_positive(radius=radius)
     region = within_doubtful_border(np.asarray(mask, bool), weights)
-    grid = Grid(region, voxel_size, margin=radius, threads=threads)
+    grid = PaddedGrid(region, voxel_size, margin=radius, threads=threads)
     return grid, grid.embed_masked(total_field)
 
 
@@ -36,7 +37,7 @@ def _require_voxels(mask: BoolArray, radius: float) -> None:
 
 
 def _result(
-    grid: Grid, local: FloatArray, known: BoolArray, iterations: int = 0, converged: bool = True
+    grid: PaddedGrid, local: FloatArray, known: BoolArray, iterations: int = 0, converged: bool = True
 ) -> BackgroundRemoval:
     mask = grid.extract(known) > 0
     return BackgroundRemoval(grid.extract(local, known), mask, mask & ~border_of(mask), iterations, converged)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.grid import FloatArray, Grid
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.padded_grid import PaddedGrid
 
 SUBVOXELS = 5
 
@@ -42,7 +43,7 @@ def sphere(radius: float, voxel_size: Sequence[float]) -> FloatArray:
     return np.asarray(share / share.sum(), dtype=np.float32)
 
 
-def sphere_spectrum(grid: Grid, radius: float) -> FloatArray:
+def sphere_spectrum(grid: PaddedGrid, radius: float) -> FloatArray:
     """Fourier transform (real, since the sphere is symmetric) of :func:`sphere` on a grid.
 
     Raises
@@ -59,7 +60,7 @@ def sphere_spectrum(grid: Grid, radius: float) -> FloatArray:
     return np.ascontiguousarray(grid.forward(box).real)
 
 
-def eroded(grid: Grid, spectrum: FloatArray) -> NDArray[np.bool_]:
+def eroded(grid: PaddedGrid, spectrum: FloatArray) -> NDArray[np.bool_]:
     """Voxels around which the whole sphere lies inside the mask of the grid."""
     outside = grid.convolve((~grid.mask).astype(np.float32), spectrum)
     return np.asarray(grid.mask & (outside < 1e-5))

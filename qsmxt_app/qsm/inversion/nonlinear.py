@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
-from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, check_positive, in_box
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM, invert_by_splitting
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive, in_box
 
 NEWTON_STEPS = 4
 
@@ -85,7 +86,7 @@ def nonlinear(
     check_field(local_field, mask, voxel_size, b0_direction, weights)
     check_positive(noise=noise, gradient_scale=gradient_scale, echo_time=echo_time)
     region = np.asarray(mask, bool)
-    grid = Grid(region, voxel_size, margin=margin, threads=threads)
+    grid = PaddedGrid(region, voxel_size, margin=margin, threads=threads)
     field, weight = in_box(grid, local_field, region, weights)
     scale = np.float32(2 * np.pi * echo_time * hz_per_ppm(field_strength))
     strength = noise**2 / gradient_scale

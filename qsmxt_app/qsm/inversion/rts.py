@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
-from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, check_positive, in_box
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM
 from qsmxt_app.qsm.inversion.variation import gradient_adjoint, shrink_gradient
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive, in_box
 
 
 def rts(
@@ -80,7 +81,7 @@ def rts(
     check_field(local_field, mask, voxel_size, b0_direction, weights)
     check_positive(noise=noise, gradient_scale=gradient_scale, cone=cone)
     region = np.asarray(mask, bool)
-    grid = Grid(region, voxel_size, margin=margin, threads=threads)
+    grid = PaddedGrid(region, voxel_size, margin=margin, threads=threads)
     kernel = grid.dipole_kernel(b0_direction)
     field, weight = in_box(grid, local_field, region, weights)
 
@@ -104,7 +105,7 @@ def rts(
 
 
 def _fill_cone(
-    grid: Grid,
+    grid: PaddedGrid,
     first: FloatArray,
     believed: NDArray[np.bool_],
     strength: float,

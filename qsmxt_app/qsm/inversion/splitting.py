@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from qsmxt_app.qsm.grid import FloatArray, Grid
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.inversion.variation import gradient_adjoint, shrink_gradient
+from qsmxt_app.qsm.padded_grid import PaddedGrid
 
 MARGIN_MM = 16.0
 
@@ -15,7 +16,7 @@ DataStep = Callable[[FloatArray], FloatArray]
 
 
 def invert_by_splitting(
-    grid: Grid,
+    grid: PaddedGrid,
     b0_direction: Sequence[float],
     data_step: DataStep,
     *,

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.qsm.background.joint import JointModel
-from qsmxt_app.qsm.grid import check_field, check_positive
 from qsmxt_app.qsm.inversion.result import TotalFieldInversion
 from qsmxt_app.qsm.inversion.tv import tv
 from qsmxt_app.qsm.inversion.variation import ReweightedVariation
+from qsmxt_app.qsm.padded_grid import check_field, check_positive
 
 
 def total_field_inversion(

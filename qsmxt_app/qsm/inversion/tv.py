@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.grid import FloatArray, Grid, check_field, check_positive, in_box
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM, invert_by_splitting
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive, in_box
 
 
 def tv(
@@ -72,7 +73,7 @@ def tv(
     check_field(local_field, mask, voxel_size, b0_direction, weights)
     check_positive(noise=noise, gradient_scale=gradient_scale)
     region = np.asarray(mask, bool)
-    grid = Grid(region, voxel_size, margin=margin, threads=threads)
+    grid = PaddedGrid(region, voxel_size, margin=margin, threads=threads)
     field, weight = in_box(grid, local_field, region, weights)
     weighted_field = weight * field
     # in units of the data term at the mean weight

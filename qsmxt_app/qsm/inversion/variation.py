@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.qsm.grid import BoolArray, FloatArray
+from qsmxt_app.arrays import BoolArray, FloatArray
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)

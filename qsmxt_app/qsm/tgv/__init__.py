@@ -1,10 +1,10 @@
 """Total generalised variation QSM in one step: unwrapping, background removal and inversion."""
 
-from .convergence import Convergence
-from .echoes import EchoLaplacian, combine_echoes, laplacian_of_phase
-from .fitted import laplacian_of_fit, measured_laplacian
-from .regularisation import TGVOptions
-from .solve import TGVResult, solve_tgv, tgv_qsm
+from qsmxt_app.qsm.tgv.convergence import Convergence
+from qsmxt_app.qsm.tgv.field_laplacian import laplacian_of_field, measured_laplacian
+from qsmxt_app.qsm.tgv.phase_laplacian import EchoLaplacian, combine_echoes, laplacian_of_phase
+from qsmxt_app.qsm.tgv.regularisation import TGVOptions
+from qsmxt_app.qsm.tgv.solve import TGVResult, solve_tgv, tgv_qsm
 
 __all__ = [
     "Convergence",
@@ -12,7 +12,7 @@ __all__ = [
     "TGVOptions",
     "TGVResult",
     "combine_echoes",
-    "laplacian_of_fit",
+    "laplacian_of_field",
     "laplacian_of_phase",
     "measured_laplacian",
     "solve_tgv",

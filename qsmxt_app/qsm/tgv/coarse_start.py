@@ -11,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from . import sweep
-from .layout import MARGIN, BoolArray, FloatArray
-from .problem import Problem
+from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.tgv import sweep
+from qsmxt_app.qsm.tgv.layout import MARGIN
+from qsmxt_app.qsm.tgv.problem import Problem
 
 SMALLEST = 150_000
 """Voxels of a coarse mask that are worth a start; smaller problems take seconds anyway."""

@@ -18,13 +18,12 @@ import scipy.ndimage
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.errors import CannotCreateOutput, NoInput, QsmxtError, UnusableData, WrongUsage
-
-from ..phase import scale_phase
-from .fitted import measured_laplacian
-from .layout import BoolArray, FloatArray
-from .regularisation import TGVOptions
-from .solve import TGVResult, solve_tgv
+from qsmxt_app.qsm.phase import scale_phase
+from qsmxt_app.qsm.tgv.field_laplacian import measured_laplacian
+from qsmxt_app.qsm.tgv.regularisation import TGVOptions
+from qsmxt_app.qsm.tgv.solve import TGVResult, solve_tgv
 
 _IMAGE_SUFFIXES = (".nii.gz", ".nii")
 

@@ -10,9 +10,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from . import sweep
-from .layout import FloatArray
-from .problem import Problem
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.tgv import sweep
+from qsmxt_app.qsm.tgv.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Convergence:
         return len(last) == 2 and all(c < tolerance and r < equation_tolerance for c, r in last)
 
 
-class Seen(NamedTuple):
+class Snapshot(NamedTuple):
     """What a look at a problem shows.
 
     Attributes
@@ -69,7 +69,7 @@ class Seen(NamedTuple):
     equation_residual: float
 
 
-class Watch:
+class ConvergenceMonitor:
     """What changes in a problem from check to check.
 
     Attributes
@@ -87,12 +87,12 @@ class Watch:
         self._voxels, self._judged = max(equations, 1.0), max(judged, 1.0)
         self.data_norm = float(np.sqrt(squares / self._judged))
 
-    def look(self) -> Seen:
+    def check(self) -> Snapshot:
         """See what has changed since the last look."""
         _, _, total, squares, changes, residual = self._sums(self._problem.state[sweep.RESIDUAL])
         variance = max(squares / self._voxels - (total / self._voxels) ** 2, 0.0)
         change, residual = np.sqrt(changes / self._voxels), np.sqrt(residual / self._judged)
-        return Seen(float(change), float(np.sqrt(variance)), float(residual) / max(self.data_norm, 1e-30))
+        return Snapshot(float(change), float(np.sqrt(variance)), float(residual) / max(self.data_norm, 1e-30))
 
     def _sums(self, equation: FloatArray) -> NDArray[np.float64]:
         rows, state = self._problem.rows, self._problem.state

@@ -10,10 +10,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from . import sweep
-from .layout import FloatArray, IndexArray, aligned_zeros
-from .multilevel import Multilevel, ascend_multilevel, build_multilevel
-from .problem import Problem
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.tgv import sweep
+from qsmxt_app.qsm.tgv.layout import IndexArray, aligned_zeros
+from qsmxt_app.qsm.tgv.multilevel import Multilevel, ascend_multilevel, build_multilevel
+from qsmxt_app.qsm.tgv.problem import Problem
 
 # After 20 steps the norm is 3 to 6 % below that after 80, on heads and on brains; steps that are too long
 # diverge, steps that are a few percent too short cost as much time.

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from qsmxt_app.arrays import BoolArray, FloatArray
+
 IndexArray = NDArray[np.uint64]
 
 MARGIN = 3

@@ -20,9 +20,10 @@ import numpy as np
 import scipy.ndimage
 from numba import njit, prange
 
-from .compilation import DistinctArrays
-from .layout import BoolArray, FloatArray, RaggedRows
-from .sweep import MATHS
+from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.tgv.compilation import DistinctArrays
+from qsmxt_app.qsm.tgv.layout import RaggedRows
+from qsmxt_app.qsm.tgv.sweep import MATHS
 
 INNER = np.float32(0.75)
 OUTER = np.float32(0.25)

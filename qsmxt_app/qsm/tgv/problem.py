@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..morphology import squared_distance
-from . import sweep
-from .layout import BoolArray, FloatArray, RaggedRows, aligned_zeros, mean_edge, ragged_rows
+from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.morphology import squared_distance
+from qsmxt_app.qsm.tgv import sweep
+from qsmxt_app.qsm.tgv.layout import RaggedRows, aligned_zeros, mean_edge, ragged_rows
 
 MIXED_GAIN = 1.05
 """Gain of the differences that stand for mixed derivatives, exact at waves of 11 voxels.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..constants import FIELD_MODEL_ERROR
-from .layout import BoolArray, FloatArray, mean_edge
+from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.constants import FIELD_MODEL_ERROR
+from qsmxt_app.qsm.tgv.layout import mean_edge
 
 REFERENCE_RAD_PER_PPM = 2 * np.pi * 0.020 * 42.577478518 * 3.0
 """Phase per ppm at 3 T and 20 ms, for which the published alphas are meant: they weigh phase in rad against

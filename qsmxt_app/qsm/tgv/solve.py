@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 import numba
 import numpy as np
 
-from . import sweep
-from .coarse_start import continue_on, halve
-from .convergence import Convergence, Watch
-from .fitted import measured_laplacian
-from .iteration import Iteration, balance, prepare, thread_count
-from .layout import BoolArray, FloatArray, mean_edge
-from .problem import Problem, build_problem
-from .regularisation import TGVOptions, relative_weight, scaled_alpha, scaled_slack
+from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.tgv import sweep
+from qsmxt_app.qsm.tgv.coarse_start import continue_on, halve
+from qsmxt_app.qsm.tgv.convergence import Convergence, ConvergenceMonitor
+from qsmxt_app.qsm.tgv.field_laplacian import measured_laplacian
+from qsmxt_app.qsm.tgv.iteration import Iteration, balance, prepare, thread_count
+from qsmxt_app.qsm.tgv.layout import mean_edge
+from qsmxt_app.qsm.tgv.problem import Problem, build_problem
+from qsmxt_app.qsm.tgv.regularisation import TGVOptions, relative_weight, scaled_alpha, scaled_slack
 
 # sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend
 # on it
@@ -224,19 +225,22 @@ def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float
 def _iterate(iteration: Iteration, coarse: Problem | None, options: TGVOptions) -> tuple[Convergence, bool]:
     """Start from a coarse problem's solution, if any; iterate to the criterion or the cap."""
     problem, history = iteration.problem, Convergence()
-    watch = Watch(problem)
+    watch = ConvergenceMonitor(problem)
     if watch.data_norm == 0:
         return history.and_then(0, 0.0, 0.0), True
     if coarse is None:
         balance(iteration, _SPREAD_PER_LAPLACIAN * watch.data_norm)
     else:
-        balance(iteration, Watch(coarse).look().chi_spread or _SPREAD_PER_LAPLACIAN * watch.data_norm)
+        balance(
+            iteration,
+            ConvergenceMonitor(coarse).check().chi_spread or _SPREAD_PER_LAPLACIAN * watch.data_norm,
+        )
         continue_on(coarse, problem)
-        watch.look()
+        watch.check()
     while history.iterations < options.max_iterations:
         count = min(options.check_every, options.max_iterations - history.iterations)
         iteration.run(count)
-        seen = watch.look()
+        seen = watch.check()
         history = history.and_then(
             history.iterations + count, seen.chi_change / max(seen.chi_spread, 1e-30), seen.equation_residual
         )

@@ -21,8 +21,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from .compilation import DistinctArrays, prefetch
-from .layout import CACHE_LINE
+from qsmxt_app.qsm.tgv.compilation import DistinctArrays, prefetch
+from qsmxt_app.qsm.tgv.layout import CACHE_LINE
 
 MATHS = {"contract", "nsz", "arcp"}
 

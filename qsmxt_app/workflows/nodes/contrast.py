@@ -53,7 +53,7 @@ class FitRelaxation(Step):
 
 
 class SWIInputSpec(StepInputSpec):
-    """Inputs of `WeightBySusceptibility`."""
+    """Inputs of `ComputeSWI`."""
 
     magnitude = image("all echoes")
     total_field = image("Hz")
@@ -64,13 +64,13 @@ class SWIInputSpec(StepInputSpec):
 
 
 class SWIOutputSpec(StepOutputSpec):
-    """Outputs of `WeightBySusceptibility`."""
+    """Outputs of `ComputeSWI`."""
 
     swi = File(exists=True, desc="about 1 in tissue")
     mip = File(exists=True, desc="its minimum over a slab")
 
 
-class WeightBySusceptibility(Step):
+class ComputeSWI(Step):
     """Make the susceptibility-weighted image and its minimum-intensity projection."""
 
     input_spec, output_spec = SWIInputSpec, SWIOutputSpec

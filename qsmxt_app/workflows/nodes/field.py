@@ -10,7 +10,7 @@ from nipype.interfaces.base import File, traits
 
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.field import fit_total_field
-from qsmxt_app.qsm.field_faults import find_field_faults
+from qsmxt_app.qsm.field_checks import check_field_fit
 from qsmxt_app.qsm.morphology import with_inner_voids
 from qsmxt_app.qsm.tgv import measured_laplacian
 from qsmxt_app.workflows.node_base import (
@@ -60,8 +60,8 @@ class FitField(Step):
     code = (
         "qsmxt_app.qsm.field",
         "qsmxt_app.qsm.morphology",
-        "qsmxt_app.qsm.field_faults",
-        "qsmxt_app.qsm.tgv.fitted",
+        "qsmxt_app.qsm.field_checks",
+        "qsmxt_app.qsm.tgv.field_laplacian",
         "qsmxt_app.workflows.overview",
     )
 
@@ -83,7 +83,7 @@ class FitField(Step):
             magnitude, phase, echo_times, field_strength=given.field_strength, voxel_size=size, mask=known,
             fit=fit,
         )  # fmt: skip
-        faults = find_field_faults(
+        faults = check_field_fit(
             magnitude, phase, fit.total_field / np.float32(hz_per_ppm(given.field_strength)), filled=filled,
             reliable=load_mask(given.reliable), known=certain, voxel_size=size,
             b0_direction=given.b0_direction,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app.qsm.brain_extraction import brain_extraction
 from qsmxt_app.qsm.magnitude import combine_magnitude
-from qsmxt_app.qsm.mask_faults import extent_warnings
+from qsmxt_app.qsm.mask_checks import extent_warnings
 from qsmxt_app.qsm.masking import MaskOptions, build_masks
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -59,7 +59,7 @@ class BuildMasks(Step):
     """Make the masks of both passes."""
 
     input_spec, output_spec = MaskInputSpec, MaskOutputSpec
-    code = ("qsmxt_app.qsm.masking", "qsmxt_app.qsm.brain_extraction", "qsmxt_app.qsm.mask_faults")
+    code = ("qsmxt_app.qsm.masking", "qsmxt_app.qsm.brain_extraction", "qsmxt_app.qsm.mask_checks")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the filled and the reliable mask."""

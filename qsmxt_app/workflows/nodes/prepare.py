@@ -8,12 +8,12 @@ from typing import Any
 from nipype.interfaces.base import File, traits
 
 from qsmxt_app.bids.acquisition import Acquisition
-from qsmxt_app.bids.images import load_acquisition
+from qsmxt_app.bids.acquisition_images import load_acquisition
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec
 
 
 class PrepareInputSpec(StepInputSpec):
-    """Inputs of `Prepare`."""
+    """Inputs of `LoadAcquisition`."""
 
     acquisition = traits.Instance(Acquisition, mandatory=True, nohash=True, desc="what is read")
     description = traits.Str(mandatory=True, desc="what of the acquisition the result depends on")
@@ -21,17 +21,17 @@ class PrepareInputSpec(StepInputSpec):
 
 
 class PrepareOutputSpec(StepOutputSpec):
-    """Outputs of `Prepare`."""
+    """Outputs of `LoadAcquisition`."""
 
     magnitude = File(exists=True, desc="all echoes")
     phase = File(exists=True, desc="all echoes, rad")
 
 
-class Prepare(Step):
+class LoadAcquisition(Step):
     """Read all echoes, check their voxels, scale the phase to radians."""
 
     input_spec, output_spec = PrepareInputSpec, PrepareOutputSpec
-    code = ("qsmxt_app.qsm.phase", "qsmxt_app.bids.images")
+    code = ("qsmxt_app.qsm.phase", "qsmxt_app.bids.acquisition_images")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save magnitude and phase of all echoes."""

@@ -34,7 +34,7 @@ class WriteReport(Step):
         """Write the quality measures of every map, then `sub-XX.html`, which shows them."""
         from qsmxt_app.report.participant import build_participant_report
         from qsmxt_app.report.quality import write_quality
-        from qsmxt_app.report.record import read_records
+        from qsmxt_app.report.scan_record import read_records
 
         given = self.inputs
         for record in read_records(Path(given.output_dir), given.subject):

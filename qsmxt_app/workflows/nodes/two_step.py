@@ -10,7 +10,7 @@ from nipype.interfaces.base import File, traits
 
 from qsmxt_app.qsm import background, inversion
 from qsmxt_app.qsm.constants import hz_per_ppm
-from qsmxt_app.qsm.grid import field_weights, regularising_noise
+from qsmxt_app.qsm.padded_grid import field_weights, regularising_noise
 from qsmxt_app.workflows.node_base import (
     SKIPPED,
     Step,

@@ -4,7 +4,7 @@ from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
 from qsmxt_app.workflows.segmentation.reference import ReferToRegion
 from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
-from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, TakeLabels
+from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, UseExistingLabels
 
 __all__ = [
     "AlignToT1w",
@@ -14,7 +14,7 @@ __all__ = [
     "PrepareT1w",
     "ReferToRegion",
     "RegisterAtlas",
-    "TakeLabels",
+    "UseExistingLabels",
     "WriteRegions",
     "WriteT1w",
 ]

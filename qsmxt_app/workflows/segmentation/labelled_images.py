@@ -9,9 +9,9 @@ from nipype import Workflow
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.part import Part, node_name
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan
 from qsmxt_app.workflows.segmentation.steps import anatomy_nodes, connect_anatomy, links
+from qsmxt_app.workflows.step_group import Part, node_name
 
 
 class LabelledImages:

@@ -117,7 +117,7 @@ class LabelScan(Step):
     def _seen_on_chi(self, chi: Image, to_scan: Transform) -> dict[str, Any]:
         """Return the nuclei that chi shows, their way to the scan and what settles their borders, if any."""
         from qsmxt_app.segment.alignment import Alignment
-        from qsmxt_app.segment.labelling import chi_nuclei, refine_with_chi, settle_nuclei
+        from qsmxt_app.segment.labelling import chi_nuclei, refine_nuclei_borders, refine_with_chi
 
         given = self.inputs
         if not defined(given.atlas):
@@ -132,5 +132,5 @@ class LabelScan(Step):
         return {
             "nuclei": nuclei,
             "nuclei_to_scan": refine_with_chi(atlas, to_t1w, alignment, chi, mask),
-            "settle": settle_nuclei(atlas, chi, mask),
+            "settle": refine_nuclei_borders(atlas, chi, mask),
         }

@@ -26,7 +26,7 @@ from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
 from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan
 from qsmxt_app.workflows.segmentation.reference import ReferToRegion
 from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
-from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, TakeLabels
+from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, UseExistingLabels
 
 ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
 REGION_STEPS = ("align", "label", "reference", "regions")
@@ -233,7 +233,7 @@ def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
     if plan.labels is None:
         raise ValueError("a plan to take labels that names none")
     table = {"table": str(plan.labels.table.absolute())} if plan.labels.table else {}
-    return TakeLabels(existing=str(plan.labels.image.absolute()), **table)
+    return UseExistingLabels(existing=str(plan.labels.image.absolute()), **table)
 
 
 def _atlas(name: str) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, traits
 
+from qsmxt_app.bids.acquisition_images import read_image
 from qsmxt_app.bids.headers import read_header
-from qsmxt_app.bids.images import read_image
 from qsmxt_app.errors import UnusableData
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.registration import Image, Transform, extension, load_transform, save_transform
@@ -112,7 +112,7 @@ class LabelOutputSpec(StepOutputSpec):
     regions = File(exists=True, desc="their table")
 
 
-class TakeLabels(Step):
+class UseExistingLabels(Step):
     """Take the labels that another program has made."""
 
     class _InputSpec(LabelInputSpec):

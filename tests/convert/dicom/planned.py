@@ -14,12 +14,12 @@ from dicom_writer import (
 )
 from numpy.typing import NDArray
 
+from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dicom.classify import classify
+from qsmxt_app.convert.dicom.execute import run_plan
 from qsmxt_app.convert.dicom.find import find_dicom
+from qsmxt_app.convert.dicom.group_acquisitions import Entry, PlannedAcquisition, join_series
 from qsmxt_app.convert.dicom.grouping import group_series
-from qsmxt_app.convert.dicom.join import Entry, PlannedAcquisition, join_series
-from qsmxt_app.convert.dicom.run import run_plan
-from qsmxt_app.convert.images import ConvertedImage
 from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
 ECHO_TIMES = (0.00423, 0.00876, 0.01329)

@@ -10,7 +10,7 @@ from dicom_writer import DicomSeries, write_all
 
 from qsmxt_app.convert.dicom.conversion import SortedSeries, sort_series
 from qsmxt_app.convert.dicom.find import find_dicom
-from qsmxt_app.convert.dicom.join import PlannedAcquisition
+from qsmxt_app.convert.dicom.group_acquisitions import PlannedAcquisition
 from qsmxt_app.convert.table import read_table
 from qsmxt_app.settings import Settings
 

@@ -17,9 +17,9 @@ from dicom_writer import (
 )
 from planned import ECHO_TIMES, plan_of
 
-from qsmxt_app.convert.dicom import run
+from qsmxt_app.convert.dicom import execute
 from qsmxt_app.convert.dicom.converter import ConversionFailed
-from qsmxt_app.convert.dicom.run import run_plan
+from qsmxt_app.convert.dicom.execute import run_plan
 from qsmxt_app.errors import InputOutputFailed
 
 
@@ -105,7 +105,7 @@ def test_nothing_is_converted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise ConversionFailed("converted again")
 
-    monkeypatch.setattr(run, "convert_stack", refuse)
+    monkeypatch.setattr(execute, "convert_stack", refuse)
     again, failures = run_plan(plan, tmp_path / "work", 2)
     assert again == first
     assert not failures
@@ -121,13 +121,13 @@ def test_a_run_that_was_killed_leaves_nothing_and_goes_on(
     write_all(tmp_path / "dicom", gradient_echo("siemens", magnitude, phase, ECHO_TIMES))
     plan = plan_of(tmp_path / "dicom")
     store = tmp_path / "work" / "dicom"
-    monkeypatch.setattr(run.shutil, "rmtree", lambda *_, **__: None)  # as if the process were gone
+    monkeypatch.setattr(execute.shutil, "rmtree", lambda *_, **__: None)  # as if the process were gone
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run, "finish", killed)
+        patch.setattr(execute, "finish", killed)
         run_plan(plan, tmp_path / "work", 1)
     (left,) = store.iterdir()
     assert left.name.startswith(".")  # never under the name of a whole one
@@ -166,7 +166,7 @@ def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run, "finish", full)
+    monkeypatch.setattr(execute, "finish", full)
     with pytest.raises(InputOutputFailed, match="disk or quota is full"):
         run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 1)
     assert not list((tmp_path / "work" / "dicom").iterdir())

@@ -26,8 +26,8 @@ from dicom_writer import (
 from planned import ECHO_TIMES, ONE_LEVEL, check_echoes, converted, phase_error, plan_of, voxels
 
 from qsmxt_app.convert.dicom.converter import ConversionFailed
+from qsmxt_app.convert.dicom.execute import run_plan
 from qsmxt_app.convert.dicom.gaps import fill_gaps
-from qsmxt_app.convert.dicom.run import run_plan
 from qsmxt_app.convert.dicom.volumes import Volume
 from qsmxt_app.qsm.phase import wrap_phase
 

@@ -7,9 +7,9 @@ from scipy.optimize import minimize
 
 from qsmxt_app.qsm import inversion
 from qsmxt_app.qsm.dipole import dipole_kernel, forward_field
-from qsmxt_app.qsm.grid import Grid, field_weights, regularising_noise
 from qsmxt_app.qsm.inversion.splitting import invert_by_splitting
 from qsmxt_app.qsm.inversion.variation import ReweightedVariation, gradient_adjoint, shrink_gradient
+from qsmxt_app.qsm.padded_grid import PaddedGrid, field_weights, regularising_noise
 
 METHODS = ["rts", "tv", "nonlinear"]
 GEOMETRIES = [((2.0, 2.0, 2.0), (0.0, 0.0, 1.0)), ((1.5, 2.0, 3.0), OBLIQUE)]
@@ -139,7 +139,7 @@ def test_tv_minimises_its_functional(rng):
             gradient += (np.roll(unit, 1, axis) - unit) / scale
         return 0.5 * np.sum(residual**2) + norm.sum() / scale, gradient.ravel()
 
-    grid = Grid(np.ones(shape, bool), voxel_size, margin=0)
+    grid = PaddedGrid(np.ones(shape, bool), voxel_size, margin=0)
     chi, _, converged = invert_by_splitting(
         grid, b0, lambda v: ((mask * field + v) / (mask + 1)).astype(np.float32),
         strength=noise**2 / scale, gradient_penalty=noise**2 / scale**2, field_penalty=1.0,

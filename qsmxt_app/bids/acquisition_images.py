@@ -1,0 +1,198 @@
+"""Voxels of an acquisition: read, checked, and phase brought to radians. Runs inside the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from isal import igzip, igzip_lib
+
+from qsmxt_app.arrays import FloatArray
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.headers import parse_header
+from qsmxt_app.errors import InputOutputFailed, UnusableData
+from qsmxt_app.qsm.phase import ScaledPhase, repair_alternating_slices, scale_phase
+from qsmxt_app.qsm.phase_checks import echo_warnings, repeated_echoes
+from qsmxt_app.qsm.stored_phase import kind_warnings, scale_warnings, wrap_step
+
+_PHILIPS_LEVELS = 4095
+
+
+@dataclass(frozen=True, eq=False)
+class AcquisitionImages:
+    """All echoes of an acquisition.
+
+    Attributes
+    ----------
+    magnitude
+        (x, y, z, echo), float32, in the scanner's units.
+    phase
+        (x, y, z, echo), float32, rad in [-pi, pi).
+    phase_scaling
+        How the stored values became radians, in words.
+    warnings
+        What a person should check.
+    """
+
+    magnitude: FloatArray
+    phase: FloatArray
+    phase_scaling: str
+    warnings: tuple[str, ...] = ()
+
+
+def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> AcquisitionImages:
+    """Read and check all echoes.
+
+    Parameters
+    ----------
+    acquisition
+        What to read.
+    threads
+        Files that are decompressed at a time.
+
+    Raises
+    ------
+    UnusableData
+        For a truncated or damaged file, NaN or infinity, a constant volume, or phase that is none.
+    NoInput
+        For a file that is missing or was not fetched.
+    InputOutputFailed
+        If the disk fails while reading.
+    """
+    echoes = acquisition.echoes
+    if echoes[0].volume is not None:
+        first, second = read_image(echoes[0].magnitude), read_image(echoes[0].phase)
+    else:
+        shape = (*acquisition.shape, len(echoes))
+        # in the order of files, in which each echo is one piece of memory
+        first, second = (np.empty(shape, np.float32, order="F") for _ in range(2))
+
+        def read(task: tuple[FloatArray, int, Path]) -> None:
+            images, index, path = task
+            images[..., index] = read_image(path).reshape(acquisition.shape)
+
+        tasks = [
+            task
+            for index, echo in enumerate(echoes)
+            for task in ((first, index, echo.magnitude), (second, index, echo.phase))
+        ]
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(read, tasks))
+    _check_contrast(first, [echo.magnitude for echo in echoes])
+    _check_contrast(second, [echo.phase for echo in echoes])
+    warnings: tuple[str, ...] = ()
+    if acquisition.complex_parts:
+        magnitude, phase = np.hypot(first, second), np.arctan2(second, first)
+        rule = "real and imaginary parts"
+    else:
+        magnitude, (phase, rule, warnings) = first, _radians(first, second, acquisition)
+    phase, repaired = repair_alternating_slices(magnitude, phase)
+    if repaired:
+        rule += "; half a turn removed from every second slice"
+    return AcquisitionImages(magnitude, phase, rule, warnings)
+
+
+def _radians(
+    magnitude: FloatArray, stored: FloatArray, acquisition: Acquisition
+) -> tuple[FloatArray, str, tuple[str, ...]]:
+    warnings = _suspicions(magnitude, stored, acquisition)
+    try:
+        scaled = scale_phase(stored, acquisition.phase_units, stored_range(acquisition, stored))
+    except ValueError as error:
+        raise UnusableData(
+            f"{acquisition.echoes[0].phase}: {error}.", "Check the phase images and Units in their sidecars."
+        ) from error
+    return scaled.phase, scaled.rule, warnings + scale_doubts(magnitude, stored, scaled)
+
+
+def scale_doubts(magnitude: FloatArray, stored: FloatArray, scaled: ScaledPhase) -> tuple[str, ...]:
+    """Doubts about the scale of the phase, less those that its wraps dispel.
+
+    Parameters
+    ----------
+    magnitude, stored : ndarray (x, y, z, echo)
+        Magnitude, and phase as it is stored.
+    scaled
+        What was made of it.
+    """
+    turn = wrap_step(stored, magnitude)
+    contradicted = scale_warnings(turn, abs(scaled.scale))
+    guessed = scaled.rule.startswith("observed")
+    return contradicted or (() if guessed and turn is not None else scaled.warnings)
+
+
+def read_image(path: Path) -> FloatArray:
+    """Read an image to its end, with the header's slope and intercept applied.
+
+    Returns
+    -------
+    ndarray, shape (x, y, z) or (x, y, z, n), float32
+
+    Raises
+    ------
+    UnusableData, NoInput, InputOutputFailed
+        As `load_acquisition`, but for constant volumes, which a mask may well be.
+    """
+    header = parse_header(path)
+    if header.get_data_dtype().kind not in "iuf":
+        raise UnusableData(
+            f"{path}: voxels of type {header.get_data_dtype()}.", "Write magnitude and phase as real numbers."
+        )
+    image_class = nib.nifti1.Nifti1Image if header.single_magic == b"n+1" else nib.nifti2.Nifti2Image
+    try:
+        # Read to the very end: only there gzip tells by its checksum whether all voxels are as written.
+        content = igzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        voxels = np.asarray(image_class.from_bytes(content).dataobj, dtype=np.float32)
+    except OSError as error:
+        if error.errno is not None:
+            raise InputOutputFailed(
+                f"{path}: reading failed ({error.strerror}).", "Check the disk."
+            ) from error
+        raise _damaged(path) from error
+    # the stubs of isal take this class for an instance
+    except (EOFError, igzip_lib.IsalError, ValueError, nib.spatialimages.HeaderDataError) as error:  # type: ignore[misc]
+        raise _damaged(path) from error
+    # Minimum and maximum are NaN or infinite exactly if some voxel is.
+    if not (np.isfinite(voxels.min()) and np.isfinite(voxels.max())):
+        count = int(np.count_nonzero(~np.isfinite(voxels)))
+        raise UnusableData(
+            f"{path}: {count} voxels are NaN or infinite.", "Export it again, or set them to 0."
+        )
+    return voxels
+
+
+def stored_range(acquisition: Acquisition, phase: FloatArray) -> tuple[float, float] | None:
+    """Range of Philips' 12 bit phase, where the sidecar tells its rescaling and the values obey it."""
+    slope = acquisition.metadata.get("PhilipsRescaleSlope")
+    intercept = acquisition.metadata.get("PhilipsRescaleIntercept")
+    if not (isinstance(slope, int | float) and isinstance(intercept, int | float) and slope > 0 > intercept):
+        return None
+    low, high = float(intercept), float(intercept + _PHILIPS_LEVELS * slope)
+    inside = phase.min() >= low - slope and phase.max() <= high + slope
+    # dcm2niix may have scaled to radians already, which also lies "inside" but uses none of the range.
+    return (low, high) if inside and np.ptp(phase) > 0.5 * (high - low) else None
+
+
+def _damaged(path: Path) -> UnusableData:
+    return UnusableData(f"{path}: truncated or damaged.", "Convert or copy it again.")
+
+
+def _check_contrast(images: FloatArray, paths: Sequence[Path]) -> None:
+    for index, path in enumerate(paths):
+        low, high = images[..., index].min(), images[..., index].max()
+        if low == high:
+            raise UnusableData(f"{path}: every voxel is {low:g}.", "Export it again, or remove this echo.")
+
+
+def _suspicions(magnitude: FloatArray, phase: FloatArray, acquisition: Acquisition) -> tuple[str, ...]:
+    if np.array_equal(magnitude, phase):
+        raise UnusableData(
+            f"{acquisition.echoes[0].phase}: the same voxels as the magnitude.", "Convert the phase again."
+        )
+    negative = f"{acquisition.echoes[0].magnitude.name}: negative magnitude; is it really one?"
+    repeated = echo_warnings((), repeated_echoes(phase))
+    return ((negative,) if magnitude.min() < 0 else ()) + kind_warnings(magnitude, phase) + repeated

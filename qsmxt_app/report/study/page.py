@@ -1,0 +1,241 @@
+"""`group.html`: the template, the values and the quality of everybody, and who is missing, in one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.bids.dataset import participant_labels
+from qsmxt_app.errors import NoInput
+from qsmxt_app.group.outliers import FEWEST, LIMIT
+from qsmxt_app.report.findings import Finding
+from qsmxt_app.report.quality import Measure
+from qsmxt_app.report.rendering import render, show_duration, show_memory, show_number, show_product
+from qsmxt_app.report.scan_record import mapping, number, sequence, text, words
+from qsmxt_app.report.study.group_record import GroupRecord, read_group_record
+from qsmxt_app.report.study.panels import change_panel, template_panel
+from qsmxt_app.report.study.plots import distribution_plots
+from qsmxt_app.report.study.quality import likenesses, quality_table
+from qsmxt_app.report.study.values import MOST_OUTLIERS, MapSummary, Outlier, outliers, read_values, summarise
+
+SECTIONS = (
+    ("missing", "Left out"),
+    ("template", "Template"),
+    ("values", "Regional values"),
+    ("outliers", "Outliers"),
+    ("quality", "Quality"),
+)
+
+
+@dataclass(frozen=True)
+class MissingScan:
+    """A scan, or participant, that takes no part."""
+
+    name: str
+    link: str
+    reason: str
+    log: str
+
+
+@dataclass(frozen=True)
+class MapOnPage:
+    """The regional values of one map, and their plots."""
+
+    summary: MapSummary
+    plots: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class LinkedOutlier:
+    """An outlier, and the page of its participant."""
+
+    outlier: Outlier
+    link: str
+
+
+def build_group_report(output_dir: Path) -> Path:
+    """Write the page of the group from what is on disk.
+
+    Parameters
+    ----------
+    output_dir
+        The derivative dataset.
+
+    Returns
+    -------
+    pathlib.Path
+        `OUTPUT_DIR/group.html`. It needs no other file and no network.
+
+    Raises
+    ------
+    NoInput
+        The group level has not been run there.
+    """
+    record = read_group_record(output_dir)
+    if record is None:
+        raise NoInput(f"{output_dir} holds no results of the group level.", "Run the group level first.")
+    values = read_values(output_dir / "group_stats.csv", record.group_by)
+    found = outliers(values)
+    panels = [panel for panel in (template_panel(output_dir, record), change_panel(record)) if panel]
+    maps = [MapOnPage(summary, distribution_plots(summary)) for summary in summarise(values)]
+    missing = [_missing(output_dir, one) for one in record.missing]
+    alike = likenesses(record)
+    quality = quality_table(output_dir, participant_labels(output_dir), alike)
+    shown = {
+        "missing": missing,
+        "template": panels,
+        "values": maps,
+        "outliers": maps,
+        "quality": quality.rows and quality.head,
+    }
+    script = _script()
+    page = render(
+        "group.html",
+        contents=[(anchor, words) for anchor, words in SECTIONS if shown[anchor]],
+        links=_links(output_dir),
+        highlights=_highlights(record),
+        findings=_findings(record) + _unlike(alike),
+        missing=missing,
+        name=text(record.template.get("name")),
+        panels=panels,
+        maps=maps,
+        group_by=record.group_by,
+        outliers=[LinkedOutlier(one, _page(output_dir, one.participant)) for one in found[:MOST_OUTLIERS]],
+        further=max(0, len(found) - MOST_OUTLIERS),
+        limit=LIMIT,
+        few=len({value.scan for value in values}) < FEWEST,
+        fewest=FEWEST,
+        quality=quality,
+        command=record.command,
+        facts=_facts(record),
+        script=script,
+        script_hash=_hash(script),
+    )
+    path = output_dir / "group.html"
+    write_text(path, page)
+    return path
+
+
+def _findings(record: GroupRecord) -> list[Finding]:
+    found = [
+        Finding(
+            "error",
+            f"A step failed: {text(one.get('step')).replace('_', ' ')}",
+            text(one.get("message")),
+            record.log,
+        )
+        for one in record.failures
+    ]
+    if record.missing:
+        found.append(
+            Finding(
+                "warning",
+                f"{len(record.missing)} scans or participants are left out",
+                "They are named below, with the reason. All averages and tables are without them.",
+            )
+        )
+    found += [
+        Finding(
+            "warning",
+            f"Not the same in all scans: {text(one.get('what'))}",
+            f"{text(one.get('who'))}. Their values cannot be compared as they are: run the participant level "
+            "again in one way, or take these scans apart.",
+        )
+        for one in record.inconsistent_settings
+    ]
+    people = mapping(record.template.get("participants"))
+    if len(people) == 1:
+        found.append(
+            Finding(
+                "warning",
+                "The template is one participant",
+                "Nothing could be averaged: it is the image of that participant, and its standard deviation "
+                "is 0. Add participants before it is used as a template.",
+            )
+        )
+    if text(record.template.get("ended")).endswith("were asked for") and record.template.get("rounds"):
+        found.append(
+            Finding(
+                "note",
+                "The template was still changing in its last round",
+                "More rounds (--template-rounds) would make it a little sharper.",
+            )
+        )
+    return found
+
+
+def _unlike(alike: Mapping[str, Measure]) -> list[Finding]:
+    """Warn of scans that do not lie upon the template."""
+    return [
+        Finding(
+            "warning",
+            f"{scan} hardly lies upon the template",
+            f"Its magnitude correlates with the template by {show_number(measure.value)} only. Look at its "
+            "map in the template: where the registration failed, leave it out (--participant-label).",
+        )
+        for scan, measure in alike.items()
+        if measure.state == "bad"
+    ]
+
+
+def _highlights(record: GroupRecord) -> list[tuple[str, str]]:
+    people, rounds = mapping(record.template.get("participants")), sequence(record.template.get("rounds"))
+    size = sequence(record.template.get("voxel_size"))
+    last = number(mapping(rounds[-1]).get("change")) if rounds else None
+    pairs = (
+        ("Participants in the template", str(len(people)) if people else ""),
+        ("Scans in it", str(sum(len(sequence(scans)) for scans in people.values())) if people else ""),
+        ("Voxels of the template", f"{show_product(size)} mm" if size else ""),
+        ("Deformable rounds", str(len(rounds)) if rounds else ""),
+        ("Change in the last round", show_number(last, 2) if last is not None else ""),
+    )
+    return [(name, value) for name, value in pairs if value]
+
+
+def _facts(record: GroupRecord) -> list[tuple[str, str]]:
+    facts = [("rounds ended because", text(record.template.get("ended")))]
+    facts += [
+        (f"{name}: time, memory", f"{show_duration(seconds)}, {show_memory(record.memory_mb.get(name))}")
+        for name, seconds in record.timings.items()
+    ]
+    facts += [(name.replace("_", " "), words(value)) for name, value in record.settings.items()]
+    facts += [(f"version of {name}", text(value)) for name, value in record.software.items()]
+    return [(name, value) for name, value in facts if value]
+
+
+def _missing(output_dir: Path, one: Mapping[str, Any]) -> MissingScan:
+    participant = f"sub-{text(one.get('participant'))}"
+    return MissingScan(
+        text(one.get("scan")) or participant,
+        _page(output_dir, participant),
+        text(one.get("reason")),
+        text(one.get("log")),
+    )
+
+
+def _links(output_dir: Path) -> list[tuple[str, str]]:
+    pages = (("All participants", "index.html"), ("Methods and references", "logs/CITATION.html"))
+    return [(label, page) for label, page in pages if (output_dir / page).is_file()]
+
+
+def _page(output_dir: Path, participant: str) -> str:
+    name = f"{participant}.html"
+    return quote(name) if "/" not in name and (output_dir / name).is_file() else ""
+
+
+def _script() -> Markup:
+    folder = resources.files("qsmxt_app.report") / "templates"
+    return Markup((folder / "group_table.js").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+
+
+def _hash(script: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"

@@ -1,0 +1,94 @@
+"""The figures of the group: the template with its average maps, and how it settled."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from qsmxt_app.report.panel import Panel, View, make_view
+from qsmxt_app.report.pictures import CHI, Window, curve_plot, r2star_window
+from qsmxt_app.report.scan_record import mapping, number, sequence, text
+from qsmxt_app.report.slices import SliceGrid, make_grid, plan_cuts, take, to_ras
+from qsmxt_app.report.study.group_record import GroupRecord
+
+MAGNITUDE = Window(0.0, 2.0, "of the median tissue")
+SPREAD = Window(0.0, 0.05, "ppm", "inferno")
+CUTS = {"axial": 8, "coronal": 4, "sagittal": 4}
+
+
+def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
+    """Template and average maps in three planes, with spread and count."""
+    name, people = text(record.template.get("name")), len(mapping(record.template.get("participants")))
+    if not name:
+        return None
+    plain = f"tpl-{name}_"
+    shown = (
+        ("Average χ", (f"{plain}Chimap", f"{plain}desc-mean_Chimap"), CHI, "mean over participants"),
+        ("Magnitude", (f"{plain}T2starw", f"{plain}desc-mean_T2starw"), MAGNITUDE, "mean over participants"),
+        ("Spread of χ", (f"{plain}desc-std_Chimap",), SPREAD, "standard deviation between participants"),
+        ("Average R2*", (f"{plain}R2starmap", f"{plain}desc-mean_R2starmap"), r2star_window(3.0), ""),
+        ("T1w", (f"{plain}T1w", f"{plain}desc-mean_T1w"), MAGNITUDE, ""),
+        (
+            "Count",
+            (f"{plain}desc-count_Chimap",),
+            Window(0, max(people, 1), "participants", "cividis"),
+            "how many participants each voxel is averaged over",
+        ),
+    )
+    views: list[View] = []
+    grid: SliceGrid | None = None
+    for title, names, window, caption in shown:
+        found = next((image for one in names if (image := _load(output_dir, name, one)) is not None), None)
+        if found is None:
+            continue
+        volume, affine = found
+        grid = grid or make_grid(volume, affine)
+        if grid.matches(affine, volume.shape):
+            turned = to_ras(volume, affine)
+            slices = {cut: take(turned, grid, cut) for cut in plan_cuts(grid, CUTS)}
+            views.append(make_view(title, slices, grid, window, by_plane=True, caption=caption))
+    if not views:
+        return None
+    words = (
+        "Edges should be sharp where participants are alike: around the ventricles, at the deep grey nuclei, "
+        "at the surface of the brain. Voxels outside a participant's map do not count for it."
+    )
+    return Panel("template", "Average of all participants", words, tuple(views))
+
+
+def change_panel(record: GroupRecord) -> Panel | None:
+    """How much the template changed in each deformable round."""
+    changes = [number(mapping(one).get("change")) for one in sequence(record.template.get("rounds"))]
+    known: NDArray[np.float64] = np.array([change for change in changes if change is not None])
+    if not known.size:
+        return None
+    rounds: NDArray[np.float64] = np.linspace(1, known.size, known.size)
+    plot = curve_plot(
+        "Change of the template",
+        {"change": (rounds, known)},
+        colour="#0b5c6b",
+        criterion=number(record.template.get("tolerance")),
+        against="Round",
+    )
+    words = (
+        "Root mean square change of the template in every deformable round, relative to its contrast. Later "
+        f"rounds see finer detail. They ended because {text(record.template.get('ended'))}."
+    )
+    return Panel("change", "How it settled", words, plots=((plot, "change of the template by round"),))
+
+
+def _load(
+    output_dir: Path, template: str, name: str
+) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
+    path = output_dir / f"tpl-{template}" / "anat" / f"{name}.nii.gz"
+    try:
+        image: Any = nib.load(path)
+        return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64)
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error):
+        return None

@@ -1,0 +1,120 @@
+"""What the record of a scan says about its regions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.derivatives import derivative_path
+from qsmxt_app.workflows.participant import ScanGraph
+from qsmxt_app.workflows.segmentation.plan import NONE, SegmentationPlan
+from qsmxt_app.workflows.step_group import Part
+
+DONE, FAILED = "done", "failed"
+
+
+def segmentation_record(
+    scan: ScanGraph, bids_dir: Path, *, ended: Collection[str], failures: Mapping[str, str], log: str
+) -> dict[str, Any]:
+    """Describe how the regions of a scan were found, or why they were not.
+
+    Parameters
+    ----------
+    scan
+        Its plan and its steps.
+    bids_dir
+        Folder to which the name of the T1w is relative.
+    ended
+        Full names of the steps that finished in this run or were taken from an earlier one.
+    failures
+        Full names and messages of those that failed.
+    log
+        File to read.
+
+    Returns
+    -------
+    dict
+        The section `segmentation`, with the files that were written under `outputs`, and under `reference`
+        what chi is relative to where that is a region.
+    """
+    plan = scan.plan
+    warned = []
+    if plan.no_reference:
+        wanted = scan.settings.reference
+        warned.append(f"Chi is relative to its mean over the mask, not to {wanted}: {plan.no_reference}")
+    if plan.method == NONE:
+        return {"status": NONE, "reason": plan.reason, "warnings": warned, "outputs": {}}
+    facts = {
+        step: part.facts(step) for part in scan.labelling for step in part.steps if part.full(step) in ended
+    }
+    errors = _errors(scan, ended, failures)
+    status = FAILED if errors else DONE
+    if plan.runs and plan.no_reference:
+        errors.append({"step": "reference", "message": warned[0]})
+    return {
+        "status": status,
+        "method": plan.method,
+        "reason": plan.reason,
+        "atlas": plan.source,
+        "t1w": os.path.relpath(plan.t1w, bids_dir) if plan.t1w else None,
+        "alignment": facts.get("align", {}).get("alignment", {}),
+        "reference": facts.get("reference", {}),
+        "warnings": [*warned, *(text for noted in facts.values() for text in noted.get("warnings", ()))],
+        "errors": [{**error, "log": log} for error in errors],
+        "timings": {step: noted["seconds"] for step, noted in facts.items()},
+        "memory_mb": {step: noted["peak_mb"] for step, noted in facts.items()},
+        "outputs": {
+            name: path for noted in facts.values() for name, path in noted.get("outputs", {}).items()
+        },
+    }
+
+
+def plan_by_the_mean(
+    scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]
+) -> SegmentationPlan | None:
+    """Return the plan for a scan with a map of chi, but without the region that it should be relative to.
+
+    The map is not lost with its labels: it is written relative to its mean, and the failure is told.
+
+    Returns
+    -------
+    SegmentationPlan or None
+        None where nothing of the kind happened.
+    """
+    plan, made = scan.plan, scan.full("combine") in ended and scan.full("derivatives") not in ended
+    if not plan.reference or not made:
+        return None
+    labelled = any(part.full("label") in ended for part in scan.labelling)
+    error = _errors(scan, ended, failures)[0]
+    reason = error["message"] if labelled else f"{error['step']}: {error['message']}"
+    return replace(plan, reference="", no_reference=reason, problem="" if labelled else reason)
+
+
+def regions_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ...]:
+    """Return the labels and the table of an acquisition that are there, whichever run wrote them."""
+    table = derivative_path(output_dir, acquisition.output_entities, "stats", desc="qsm", extension=".tsv")
+    labels = sorted(table.parent.glob(f"{acquisition.stem}_seg-*_dseg.nii.gz"))
+    found = [*labels, table] if table.exists() else labels
+    return tuple(path.relative_to(output_dir).as_posix() for path in found)
+
+
+def _errors(scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]) -> list[dict[str, str]]:
+    if scan.plan.problem:
+        return [{"step": "segmentation", "message": scan.plan.problem}]
+    errors = [
+        {"step": step, "message": _message(part, step, failures)}
+        for part in scan.labelling
+        for step in part.steps
+        if part.full(step) in failures
+    ]
+    if errors or all(part.full(step) in ended for part in scan.labelling for step in part.steps):
+        return errors
+    return [{"step": "segmentation", "message": "there is no susceptibility map, or the run was stopped"}]
+
+
+def _message(part: Part, step: str, failures: Mapping[str, str]) -> str:
+    return str(part.failure(step).get("message") or failures[part.full(step)])

@@ -1,0 +1,304 @@
+"""Steps that bring scans and participants into one space: each registration is a step of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, isdefined, traits
+
+from qsmxt_app.errors import UnusableData
+from qsmxt_app.group.grid import box_of, common_resolution, grid_around
+from qsmxt_app.group.intensity import normalise
+from qsmxt_app.group.masked import apply_masked
+from qsmxt_app.group.running import masked_mean
+from qsmxt_app.group.shape import centred
+from qsmxt_app.registration import Grid, Image, Transform, apply, linear, load_transform, save_transform
+from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, save
+
+COARSEST_MM = 8.0
+LINEAR_ITERATIONS, DEFORMABLE_ITERATIONS = (500, 250, 100, 50), (100, 100, 60, 30)
+"""At most, on each level to the finest."""
+UPDATE_SMOOTHING = 2.5
+"""In voxels: between heads of different people what differs is smoother than between a head and itself."""
+TRANSFORM, WAY_BACK = "transform.h5", "way_back.h5"
+REGISTRATION = tuple(
+    f"qsmxt_app.registration.{name}"
+    for name in (
+        "images",
+        "library",
+        "register",
+        "greedy",
+        "resample",
+        "label_resampling",
+        "transform_files",
+        "transforms",
+    )
+)
+
+
+def shrink_factors(voxel_size: Sequence[float], finest_mm: float = 0.0) -> tuple[int, ...]:
+    """Return how much an image is shrunk on each level of a registration: from about 8 mm by halves.
+
+    Parameters
+    ----------
+    voxel_size
+        Of the fixed image, mm.
+    finest_mm
+        Levels finer than this are left out, but never all; 0: none is.
+
+    Examples
+    --------
+    >>> shrink_factors((1.0, 1.0, 1.0)), shrink_factors((1.0, 1.0, 1.0), finest_mm=4.0)
+    ((8, 4, 2, 1), (8, 4))
+    """
+    edge = float(np.prod(voxel_size)) ** (1 / 3)
+    coarsest = max(1, round(np.log2(COARSEST_MM / edge)))
+    factors = [2**power for power in range(coarsest, -1, -1)]
+    return tuple(factor for factor in factors if factor * edge >= finest_mm) or (factors[0],)
+
+
+def linear_stage(stage: Any, factors: tuple[int, ...]) -> Any:
+    """Return a linear stage of a registration on these levels."""
+    return replace(
+        stage,
+        shrink=factors,
+        smoothing=tuple(0.5 * factor if factor > 1 else 0.0 for factor in factors),
+        iterations=LINEAR_ITERATIONS[-len(factors) :],
+    )
+
+
+def register_linear(
+    fixed: Image, moving: Image, stages: Sequence[Any], initial: Transform | None
+) -> Transform:
+    """Find the linear transform that brings one image onto another.
+
+    Raises
+    ------
+    UnusableData
+        They have too little in common.
+    """
+    from qsmxt_app.registration.register import register
+
+    try:
+        return register(fixed, moving, stages, initial=initial)
+    except RuntimeError as error:
+        raise UnusableData(
+            f"its image cannot be laid upon the one that it is brought to ({error}).",
+            "Look whether both show the same part of the body; leave it out with --participant-label.",
+        ) from error
+
+
+def register_deformable(
+    fixed: list[Image], moving: list[Image], initial: Transform, finest_mm: float = 0.0
+) -> Transform:
+    """Find the deformation that brings images of several contrasts onto others, from a linear transform."""
+    from qsmxt_app.registration.greedy import Deformation, Pair, deform
+
+    factors = shrink_factors(fixed[0].voxel_size, finest_mm)
+    options = Deformation(
+        iterations=DEFORMABLE_ITERATIONS[-len(factors) :],
+        shrink=factors,
+        update_smoothing=UPDATE_SMOOTHING,
+    )
+    pairs = [Pair(one, other) for one, other in zip(fixed, moving, strict=True)]
+    return deform(pairs, fixed[0].grid, initial, options)
+
+
+class PrepareScanInputSpec(StepInputSpec):
+    """Inputs of `PrepareScan`."""
+
+    magnitude = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True)
+
+
+class PrepareScanOutputSpec(StepOutputSpec):
+    """Outputs of `PrepareScan`."""
+
+    image = File(exists=True)
+
+
+class PrepareScan(Step):
+    """Take the coil profile and the scale out of a magnitude (or T1w image)."""
+
+    input_spec, output_spec = PrepareScanInputSpec, PrepareScanOutputSpec
+    code = ("qsmxt_app.group.intensity",)
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the normalised image."""
+        image, mask = load_image(self.inputs.magnitude), load(self.inputs.mask) != 0
+        flat = normalise(image.array, mask, image.voxel_size)
+        self._results["image"] = save(flat, image.affine, folder / "image.nii")
+        return {}
+
+
+class RegisterLinearInputSpec(StepInputSpec):
+    """Inputs of `RegisterLinear`."""
+
+    fixed = File(exists=True, mandatory=True)
+    moving = File(exists=True, mandatory=True)
+    initial = File(exists=True, desc="from moving to fixed; else centres of mass are laid upon each other")
+    model = traits.Enum("rigid", "affine", mandatory=True)
+
+
+class RegisterOutputSpec(StepOutputSpec):
+    """Outputs of a registration."""
+
+    transform = File(exists=True, desc="from moving to fixed")
+
+
+class RegisterLinear(Step):
+    """Find the rigid or affine transform between two images."""
+
+    input_spec, output_spec = RegisterLinearInputSpec, RegisterOutputSpec
+    code = REGISTRATION
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the transform."""
+        from qsmxt_app.registration.register import AFFINE, RIGID
+
+        fixed, moving = load_image(self.inputs.fixed), load_image(self.inputs.moving)
+        initial = load_transform(Path(self.inputs.initial)) if isdefined(self.inputs.initial) else None
+        model = RIGID if self.inputs.model == "rigid" else AFFINE
+        stage = linear_stage(model, shrink_factors(fixed.voxel_size))
+        found = register_linear(fixed, moving, [stage], initial)
+        self._results["transform"] = str(save_transform(found, folder / "transform.txt"))
+        return {"matrix": found.matrix.tolist()}
+
+
+class AveragePersonInputSpec(StepInputSpec):
+    """Inputs of `AveragePerson`: lists with one item a scan."""
+
+    images = traits.List(File(exists=True), mandatory=True, desc="normalised magnitudes")
+    masks = traits.List(File(exists=True), mandatory=True)
+    chis = traits.List(File(exists=True), mandatory=True)
+    transforms = traits.List(File(exists=True), desc="from each further scan to the first")
+    t1w = File(exists=True, desc="normalised")
+    t1w_to_scan = File(exists=True, desc="transform from the T1w image to the first scan")
+
+
+class AveragePersonOutputSpec(StepOutputSpec):
+    """Outputs of `AveragePerson`."""
+
+    magnitude = File(exists=True)
+    mask = File(exists=True)
+    chi = File(exists=True)
+    t1w = File(exists=True)
+    to_person = traits.List(File(exists=True), desc="from each scan to the mean of all")
+
+
+class AveragePerson(Step):
+    """Average the scans of one participant half-way between them, so that nobody counts twice."""
+
+    input_spec, output_spec = AveragePersonInputSpec, AveragePersonOutputSpec
+    code = (
+        "qsmxt_app.group.running",
+        "qsmxt_app.group.grid",
+        "qsmxt_app.group.masked",
+        "qsmxt_app.group.shape",
+        *REGISTRATION,
+    )
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the average images and the transforms to them."""
+        given = self.inputs
+        found = [np.eye(4)]
+        if isdefined(given.transforms):
+            found += [load_transform(Path(file)).matrix for file in given.transforms]
+        matrices = centred(found) if len(found) > 1 else found
+        masks = [load_image(file) for file in given.masks]
+        grid = _common_grid(masks, matrices)
+        transforms = [linear(matrix) for matrix in matrices]
+        self._results["to_person"] = [
+            str(save_transform(transform, folder / f"to_person_{number}.txt"))
+            for number, transform in enumerate(transforms)
+        ]
+        for name, files in (("magnitude", given.images), ("chi", given.chis)):
+            brought = [
+                apply_masked(load_image(file), mask.array > 0, grid, transform)
+                for file, mask, transform in zip(files, masks, transforms, strict=True)
+            ]
+            mean, inside = masked_mean(brought)
+            self._results[name] = save(mean, grid.affine, folder / f"{name}.nii")
+        self._results["mask"] = save(inside, grid.affine, folder / "mask.nii")
+        if isdefined(given.t1w):
+            chain = load_transform(Path(given.t1w_to_scan)).then(transforms[0])
+            t1w = apply(load_image(given.t1w), grid, chain)
+            self._results["t1w"] = save(t1w.array, grid.affine, folder / "t1w.nii")
+        return {"scans": len(found)}
+
+
+class RegisterDeformableInputSpec(StepInputSpec):
+    """Inputs of `RegisterDeformable`: as many fixed as moving images, the magnitude first."""
+
+    fixed = traits.List(File(exists=True), mandatory=True)
+    moving = traits.List(File(exists=True), mandatory=True)
+    initial = File(exists=True, mandatory=True, desc="affine transform from moving to fixed")
+    finest_mm = traits.Float(0.0, usedefault=True, desc="finest level; 0: that of the voxels")
+
+
+class RegisterDeformableOutputSpec(RegisterOutputSpec):
+    """Outputs of `RegisterDeformable`."""
+
+    inverse_transform = File(exists=True, desc="from fixed to moving")
+
+
+class RegisterDeformable(Step):
+    """Find the deformation between a participant and a template, over all channels at once."""
+
+    input_spec, output_spec = RegisterDeformableInputSpec, RegisterDeformableOutputSpec
+    code = REGISTRATION
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the transform and its way back."""
+        given = self.inputs
+        fixed, moving = ([load_image(file) for file in files] for files in (given.fixed, given.moving))
+        found = register_deformable(fixed, moving, load_transform(Path(given.initial)), given.finest_mm)
+        self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
+        self._results["way_back"] = str(save_transform(found.inverse(), folder / WAY_BACK))
+        return {}
+
+
+class RegisterToTemplateInputSpec(StepInputSpec):
+    """Inputs of `RegisterToTemplate`: as many fixed as moving images."""
+
+    fixed = traits.List(File(exists=True), mandatory=True)
+    moving = traits.List(File(exists=True), mandatory=True)
+    fixed_mask = File(exists=True, desc="what of the template takes part")
+
+
+class RegisterToTemplate(Step):
+    """Find the transform from a participant to a template that is left as it is."""
+
+    input_spec, output_spec = RegisterToTemplateInputSpec, RegisterDeformableOutputSpec
+    code = REGISTRATION
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save the transform and its way back."""
+        from qsmxt_app.registration.register import AFFINE, RIGID
+
+        given = self.inputs
+        fixed, moving = ([load_image(file) for file in files] for files in (given.fixed, given.moving))
+        if isdefined(given.fixed_mask):
+            inside = load(given.fixed_mask) > 0
+            fixed = [image.with_array(np.where(inside, image.array, 0)) for image in fixed]
+        factors = shrink_factors(fixed[0].voxel_size)
+        stages = [linear_stage(stage, factors) for stage in (RIGID, AFFINE)]
+        found = register_deformable(fixed, moving, register_linear(fixed[0], moving[0], stages, None))
+        self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
+        self._results["way_back"] = str(save_transform(found.inverse(), folder / WAY_BACK))
+        return {}
+
+
+def _common_grid(masks: Sequence[Image], matrices: Sequence[np.ndarray]) -> Grid:
+    """Return the grid of a participant: that of a single scan, else cubes around all of them."""
+    if len(masks) == 1:
+        return masks[0].grid
+    boxes = [
+        box_of(mask.array > 0, np.linalg.inv(matrix) @ mask.affine)
+        for mask, matrix in zip(masks, matrices, strict=True)
+    ]
+    return grid_around(boxes, common_resolution([mask.voxel_size for mask in masks]))

@@ -1,0 +1,401 @@
+"""From scans to a template: prepare, average each participant, then rigid, affine and deformable rounds.
+
+Who fails on the way is left out of what follows; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from qsmxt_app.bids.headers import read_header
+from qsmxt_app.errors import UnusableData
+from qsmxt_app.group.grid import common_resolution
+from qsmxt_app.group.shape import starting_point
+from qsmxt_app.registration import linear, save_transform
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.node_base import load_mask
+from qsmxt_app.workflows.study_level.alignment import (
+    AveragePerson,
+    PrepareScan,
+    RegisterDeformable,
+    RegisterLinear,
+    RegisterToTemplate,
+)
+from qsmxt_app.workflows.study_level.inputs import GroupScan
+from qsmxt_app.workflows.study_level.study import BuiltTemplate, Chain, Job, Person, Stages, voxels_of
+from qsmxt_app.workflows.study_level.template import AverageLinear, UpdateTemplate
+
+ROUND_FINEST_MM = (4.0, 2.0)
+"""Finest level of the first rounds: while the template is soft, detail only costs time."""
+T1W_FILES = ("t1w", "t1w_mask", "xfm_t1w_to_qsm")
+
+
+class TemplateBuilder:
+    """Builds a template, or brings everybody to an existing one.
+
+    Parameters
+    ----------
+    stages
+        Runs the steps.
+    settings
+        Of the run.
+    """
+
+    def __init__(self, stages: Stages, settings: Settings) -> None:
+        self.stages, self.settings = stages, settings
+
+    def people(self, scans: Mapping[str, Sequence[GroupScan]]) -> list[Person]:
+        """Average the scans of every participant.
+
+        Parameters
+        ----------
+        scans
+            Of each participant, by label.
+
+        Raises
+        ------
+        UnusableData
+            Nobody is left.
+        """
+        ordered = {label: sorted(found, key=_without_t1w) for label, found in scans.items()}
+        with_t1w = all(not _without_t1w(found[0]) for found in ordered.values())
+        everyone = [scan for found in ordered.values() for scan in found]
+        prepared = self._prepare(everyone, with_t1w, ordered)
+        aligned = self._align(ordered, prepared)
+        jobs = {}
+        for label, found in ordered.items():
+            if all(scan.stem in prepared for scan in found) and len(aligned[label]) == len(found) - 1:
+                jobs[label] = self._person_job(label, found, prepared, aligned[label], with_t1w)
+        good = self.stages.run(list(jobs.values()))
+        return self._someone(
+            [
+                self._person(label, tuple(ordered[label]), prepared, with_t1w)
+                for label, job in jobs.items()
+                if job.name in good
+            ]
+        )
+
+    def build(self, people: Sequence[Person]) -> BuiltTemplate:
+        """Build a template of participants.
+
+        Raises
+        ------
+        UnusableData
+            Nobody is left.
+        """
+        resolution = self.settings.template_resolution or common_resolution(
+            [read_header(scan.files["chi"]).voxel_size for person in people for scan in person.scans]
+        )
+        rigid = self._rigid(people)
+        people = self._remaining(people, rigid)
+        template = self._average("rigid", people, [rigid[person.label] for person in people], resolution)
+        if len(people) == 1:
+            return self._linear_only(people, template, "there is one participant: it is the template")
+        affine = self._affine(people, template)
+        people = self._remaining(people, affine)
+        template = self._average("affine", people, [affine[person.label] for person in people], resolution)
+        return self._rounds(people, template)
+
+    def bring_to(self, people: Sequence[Person], template: Mapping[str, Path]) -> BuiltTemplate:
+        """Bring participants to an existing template, which is left as it is."""
+        channels = _channels(people, template)
+        inside = {"fixed_mask": str(template["mask"])} if "mask" in template else {}
+        jobs = {
+            person.label: Job(
+                "deform",
+                f"existing_sub-{person.label}",
+                RegisterToTemplate(
+                    **inside,
+                    fixed=[str(template[name]) for name in channels],
+                    moving=[str(person.images[name]) for name in channels],
+                ),
+                voxels_of([template[channels[0]]]),
+            )
+            for person in people
+        }
+        good = self.stages.run(list(jobs.values()))
+        chains = {label: self._deformation(job.name) for label, job in jobs.items() if job.name in good}
+        self._remaining(people, chains)
+        return BuiltTemplate(template, chains, (), "everybody was brought to an existing template")
+
+    def _prepare(
+        self, scans: Sequence[GroupScan], with_t1w: bool, ordered: Mapping[str, Sequence[GroupScan]]
+    ) -> dict[str, Path]:
+        """Normalise all magnitudes, and the T1w images; return files by stem."""
+        jobs = {
+            scan.stem: Job(
+                "prepare",
+                scan.stem,
+                PrepareScan(magnitude=str(scan.files["magnitude"]), mask=str(scan.files["mask"])),
+                voxels_of([scan.files["magnitude"]]),
+            )
+            for scan in scans
+        }
+        if with_t1w:
+            for label, found in ordered.items():
+                files = found[0].files
+                step = PrepareScan(magnitude=str(files["t1w"]), mask=str(files["t1w_mask"]))
+                jobs[f"t1w {label}"] = Job("prepare", f"t1w_sub-{label}", step, voxels_of([files["t1w"]]))
+        good = self.stages.run(list(jobs.values()))
+        return {
+            key: self.stages.folder(job.name) / "image.nii" for key, job in jobs.items() if job.name in good
+        }
+
+    def _align(
+        self, ordered: Mapping[str, Sequence[GroupScan]], prepared: Mapping[str, Path]
+    ) -> dict[str, list[Path]]:
+        """Bring further scans of participants to their first one; return the transforms of each."""
+        jobs: dict[str, list[Job]] = {label: [] for label in ordered}
+        for label, found in ordered.items():
+            if not all(scan.stem in prepared for scan in found):
+                continue
+            first = prepared[found[0].stem]
+            for scan in found[1:]:
+                step = RegisterLinear(fixed=str(first), moving=str(prepared[scan.stem]), model="rigid")
+                jobs[label].append(Job("align", scan.stem, step, voxels_of([first])))
+        good = self.stages.run([job for several in jobs.values() for job in several])
+        return {
+            label: [self._linear_file(job.name) for job in several if job.name in good]
+            for label, several in jobs.items()
+        }
+
+    def _person_job(
+        self,
+        label: str,
+        scans: Sequence[GroupScan],
+        prepared: Mapping[str, Path],
+        aligned: Sequence[Path],
+        with_t1w: bool,
+    ) -> Job:
+        inputs: dict[str, Any] = {
+            "images": [str(prepared[scan.stem]) for scan in scans],
+            "masks": [str(scan.files["mask"]) for scan in scans],
+            "chis": [str(scan.files["chi"]) for scan in scans],
+        }
+        if aligned:
+            inputs["transforms"] = [str(path) for path in aligned]
+        if with_t1w and f"t1w {label}" in prepared:
+            inputs["t1w"] = str(prepared[f"t1w {label}"])
+            inputs["t1w_to_scan"] = str(scans[0].files["xfm_t1w_to_qsm"])
+        voxels = voxels_of([scan.files["chi"] for scan in scans])
+        return Job("person", f"sub-{label}", AveragePerson(**inputs), voxels)
+
+    def _person(
+        self, label: str, scans: tuple[GroupScan, ...], prepared: Mapping[str, Path], with_t1w: bool
+    ) -> Person:
+        folder = self.stages.folder(Job("person", f"sub-{label}", PrepareScan(), 0).name)
+        images = {name: folder / f"{name}.nii" for name in ("magnitude", "mask", "chi")}
+        t1w = prepared.get(f"t1w {label}") if with_t1w else None
+        if t1w is not None:
+            images["t1w"] = folder / "t1w.nii"
+        return Person(
+            label,
+            scans,
+            images,
+            tuple(folder / f"to_person_{number}.txt" for number in range(len(scans))),
+            tuple(prepared[scan.stem] for scan in scans),
+            (t1w, scans[0].files["xfm_t1w_to_qsm"]) if t1w is not None else None,
+        )
+
+    def _rigid(self, people: Sequence[Person]) -> dict[str, Path]:
+        """Bring everybody to one participant, who decides no more than where the search begins."""
+        first = people[starting_point([_mask_volume(person.images["mask"]) for person in people])]
+        nothing = self.stages.work_dir / "group" / "identity.txt"
+        nothing.parent.mkdir(parents=True, exist_ok=True)
+        # written once: steps that read it are compared by its time
+        if not nothing.exists():
+            save_transform(linear(np.eye(4)), nothing)
+        jobs = {
+            person.label: Job(
+                "rigid",
+                f"sub-{person.label}",
+                RegisterLinear(
+                    fixed=str(first.images["magnitude"]),
+                    moving=str(person.images["magnitude"]),
+                    model="rigid",
+                ),
+                voxels_of([first.images["magnitude"]]),
+            )
+            for person in people
+            if person is not first
+        }
+        good = self.stages.run(list(jobs.values()))
+        found = {label: self._linear_file(job.name) for label, job in jobs.items() if job.name in good}
+        return {first.label: nothing, **found}
+
+    def _affine(self, people: Sequence[Person], template: BuiltTemplate) -> dict[str, Path]:
+        fixed = template.images["magnitude"]
+        jobs = {
+            person.label: Job(
+                "affine",
+                f"sub-{person.label}",
+                RegisterLinear(
+                    fixed=str(fixed),
+                    moving=str(person.images["magnitude"]),
+                    initial=template.chains[person.label].transforms[0],
+                    model="affine",
+                ),
+                voxels_of([fixed]),
+            )
+            for person in people
+        }
+        good = self.stages.run(list(jobs.values()))
+        return {label: self._linear_file(job.name) for label, job in jobs.items() if job.name in good}
+
+    def _average(
+        self, stage: str, people: Sequence[Person], transforms: Sequence[Path], resolution: float
+    ) -> BuiltTemplate:
+        """Put the template in the middle of linear transforms."""
+        step = AverageLinear(
+            **_image_lists(people), transforms=[str(path) for path in transforms], resolution=resolution
+        )
+        voxels = voxels_of([person.images["mask"] for person in people])
+        job = Job("average", stage, step, voxels, content=False)
+        self._must([job])
+        folder = self.stages.folder(job.name)
+        chains = {
+            person.label: Chain((str(folder / f"to_template_{number}.txt"),), ("",))
+            for number, person in enumerate(people)
+        }
+        return BuiltTemplate(_template_images(folder, people), chains)
+
+    def _rounds(self, people: Sequence[Person], template: BuiltTemplate) -> BuiltTemplate:
+        """Deform everybody to the template and update it, until it changes no more."""
+        affine, noted = template.chains, []
+        edge = min(_grid(template.images["magnitude"])[1])
+        ended = f"{self.settings.template_rounds} rounds were asked for"
+        for number in range(1, self.settings.template_rounds + 1):
+            finest = ROUND_FINEST_MM[number - 1] if number <= len(ROUND_FINEST_MM) else 0.0
+            found = self._deform(number, people, template, affine, finest)
+            people = self._remaining(people, found)
+            template, facts = self._update(number, people, template, found)
+            noted.append(facts)
+            self.stages.display.note(
+                f"template, round {number}: changed by {facts['change']:.4f} "
+                f"(it is finished below {self.settings.template_tolerance:g})"
+            )
+            if facts["change"] < self.settings.template_tolerance and finest <= 1.5 * edge:
+                ended = f"it changed by less than {self.settings.template_tolerance:g}"
+                break
+        return BuiltTemplate(template.images, template.chains, tuple(noted), ended)
+
+    def _deform(
+        self,
+        number: int,
+        people: Sequence[Person],
+        template: BuiltTemplate,
+        affine: Mapping[str, Chain],
+        finest: float,
+    ) -> dict[str, Chain]:
+        channels = _channels(people, template.images)
+        voxels = voxels_of([template.images["magnitude"]])
+        jobs = {
+            person.label: Job(
+                "deform",
+                f"{number}_sub-{person.label}",
+                RegisterDeformable(
+                    fixed=[str(template.images[name]) for name in channels],
+                    moving=[str(person.images[name]) for name in channels],
+                    initial=affine[person.label].transforms[0],
+                    finest_mm=finest,
+                ),
+                voxels,
+            )
+            for person in people
+        }
+        good = self.stages.run(list(jobs.values()))
+        return {label: self._deformation(job.name) for label, job in jobs.items() if job.name in good}
+
+    def _update(
+        self, number: int, people: Sequence[Person], template: BuiltTemplate, found: Mapping[str, Chain]
+    ) -> tuple[BuiltTemplate, dict[str, float]]:
+        step = UpdateTemplate(
+            **_image_lists(people),
+            transforms=[found[person.label].transforms[0] for person in people],
+            ways_back=[found[person.label].ways_back[0] for person in people],
+            template=str(template.images["magnitude"]),
+        )
+        voxels = voxels_of([template.images["magnitude"]])
+        job = Job("update", str(number), step, voxels, content=False)
+        self._must([job])
+        folder = self.stages.folder(job.name)
+        recentre = self._deformation(job.name)
+        chains = {
+            person.label: Chain(
+                (*found[person.label].transforms, *recentre.transforms),
+                (*found[person.label].ways_back, *recentre.ways_back),
+            )
+            for person in people
+        }
+        facts = self.stages.facts(job.name)
+        noted = {key: float(facts[key]) for key in ("change", "shape_update_mm")}
+        return BuiltTemplate(_template_images(folder, people), chains), noted
+
+    def _linear_only(self, people: Sequence[Person], template: BuiltTemplate, ended: str) -> BuiltTemplate:
+        return BuiltTemplate(template.images, template.chains, (), ended)
+
+    def _must(self, jobs: Sequence[Job]) -> None:
+        """Run steps without which nothing can go on."""
+        missing = {job.name for job in jobs} - self.stages.run(jobs)
+        if missing:
+            name = sorted(missing)[0]
+            raise UnusableData(f"the template cannot be made: {name}: {self.stages.failures[name]}.")
+
+    def _remaining(self, people: Sequence[Person], found: Mapping[str, Any]) -> list[Person]:
+        return self._someone([person for person in people if person.label in found])
+
+    def _someone(self, people: list[Person]) -> list[Person]:
+        if not people:
+            first = next(iter(self.stages.failures.items()), ("", "nobody is left"))
+            raise UnusableData(f"no template can be made: {': '.join(filter(None, first))}.")
+        return people
+
+    def _linear_file(self, job: str) -> Path:
+        return self.stages.folder(job) / "transform.txt"
+
+    def _deformation(self, job: str) -> Chain:
+        folder = self.stages.folder(job)
+        return Chain((str(folder / "transform.h5"),), (str(folder / "way_back.h5"),))
+
+
+def _channels(people: Sequence[Person], template: Mapping[str, Path]) -> list[str]:
+    """Return the images that everybody and the template have, the one with most anatomy first."""
+    names = ("magnitude", "t1w", "chi")
+    found = [name for name in names if name in template and all(name in one.images for one in people)]
+    if not {"magnitude", "t1w"} & set(found):
+        raise UnusableData(
+            "the template has neither a magnitude (T2starw) nor a T1w image that all participants have.",
+            "Give another --template-from.",
+        )
+    return found
+
+
+def _image_lists(people: Sequence[Person]) -> dict[str, list[str]]:
+    names = {"magnitudes": "magnitude", "masks": "mask", "chis": "chi"}
+    if all("t1w" in person.images for person in people):
+        names["t1ws"] = "t1w"
+    return {trait: [str(person.images[name]) for person in people] for trait, name in names.items()}
+
+
+def _template_images(folder: Path, people: Sequence[Person]) -> dict[str, Path]:
+    names = ["magnitude", "mask", "chi"]
+    names += ["t1w"] if all("t1w" in person.images for person in people) else []
+    return {name: folder / f"{name}.nii" for name in names}
+
+
+def _mask_volume(path: Path) -> float:
+    return float(np.count_nonzero(load_mask(path)) * np.prod(_grid(path)[1]))
+
+
+def _grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    header = nib.nifti1.load(path).header
+    return header.get_data_shape(), tuple(float(edge) for edge in header.get_zooms()[:3])
+
+
+def _without_t1w(scan: GroupScan) -> bool:
+    return not all(name in scan.files for name in T1W_FILES)

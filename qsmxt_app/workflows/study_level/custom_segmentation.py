@@ -1,0 +1,247 @@
+"""A segmentation that somebody drew: where it lies, and its values in every participant's own voxels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, isdefined, traits
+
+from qsmxt_app.bids.acquisition_images import read_image
+from qsmxt_app.bids.derivatives import bids_uri, derivative_path, sidecar_path
+from qsmxt_app.bids.entities import parse_name
+from qsmxt_app.bids.headers import read_header, same_grid
+from qsmxt_app.errors import NothingSelected, UnusableData, WrongUsage
+from qsmxt_app.group.custom_segmentation import custom_regions, is_label_description, read_label_description
+from qsmxt_app.group.volume_preserving_resampling import resample_preserving_volume
+from qsmxt_app.registration import Image
+from qsmxt_app.segment.regional_values import QuantitativeMap, erode_labels
+from qsmxt_app.segment.regions import Region, read_regions, regions_table
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, read_json
+from qsmxt_app.workflows.region_files import MAPS, save_labels, save_values
+from qsmxt_app.workflows.study_level.alignment import REGISTRATION
+from qsmxt_app.workflows.study_level.inputs import GroupScan
+from qsmxt_app.workflows.study_level.maps import load_chain
+
+TEMPLATE = "template"
+
+
+@dataclass(frozen=True)
+class CustomSegmentation:
+    """A segmentation that was drawn.
+
+    Attributes
+    ----------
+    file
+        Its image.
+    regions
+        Of the labels in it.
+    atlas
+        What tables call it: letters and digits.
+    """
+
+    file: Path
+    regions: tuple[Region, ...]
+    atlas: str
+
+
+def read_custom_segmentation(settings: Settings) -> CustomSegmentation | None:
+    """Read the segmentation that the user gave, and the names of its labels.
+
+    Raises
+    ------
+    UnusableData
+        It holds no labels, or the names cannot be understood.
+    WrongUsage
+        Names without a segmentation.
+    """
+    file = settings.custom_dseg
+    if file is None:
+        if settings.custom_labels:
+            raise WrongUsage("--custom-labels without --custom-dseg.", "Give both.")
+        return None
+    values = read_image(file)
+    if values.ndim != 3 or not np.array_equal(values, np.rint(values)):
+        raise UnusableData(f"{file}: not an image of whole numbers in three dimensions.", "Give the labels.")
+    names = _read_names(settings.custom_labels) if settings.custom_labels else ()
+    try:
+        regions = custom_regions(names, np.unique(values).astype(int))
+    except ValueError as error:
+        raise UnusableData(f"{file}: {error}.", "Draw at least one label.") from error
+    label = parse_name(file.name)
+    atlas = label.entities.get("seg") if label else None
+    return CustomSegmentation(
+        file, regions, atlas or re.sub(r"[^0-9A-Za-z]", "", file.name.split(".")[0]) or "custom"
+    )
+
+
+def custom_segmentation_on(
+    drawn: CustomSegmentation,
+    settings: Settings,
+    scans: Sequence[GroupScan],
+    like: Path | None,
+    template: str,
+) -> GroupScan | None:
+    """Find out where a segmentation was drawn.
+
+    The user says so, or the name of the file, or else its grid is that of the template or of one scan.
+
+    Parameters
+    ----------
+    drawn
+        The segmentation.
+    settings
+        Of the run.
+    scans
+        On which it may have been drawn.
+    like
+        Image on the template's grid, if there is a template.
+    template
+        Its name.
+
+    Returns
+    -------
+    GroupScan or None
+        None: on the template.
+
+    Raises
+    ------
+    WrongUsage
+        It could be several, or none.
+    NothingSelected
+        There is no such scan.
+    """
+    if settings.custom_space:
+        return None if settings.custom_space == TEMPLATE else _named(settings.custom_space, scans)
+    name = parse_name(drawn.file.name)
+    told = name.entities if name else {}
+    if told.get("space") == template or drawn.file.name.startswith(f"tpl-{template}_"):
+        return None
+    header = read_header(drawn.file)
+    fits: list[GroupScan | None] = [
+        scan for scan in scans if same_grid(read_header(scan.files["chi"]), header)
+    ]
+    if "sub" in told:
+        own = [scan for scan in fits if scan and _is_part(scan.entities, told)]
+        fits = list(own) or fits
+    elif like is not None and same_grid(read_header(like), header):
+        fits.append(None)
+    if len(fits) == 1:
+        return fits[0]
+    what = f"fits {len(fits)} scans" if fits else "fits neither the template nor any scan"
+    raise WrongUsage(
+        f"--custom-dseg {drawn.file}: its grid {what}.",
+        "Say where it was drawn: --custom-space template, or --custom-space sub-01.",
+    )
+
+
+class MeasureCustomSegmentationInputSpec(StepInputSpec):
+    """Inputs of `MeasureCustomSegmentation`."""
+
+    labels = File(exists=True, mandatory=True)
+    regions = traits.List(traits.Dict(), mandatory=True)
+    atlas = traits.Str(mandatory=True)
+    transforms = traits.List(File(exists=True), mandatory=True, desc="from where they were drawn to the scan")
+    ways_back = traits.List(File(exists=True), mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    chi = File(exists=True, mandatory=True)
+    r2star = File(exists=True)
+    t2star = File(exists=True)
+    erode = traits.Int(mandatory=True)
+    output_dir = traits.Str(mandatory=True)
+    stem = traits.Str(mandatory=True)
+    entities = traits.Dict(mandatory=True)
+
+
+class MeasureCustomSegmentationOutputSpec(StepOutputSpec):
+    """Outputs of `MeasureCustomSegmentation`."""
+
+    stats = File(exists=True)
+
+
+class MeasureCustomSegmentation(Step):
+    """Carry drawn labels to a scan, once, and read the values of its maps there."""
+
+    input_spec, output_spec = MeasureCustomSegmentationInputSpec, MeasureCustomSegmentationOutputSpec
+    code = (
+        "qsmxt_app.group.volume_preserving_resampling",
+        "qsmxt_app.segment.regional_values",
+        "qsmxt_app.segment.regions",
+        "qsmxt_app.workflows.study_level.custom_segmentation",
+        "qsmxt_app.workflows.region_files",
+        *REGISTRATION,
+    )
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Write the labels on the scan's grid, their table, and their values."""
+        given, output_dir = self.inputs, Path(self.inputs.output_dir)
+        regions = [Region(**region) for region in given.regions]
+        chi = load_image(given.chi)
+        source = load_image(given.labels)
+        drawn = Image(np.rint(source.array).astype(np.int32), source.affine)
+        carried = resample_preserving_volume(drawn, chi.grid, load_chain(given.transforms, given.ways_back))
+        labels = erode_labels(carried, given.erode)
+        path = derivative_path(output_dir, {**given.entities, "seg": given.atlas}, "dseg")
+        sources = [bids_uri(Path(given.chi), output_dir, "")]
+        sidecar = {
+            "Sources": sources,
+            "Description": "labels that were drawn by hand, carried here; each keeps its volume",
+            "Manual": True,
+            "ErodedLayers": given.erode,
+        }
+        table = save_labels(labels, chi.affine, path, sidecar, regions_table(regions))
+        stats = path.with_name(f"{given.stem}_seg-{given.atlas}_desc-qsm_stats.tsv")
+        save_values(labels, chi.affine, stats, regions, self._maps(), atlas=given.atlas, sources=sources)
+        self._results["stats"] = str(stats)
+        written = [file.relative_to(output_dir).as_posix() for file in (path, table, stats)]
+        return {"outputs": written}
+
+    def _maps(self) -> list[QuantitativeMap]:
+        mask = load(self.inputs.mask) > 0
+        maps = []
+        for name, units, relative in MAPS:
+            file = getattr(self.inputs, name)
+            if isdefined(file):
+                told = read_json(sidecar_path(Path(file))).get("Reference", "") if relative else ""
+                maps.append(QuantitativeMap(name, load(file), mask, units, str(told)))
+        return maps
+
+
+def region_inputs(regions: Sequence[Region]) -> list[dict[str, Any]]:
+    """Return regions as plain values, which nipype can hash."""
+    return [asdict(region) for region in regions]
+
+
+def _read_names(path: Path) -> tuple[Region, ...]:
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    if not is_label_description(text):
+        return read_regions(path)
+    try:
+        return read_label_description(text)
+    except ValueError as error:
+        raise UnusableData(f"{path}: {error}.", "Export the label descriptions again.") from error
+
+
+def _named(name: str, scans: Sequence[GroupScan]) -> GroupScan:
+    wanted = dict(part.partition("-")[::2] for part in name.split("_"))
+    fits = [scan for scan in scans if _is_part(scan.entities, wanted)]
+    if len(fits) == 1:
+        return fits[0]
+    if not fits:
+        raise NothingSelected(
+            f"--custom-space {name}: there is no such scan in the group.",
+            f"Choose template or one of: {', '.join(scan.stem for scan in scans[:20])}.",
+        )
+    raise WrongUsage(
+        f"--custom-space {name} stands for {len(fits)} scans.",
+        f"Choose one of: {', '.join(scan.stem for scan in fits[:20])}.",
+    )
+
+
+def _is_part(entities: Any, told: Any) -> bool:
+    return all(entities.get(key) == told[key] for key in ("sub", "ses", "acq", "run", "rec") if key in told)

@@ -1,0 +1,367 @@
+"""The group level from the arguments to the exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qsmxt_app import __version__
+from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.bids.derivatives import initialise_derivative
+from qsmxt_app.bids.entities import check_label
+from qsmxt_app.bids.lock import named_lock
+from qsmxt_app.bids.selection import select_labels
+from qsmxt_app.convert.detect import is_bids
+from qsmxt_app.errors import NoInput, QsmxtError, WrongUsage
+from qsmxt_app.group.csv_text import read_tsv
+from qsmxt_app.group.inconsistent_settings import InconsistentSetting, inconsistent_settings
+from qsmxt_app.group.tables import assemble, scan_rows
+from qsmxt_app.report.citation import write_citations
+from qsmxt_app.report.study.page import build_group_report
+from qsmxt_app.terminal import PlainConsole
+from qsmxt_app.workflows.cluster_executor import executor_for
+from qsmxt_app.workflows.incomplete_nodes import discard_incomplete_nodes
+from qsmxt_app.workflows.outcome import SOMETHING_FAILED
+from qsmxt_app.workflows.output_locks import write_shared_pages
+from qsmxt_app.workflows.participant_level import check_work_dir, machine_share
+from qsmxt_app.workflows.progress import ProgressDisplay
+from qsmxt_app.workflows.run_folder import (
+    PRIVATE,
+    RunFolder,
+    create_folder,
+    create_run_folder,
+    log_to,
+    stop_logging,
+)
+from qsmxt_app.workflows.study import Request, configure_nipype
+from qsmxt_app.workflows.study_level.build import TemplateBuilder
+from qsmxt_app.workflows.study_level.custom_segmentation import (
+    CustomSegmentation,
+    custom_segmentation_on,
+    read_custom_segmentation,
+)
+from qsmxt_app.workflows.study_level.existing_template import DEFAULT_NAME, ExistingTemplate, read_template
+from qsmxt_app.workflows.study_level.finish import Carried, Finisher
+from qsmxt_app.workflows.study_level.group_record import GroupResult, write_group_record
+from qsmxt_app.workflows.study_level.inputs import (
+    GroupScan,
+    Missing,
+    Phenotypes,
+    StudyOutputs,
+    existing_participants,
+    read_phenotypes,
+    read_study,
+)
+from qsmxt_app.workflows.study_level.study import DURATIONS, WORKFLOW, BuiltTemplate, Person, Stages
+
+log = logging.getLogger("qsmxt")
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """What the group level will work on.
+
+    Attributes
+    ----------
+    raw
+        The raw dataset.
+    study
+        Usable scans, and what is missing.
+    inconsistent_settings
+        In what the scans differ that ought to be the same.
+    phenotypes
+        What participants.tsv and sessions.tsv say.
+    name
+        Of the template.
+    existing
+        The template that everybody is brought to; None: one is built.
+    drawn
+        A segmentation to measure.
+    """
+
+    raw: Path
+    study: StudyOutputs
+    inconsistent_settings: tuple[InconsistentSetting, ...]
+    phenotypes: Phenotypes
+    name: str
+    existing: ExistingTemplate | None
+    drawn: CustomSegmentation | None
+
+
+def run_group(request: Request) -> int:
+    """Run the group level.
+
+    Returns
+    -------
+    int
+        The exit code: 1 if a step of the group level failed. Participants without results of their own are
+        named, and are no failure of the group.
+
+    Raises
+    ------
+    QsmxtError
+        What keeps a run from starting.
+    """
+    if request.settings.reports_only:
+        build_group_report(request.output_dir.absolute())
+        return 0
+    if request.settings.boilerplate_only:
+        print(f"Methods: {write_citations(request.output_dir.absolute())[0]}")
+        return 0
+    plan = _plan(request)
+    if request.settings.dry_run:
+        _show(plan, request)
+        return 0
+    output_dir = request.output_dir.absolute()
+    check_work_dir(request)
+    initialise_derivative(output_dir, plan.raw, __version__)
+    folder = create_run_folder(output_dir, request.settings, request.command)
+    create_folder(request.work_dir, PRIVATE)
+    handler = log_to(folder, request.verbosity)
+    try:
+        log.info("%s", request.command)
+        with named_lock(output_dir, "group"), named_lock(request.work_dir, "group"):
+            return GroupLevel(request, plan, folder).run()
+    except Exception:
+        log.exception("the run ended early")
+        raise
+    finally:
+        stop_logging(handler)
+
+
+class GroupLevel:
+    """One run of the group level."""
+
+    def __init__(self, request: Request, plan: GroupPlan, folder: RunFolder) -> None:
+        self.request, self.plan, self.folder = request, plan, folder
+        self.settings, self.output_dir = request.settings, request.output_dir.absolute()
+        self.missing: list[Missing] = list(plan.study.missing)
+        self.people: list[Person] = []
+        self.template: BuiltTemplate | None = None
+        self.carried: dict[str, list[Carried]] = {}
+        self.outputs: dict[str, Any] = {}
+
+    def run(self) -> int:
+        """Run all stages; return the exit code."""
+        for one in self.plan.inconsistent_settings:
+            log.warning("%s", one)
+        configure_nipype(self.folder, self.request.verbosity)
+        share = machine_share(self.settings, len(self.plan.study.scans))
+        discard_incomplete_nodes(self.request.work_dir / WORKFLOW)
+        with ExitStack() as stack:
+            machine = executor_for(
+                share["plugin"],
+                share["plugin_arguments"],
+                n_cpus=share["n_cpus"],
+                memory_gb=share["memory_gb"],
+                work_dir=self.request.work_dir,
+                log_file=self.folder.log_file,
+            )
+            stack.callback(machine.stop)
+            display = stack.enter_context(self._display())
+            stages = Stages(
+                self.request.work_dir,
+                self.output_dir,
+                machine,
+                display,
+                share["plugin"],
+                share["plugin_arguments"],
+                self.settings.stop_on_first_crash,
+            )
+            problems = self._results(stages)
+        self._tables()
+        result = self._result(stages, problems)
+        log_file = self.folder.log_file.relative_to(self.output_dir).as_posix()
+        write_group_record(result, self.output_dir, self.settings, self.request.command, log_file)
+        return self._conclude(replace(result, failures={**result.failures, **self._pages()}))
+
+    def _result(self, stages: Stages, problems: Mapping[str, str]) -> GroupResult:
+        return GroupResult(
+            plan_name=self.plan.name,
+            existing=self.settings.template_from,
+            people=tuple(self.people),
+            template=self.template,
+            missing=tuple(self.missing),
+            inconsistent_settings=self.plan.inconsistent_settings,
+            failures={**stages.failures, **problems},
+            outputs=self.outputs,
+            timings=stages.timings,
+            memory_mb=stages.memory_mb,
+        )
+
+    def _pages(self) -> dict[str, str]:
+        """Write the pages; no page is worth losing the outcome of the rest."""
+        try:
+            build_group_report(self.output_dir)
+            write_shared_pages(self.output_dir)
+        except Exception as error:
+            log.exception("group.html and index.html")
+            return {"report": f"not written: {type(error).__name__}: {error}"}
+        return {}
+
+    def _results(self, stages: Stages) -> dict[str, str]:
+        """Make the template and measure what was drawn; return what went wrong with either."""
+        parts = {
+            "template": self._make_template if self.settings.template else None,
+            "custom segmentation": self._measure_drawn if self.plan.drawn is not None else None,
+        }
+        problems = {}
+        for name, part in parts.items():
+            try:
+                if part is not None:
+                    part(stages)
+            except QsmxtError as error:
+                log.exception("%s", name)
+                problems[name] = str(error)
+        return problems
+
+    def _make_template(self, stages: Stages) -> None:
+        builder = TemplateBuilder(stages, self.settings)
+        self.people = builder.people(self.plan.study.participants)
+        if self.plan.existing is None:
+            self.template = builder.build(self.people)
+        else:
+            self.template = builder.bring_to(self.people, self.plan.existing.images)
+        finisher = self._finisher(stages)
+        self.carried = finisher.carry(self.people, self.template)
+        self.outputs["likeness"] = {
+            one.scan.stem: one.likeness for several in self.carried.values() for one in several
+        }
+        self.outputs["template"] = finisher.write(self.people, self.template)
+        self.outputs["maps"] = finisher.average(self.carried)
+        self.outputs["labels"] = finisher.labels(self.carried)
+
+    def _measure_drawn(self, stages: Stages) -> None:
+        drawn, scans = self.plan.drawn, self.plan.study.scans
+        if drawn is None:
+            return
+        carried = [one for several in self.carried.values() for one in several]
+        like = carried[0].maps["chi"] if carried else None
+        on = custom_segmentation_on(drawn, self.settings, scans, like, self.plan.name)
+        measured = self._finisher(stages).drawn(drawn, on, scans, carried)
+        self.outputs["drawn"] = {
+            stem: path.relative_to(self.output_dir).as_posix() for stem, path in measured.items()
+        }
+
+    def _finisher(self, stages: Stages) -> Finisher:
+        return Finisher(stages, self.settings, self.plan.name, existing=self.plan.existing is not None)
+
+    def _tables(self) -> None:
+        """Write the regional values of everybody."""
+        rows = []
+        for scan in self.plan.study.scans:
+            files = [scan.files.get("stats"), self._drawn_table(scan)]
+            for file in filter(None, files):
+                rows += scan_rows(scan.entities, read_tsv(file.read_text(encoding="utf-8-sig")))
+        tables = assemble(rows, self.plan.phenotypes.participants, self.plan.phenotypes.sessions)
+        for name, content in (("group_stats.csv", tables.tidy), ("group_stats_wide.csv", tables.wide)):
+            write_text(self.output_dir / name, content)
+        self.outputs["tables"] = {
+            "tidy": "group_stats.csv",
+            "wide": "group_stats_wide.csv",
+            "rows": len(rows),
+        }
+
+    def _drawn_table(self, scan: GroupScan) -> Path | None:
+        relative = self.outputs.get("drawn", {}).get(scan.stem)
+        return self.output_dir / relative if relative else None
+
+    def _display(self) -> ProgressDisplay:
+        people = len(self.plan.study.participants)
+        cost = people * (6 + DURATIONS["deform"] * self.settings.template_rounds)
+        return ProgressDisplay(people, cost, self.request.verbosity)
+
+    def _conclude(self, result: GroupResult) -> int:
+        code = SOMETHING_FAILED if result.failures else 0
+        if code or self.request.verbosity >= 0:
+            console = PlainConsole(stderr=True)
+            for line in _summary(result, self.plan, self.outputs):
+                console.print(line)
+            where = f"Log to read: {self.folder.log_file}" if code else f"Results: {self.request.output_dir}"
+            console.print(where)
+        return code
+
+
+def _summary(result: GroupResult, plan: GroupPlan, outputs: dict[str, Any]) -> list[str]:
+    people, scans = len(plan.study.participants), len(plan.study.scans)
+    lines = [f"group: {people} participant{'s' * (people != 1)}, {scans} scan{'s' * (scans != 1)}"]
+    if result.template is not None:
+        rounds = len(result.template.rounds)
+        lines.append(f"template {plan.name}: {rounds} deformable rounds; {result.template.ended}")
+    if not outputs["tables"]["rows"]:
+        lines.append("group_stats.csv is empty: no participant has regional values (segmentation)")
+    lines += map(str, plan.inconsistent_settings)
+    lines += [f"left out: {one.scan or f'sub-{one.participant}'}: {one.reason}" for one in result.missing]
+    lines += [f"failed: {name.replace('_', ' ')}: {message}" for name, message in result.failures.items()]
+    return lines
+
+
+def _plan(request: Request) -> GroupPlan:
+    """Read everything that decides what is run, and refuse what cannot work before anything is written."""
+    settings, output_dir = request.settings, request.output_dir.absolute()
+    raw = _raw_dataset(request)
+    subjects = select_labels("sub", settings.participant_label, existing_participants(output_dir, raw))
+    study = read_study(output_dir, raw, subjects, settings)
+    if not study.scans:
+        first = study.missing[0] if study.missing else None
+        why = f" ({first.scan or f'sub-{first.participant}'}: {first.reason})" if first else ""
+        raise NoInput(
+            f"{request.output_dir} holds no finished scan{why}.", "Run the participant level first."
+        )
+    phenotypes = read_phenotypes(raw, subjects)
+    if settings.group_by and not any(settings.group_by in row for row in phenotypes.participants):
+        columns = ", ".join(dict.fromkeys(name for row in phenotypes.participants for name in row))
+        raise WrongUsage(
+            f"--group-by {settings.group_by}: {raw / 'participants.tsv'} has no such column.",
+            f"It has: {columns or 'none'}.",
+        )
+    existing = read_template(settings)
+    name = existing.name if existing else settings.template_name or DEFAULT_NAME
+    check_label("tpl", name)
+    drawn = read_custom_segmentation(settings)
+    if drawn is not None and (settings.custom_space or not settings.template):
+        on = custom_segmentation_on(drawn, settings, study.scans, None, name)
+        if on is None and not settings.template:
+            raise WrongUsage(
+                f"--custom-dseg {drawn.file} was drawn on the template, which --no-template leaves out.",
+                "Leave out --no-template.",
+            )
+    mixed = tuple(inconsistent_settings({scan.stem: scan.made for scan in study.scans}))
+    return GroupPlan(raw, study, mixed, phenotypes, name, existing, drawn)
+
+
+def _raw_dataset(request: Request) -> Path:
+    """Return the raw dataset: BIDS_DIR, or what the participant level converted it to."""
+    converted = request.settings.raw_dir or request.output_dir / "sourcedata" / "raw"
+    for folder in (request.bids_dir, converted):
+        if is_bids(folder):
+            return folder.absolute()
+    raise NoInput(
+        f"{request.bids_dir} is no BIDS dataset, and {converted} does not hold what it was converted to.",
+        "Give the raw dataset of the participant level.",
+    )
+
+
+def _show(plan: GroupPlan, request: Request) -> None:
+    console = PlainConsole()
+
+    def line(text: str) -> None:
+        console.print(text)
+
+    line(f"Would bring {len(plan.study.participants)} participants together:")
+    for label, scans in plan.study.participants.items():
+        line(f"  sub-{label}: {', '.join(scan.stem for scan in scans)}")
+    for one in plan.study.missing:
+        line(f"  left out: {one.scan or f'sub-{one.participant}'}: {one.reason}")
+    for mixture in plan.inconsistent_settings:
+        line(f"  {mixture}")
+    if plan.existing:
+        line(f"They would be brought to the template {plan.name} of {request.settings.template_from}.")
+    elif request.settings.template:
+        rounds = request.settings.template_rounds
+        line(f"A template tpl-{plan.name} would be built, in at most {rounds} deformable rounds.")
+    line(f"Results would go to {request.output_dir}, intermediate files to {request.work_dir}.")

@@ -1,0 +1,310 @@
+"""Steps that carry finished maps into the template, once, and average them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import File, isdefined, traits
+from numpy.typing import NDArray
+
+from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
+from qsmxt_app.group.intensity import likeness
+from qsmxt_app.group.majority_vote import majority_vote
+from qsmxt_app.group.masked import apply_masked
+from qsmxt_app.group.running import RunningStatistics, masked_mean
+from qsmxt_app.group.shape import merged
+from qsmxt_app.registration import (
+    Grid,
+    Transform,
+    apply,
+    extension,
+    load_transform,
+    resample_labels,
+    save_transform,
+)
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    defined,
+    load,
+    load_affine,
+    load_image,
+    save,
+)
+from qsmxt_app.workflows.region_files import save_transforms
+from qsmxt_app.workflows.study_level.alignment import REGISTRATION
+
+UNITS = {"chi": "ppm", "r2star": "1/s", "magnitude": "arbitrary", "t1w": "arbitrary"}
+SUFFIXES = {"chi": "Chimap", "r2star": "R2starmap", "magnitude": "T2starw", "t1w": "T1w"}
+ON_DISK = ("chi", "r2star")
+"""Maps of every scan that are kept in the space of the template, for statistics voxel by voxel."""
+SLAB = 8
+
+
+def load_chain(files: list[str], ways_back: list[str]) -> Transform:
+    """Compose transforms that follow each other, from the first space to the last."""
+    chain = Transform()
+    for file, back in zip(files, ways_back, strict=True):
+        chain = chain.then(load_transform(Path(file), Path(back) if back else None))
+    return chain
+
+
+class WarpToTemplateInputSpec(StepInputSpec):
+    """Inputs of `WarpToTemplate`."""
+
+    magnitude = File(exists=True, mandatory=True, desc="normalised")
+    mask = File(exists=True, mandatory=True)
+    chi = File(exists=True, mandatory=True)
+    r2star = File(exists=True)
+    dseg = File(exists=True)
+    t1w = File(exists=True, desc="normalised")
+    t1w_to_scan = File(exists=True)
+    like = File(exists=True, mandatory=True, desc="image on the template's grid")
+    like_kind = traits.Enum("magnitude", "t1w", usedefault=True, desc="of that image")
+    transforms = traits.List(File(exists=True), mandatory=True, desc="from the scan to the template")
+    ways_back = traits.List(traits.Str, mandatory=True, desc="of each; empty for a matrix")
+    output_dir = traits.Str(mandatory=True)
+    template = traits.Str(mandatory=True, desc="name")
+    reference = traits.Str(mandatory=True, desc="BIDS URI of what defines the space")
+    stem = traits.Str(mandatory=True)
+    entities = traits.Dict(mandatory=True)
+
+
+class WarpToTemplateOutputSpec(StepOutputSpec):
+    """Outputs of `WarpToTemplate`: the maps in the template, 0 where they are not known."""
+
+    chi = File(exists=True)
+    r2star = File(exists=True)
+    magnitude = File(exists=True)
+    t1w = File(exists=True)
+    dseg = File(exists=True)
+    to_template = File(exists=True)
+    from_template = File(exists=True)
+
+
+class WarpToTemplate(Step):
+    """Bring the maps of one scan to the template with one interpolation, and write the transforms."""
+
+    input_spec, output_spec = WarpToTemplateInputSpec, WarpToTemplateOutputSpec
+    code = (
+        "qsmxt_app.bids.derivatives",
+        "qsmxt_app.group.intensity",
+        "qsmxt_app.group.masked",
+        "qsmxt_app.group.shape",
+        "qsmxt_app.workflows.study_level.maps",
+        "qsmxt_app.workflows.region_files",
+        *REGISTRATION,
+    )
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Save maps and transforms; the facts name what lies in the output folder."""
+        given = self.inputs
+        like = load_image(given.like)
+        chain = merged(load_chain(given.transforms, given.ways_back))
+        mask = load(given.mask) > 0
+        written = self._write_transforms(chain, folder)
+        for name in ("chi", "r2star", "magnitude"):
+            file = defined(getattr(given, name))
+            if file is None:
+                continue
+            values, _ = apply_masked(load_image(file), mask, like.grid, chain)
+            if name in ON_DISK:
+                path = self._write(name, values, like.affine)
+                written.append(path.relative_to(given.output_dir).as_posix())
+                self._results[name] = str(path)
+            else:
+                self._results[name] = save(values, like.affine, folder / f"{name}.nii")
+        self._carry_structure(chain, like.grid, folder)
+        same = self._results.get(given.like_kind)
+        return {"outputs": written, "likeness": likeness(load(same), like.array) if same else None}
+
+    def _carry_structure(self, chain: Transform, grid: Grid, folder: Path) -> None:
+        given = self.inputs
+        if isdefined(given.dseg):
+            labels = load_image(given.dseg)
+            found = resample_labels(labels.with_array(np.rint(labels.array)), grid, chain).labels
+            nib.Nifti1Image(found.array, grid.affine).to_filename(folder / "dseg.nii")
+            self._results["dseg"] = str(folder / "dseg.nii")
+        if isdefined(given.t1w):
+            whole = load_transform(Path(given.t1w_to_scan)).then(chain)
+            t1w = apply(load_image(given.t1w), grid, whole)
+            self._results["t1w"] = save(t1w.array, grid.affine, folder / "t1w.nii")
+
+    def _write_transforms(self, chain: Transform, folder: Path) -> list[str]:
+        given, output_dir = self.inputs, Path(self.inputs.output_dir)
+        beside = derivative_path(output_dir, given.entities, "Chimap").parent
+        made = {
+            "to_template": (chain, "QSM", given.template),
+            "from_template": (chain.inverse(), given.template, "QSM"),
+        }
+        files = {
+            name: (save_transform(one, folder / f"{name}{extension(one)}"), *ends)
+            for name, (one, *ends) in made.items()
+        }
+        paths = save_transforms(files, beside, given.stem)
+        for file, *_ in files.values():
+            file.unlink()
+        self._results |= {name: str(path) for name, path in paths.items()}
+        return [path.relative_to(output_dir).as_posix() for path in paths.values()]
+
+    def _write(self, name: str, values: NDArray, affine: NDArray) -> Path:
+        given, output_dir = self.inputs, Path(self.inputs.output_dir)
+        source = Path(getattr(given, name))
+        path = derivative_path(output_dir, {**given.entities, "space": given.template}, SUFFIXES[name])
+        sidecar = image_sidecar([bids_uri(source, output_dir, "")], units=UNITS[name], skull_stripped=False)
+        how = "cubic B-spline, once, inside the mask"
+        sidecar |= {"SpatialReference": given.reference, "Interpolation": how}
+        return save_image(values, affine, path, sidecar)
+
+
+class AverageMapsInputSpec(StepInputSpec):
+    """Inputs of `AverageMaps`."""
+
+    scans = traits.List(traits.List(File(exists=True)), mandatory=True, desc="of each participant")
+    kind = traits.Enum("chi", "r2star", "magnitude", "t1w", mandatory=True)
+    output_dir = traits.Str(mandatory=True)
+    template = traits.Str(mandatory=True)
+    is_template = traits.Bool(mandatory=True, desc="the average defines the space")
+
+
+class AverageMapsOutputSpec(StepOutputSpec):
+    """Outputs of `AverageMaps`."""
+
+    mean = File(exists=True)
+
+
+class AverageMaps(Step):
+    """Mean, standard deviation and count over participants, in the voxels where each of them is known."""
+
+    input_spec, output_spec = AverageMapsInputSpec, AverageMapsOutputSpec
+    code = ("qsmxt_app.group.running", "qsmxt_app.bids.derivatives", "qsmxt_app.workflows.study_level.maps")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Write the three maps."""
+        given = self.inputs
+        affine = load_affine(given.scans[0][0])
+        running: RunningStatistics | None = None
+        for files in given.scans:
+            images = [load(file) for file in files]
+            mean, inside = masked_mean([(image, image != 0) for image in images])
+            running = running or RunningStatistics(mean.shape)
+            running.add(mean, inside)
+        assert running is not None  # noqa: S101 - nipype does not start a node without its mandatory list
+        written = []
+        for desc, values in self._maps(running).items():
+            path = template_path(Path(given.output_dir), given.template, SUFFIXES[given.kind], desc=desc)
+            save_image(values, affine, path, self._sidecar(desc, len(given.scans)))
+            written.append(path.relative_to(given.output_dir).as_posix())
+            if desc in (None, "mean"):
+                self._results["mean"] = str(path)
+        return {"outputs": written}
+
+    def _maps(self, running: RunningStatistics) -> Mapping[str | None, NDArray]:
+        # a magnitude's plain name is that of the sharpened image that everybody was registered to
+        plain = self.inputs.is_template and self.inputs.kind in ON_DISK
+        maps: dict[str | None, NDArray] = {None if plain else "mean": running.mean, "std": running.std}
+        return maps | ({"count": running.count} if self.inputs.kind in ON_DISK else {})
+
+    def _sidecar(self, desc: str | None, participants: int) -> dict[str, Any]:
+        given = self.inputs
+        inside = [file for files in given.scans for file in files]
+        sources = [
+            bids_uri(Path(file), Path(given.output_dir), "") for file in inside if given.kind in ON_DISK
+        ]
+        units = "participants" if desc == "count" else UNITS[given.kind]
+        told = {None: "mean", "mean": "mean", "std": "standard deviation", "count": "number of participants"}
+        return {
+            **image_sidecar(sources, units=units, skull_stripped=False),
+            "Description": f"{told[desc]} over participants, each in the voxels where it is known",
+            "NumberOfParticipants": participants,
+        }
+
+
+class WriteTemplateInputSpec(StepInputSpec):
+    """Inputs of `WriteTemplate`."""
+
+    magnitude = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    t1w = File(exists=True)
+    output_dir = traits.Str(mandatory=True)
+    template = traits.Str(mandatory=True)
+    sources = traits.List(traits.Str, mandatory=True, desc="BIDS URIs")
+
+
+class WriteTemplate(Step):
+    """Write the images that define the template's space, and its mask."""
+
+    input_spec, output_spec = WriteTemplateInputSpec, StepOutputSpec
+    code = ("qsmxt_app.bids.derivatives", "qsmxt_app.workflows.study_level.maps")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Write them with their sidecars."""
+        given, written = self.inputs, []
+        for name in ("magnitude", "t1w", "mask"):
+            file = defined(getattr(given, name))
+            if file is None:
+                continue
+            image = load_image(file)
+            sidecar = image_sidecar(given.sources, units=UNITS.get(name), skull_stripped=False)
+            values, desc, suffix = image.array, None, SUFFIXES.get(name, "mask")
+            if name == "mask":
+                sidecar = {"Sources": sorted(set(given.sources)), "Type": "Brain"}
+                values, desc = image.array > 0, "brain"
+            path = template_path(Path(given.output_dir), given.template, suffix, desc=desc)
+            save_image(values, image.affine, path, sidecar)
+            written.append(path.relative_to(given.output_dir).as_posix())
+        return {"outputs": written}
+
+
+class MajorityVoteLabelsInputSpec(StepInputSpec):
+    """Inputs of `MajorityVoteLabels`."""
+
+    scans = traits.List(File(exists=True), mandatory=True, desc="labels in the template")
+    table = File(exists=True, desc="dseg.tsv of one of them")
+    output_dir = traits.Str(mandatory=True)
+    template = traits.Str(mandatory=True)
+    atlas = traits.Str(mandatory=True)
+
+
+class MajorityVoteLabels(Step):
+    """Give each voxel of the template the label that most scans have there, a slab at a time."""
+
+    input_spec, output_spec = MajorityVoteLabelsInputSpec, StepOutputSpec
+    code = ("qsmxt_app.group.majority_vote", "qsmxt_app.workflows.study_level.maps")
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """Write the labels and their table."""
+        given = self.inputs
+        images = [nib.nifti1.load(file) for file in given.scans]
+        voted = np.zeros(images[0].shape, dtype=np.int32)
+        for slab in _slabs(voted.shape[2]):
+            votes = np.stack([np.asarray(image.dataobj[:, :, slab]) for image in images])
+            voted[:, :, slab] = majority_vote(votes.astype(np.int32))
+        path = template_path(Path(given.output_dir), given.template, "dseg", seg=given.atlas)
+        sidecar = {"Description": f"most frequent label of {len(images)} scans", "Manual": False}
+        save_image(voted, images[0].affine, path, sidecar)
+        written = [path.relative_to(given.output_dir).as_posix()]
+        if isdefined(given.table):
+            table = path.with_name(path.name.replace(".nii.gz", ".tsv"))
+            write_text(table, Path(given.table).read_text(encoding="utf-8"))
+            written.append(table.relative_to(given.output_dir).as_posix())
+        return {"outputs": written}
+
+
+def template_path(
+    output_dir: Path, name: str, suffix: str, *, desc: str | None = None, seg: str | None = None
+) -> Path:
+    """Return where an image of the template goes."""
+    entities = "".join(f"_{key}-{label}" for key, label in (("seg", seg), ("desc", desc)) if label)
+    return output_dir / f"tpl-{name}" / "anat" / f"tpl-{name}{entities}_{suffix}.nii.gz"
+
+
+def _slabs(slices: int) -> Iterator[slice]:
+    for first in range(0, slices, SLAB):
+        yield slice(first, min(first + SLAB, slices))

@@ -1,0 +1,185 @@
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from fake_nodes import fake_graph
+from nipype import config
+
+from qsmxt_app.workflows.cluster_executor import executor_for
+from qsmxt_app.workflows.local_executor import OUT_OF_MEMORY, GraphScheduler, LocalExecutor
+from qsmxt_app.workflows.resources import MAIN_GB
+
+
+@pytest.fixture(autouse=True)
+def crash_folder(tmp_path):
+    config.update_config({"execution": {"crashdump_dir": str(tmp_path / "crash"), "crashfile_format": "txt"}})
+
+
+@pytest.fixture
+def machine(tmp_path):
+    machine = LocalExecutor(2, 2.0, tmp_path / "log")
+    yield machine
+    machine.stop()
+
+
+def run(machine, *graphs, seconds=60):
+    schedulers = [GraphScheduler(machine) for _ in graphs]
+    for graph, scheduler in zip(graphs, schedulers, strict=True):
+        graph.run(plugin=scheduler)
+    limit = time.monotonic() + seconds
+    while machine.graphs and time.monotonic() < limit:
+        for scheduler in list(machine.graphs):
+            scheduler.step()
+        machine.wait(0.2)
+    assert not machine.graphs, "the run did not end"
+    return schedulers
+
+
+def names(*nodes, graph="g"):
+    return {f"{graph}.{node}" for node in nodes}
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("kill", OUT_OF_MEMORY),
+        ("segfault", "the worker died of SIGSEGV"),
+        ("exit", "the worker ended without a result (exit code 7)"),
+        ("error", "ValueError: the number is odd"),
+    ],
+)
+def test_a_lost_worker_fails_its_node_and_nothing_else(machine, tmp_path, harm, message):
+    (scheduler, other) = run(machine, fake_graph("g", tmp_path, harm), fake_graph("h", tmp_path))
+    (failure,) = scheduler.failures
+    assert failure.node.fullname == "g.second"
+    assert message in failure.message
+    assert scheduler.ended == names("first", "fourth")
+    assert not other.failures
+    assert other.ended == names("first", "second", "third", "fourth", graph="h")
+    assert message in Path(failure.crash_file).read_text()
+    assert "--mem-gb" in OUT_OF_MEMORY
+
+
+def test_finished_nodes_are_not_run_again(machine, tmp_path):
+    note = tmp_path / "note"
+    run(machine, fake_graph("g", tmp_path, "kill", note=str(note)))
+    assert note.read_text().count("start") == 3
+    (scheduler,) = run(machine, fake_graph("g", tmp_path, note=str(note)))
+    assert scheduler.ended == names("first", "second", "third", "fourth")
+    assert note.read_text().count("start") == 3 + 2
+
+
+def most_at_once(note):
+    events = sorted((float(line.split()[1]), line.split()[0]) for line in note.read_text().splitlines())
+    running, most = 0, 0
+    for _, what in events:
+        running += 1 if what == "start" else -1
+        most = max(most, running)
+    return most
+
+
+def test_steps_may_use_what_the_main_process_leaves(tmp_path):
+    machine = executor_for(
+        "MultiProc", {}, n_cpus=2, memory_gb=2.0, work_dir=tmp_path, log_file=tmp_path / "log"
+    )
+    assert machine.free() == (pytest.approx(2.0 - MAIN_GB), 2)
+    machine.stop()
+
+
+@pytest.mark.parametrize(
+    ("resources", "most"), [({"mem_gb": 0.1}, 2), ({"mem_gb": 1.5}, 1), ({"n_procs": 2}, 1)]
+)
+def test_graphs_share_cores_and_memory(machine, tmp_path, resources, most):
+    note = tmp_path / "note"
+    graphs = [fake_graph(name, tmp_path, seconds=0.3, note=str(note), **resources) for name in "ab"]
+    run(machine, *graphs)
+    assert most_at_once(note) == most
+
+
+def test_a_node_larger_than_the_machine_runs_alone(machine, tmp_path):
+    (scheduler,) = run(machine, fake_graph("g", tmp_path, mem_gb=50, n_procs=9))
+    assert len(scheduler.ended) == 4
+
+
+def test_abandoned_graphs_leave_no_process(machine, tmp_path):
+    scheduler = GraphScheduler(machine)
+    fake_graph("g", tmp_path, seconds=30).run(plugin=scheduler)
+    scheduler.step()
+    processes = [worker.process for worker in machine.workers.values()]
+    assert len(processes) == 2
+    scheduler.abandon()
+    assert scheduler.finished
+    assert not any(process.is_alive() for process in processes)
+    assert not machine.workers
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os, signal, sys, time
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        from fake_nodes import fake_graph
+        from qsmxt_app.workflows.local_executor import GraphScheduler, LocalExecutor
+        if __name__ == "__main__":
+            machine = LocalExecutor(2, 2.0, Path({str(tmp_path / "log")!r}))
+            scheduler = GraphScheduler(machine)
+            note = {str(tmp_path / "note")!r}
+            fake_graph("g", {str(tmp_path)!r}, seconds=60, note=note).run(plugin=scheduler)
+            scheduler.step()
+            while not Path(note).exists():
+                time.sleep(0.1)
+            print("pids", *(worker.process.pid for worker in machine.workers.values()), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        """)
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("pids"))
+    pids = [int(word) for word in line.split()[1:]]
+    assert len(pids) == 2
+    limit = time.monotonic() + 10
+    while any(is_running(pid) for pid in pids) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not any(is_running(pid) for pid in pids)
+
+
+def test_a_request_cut_short_by_a_signal_writes_nothing_to_the_terminal(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os, sys
+        from multiprocessing import forkserver, reduction
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from fake_nodes import fake_graph
+        from qsmxt_app.workflows.local_executor import GraphScheduler, LocalExecutor
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        if __name__ == "__main__":
+            scheduler = GraphScheduler(LocalExecutor(2, 2.0, Path({str(tmp_path / "log")!r})))
+            fake_graph("g", {str(tmp_path)!r}).run(plugin=scheduler)
+            reduction.sendfds = interrupted
+            try:
+                scheduler.step()
+            except KeyboardInterrupt:
+                os.waitpid(forkserver._forkserver._forkserver_pid, 0)
+        """)
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "EOFError" in (tmp_path / "log").read_text()
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
