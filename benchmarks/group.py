@@ -33,7 +33,7 @@ from qsmxt_app.workflows.study_level.alignment import linear_stage, register_def
 Labels = dict[str, np.ndarray]
 
 
-def carried(labels: Mapping[str, Image], grid: Grid, transforms: Mapping[str, Transform]) -> Labels:
+def warped(labels: Mapping[str, Image], grid: Grid, transforms: Mapping[str, Transform]) -> Labels:
     return {
         person: resample_labels(labels[person], grid, transform).labels.array
         for person, transform in transforms.items()
@@ -55,7 +55,7 @@ def overlap(
     labels: Mapping[str, Image], transforms: Mapping[str, Transform], parts: Mapping[str, tuple[int, ...]]
 ) -> dict[str, float]:
     """Mean Dice over all pairs of people."""
-    there = carried(labels, fine_grid(labels, transforms), transforms)
+    there = warped(labels, fine_grid(labels, transforms), transforms)
     found: dict[str, list[float]] = {name: [] for name in parts}
     for one, other in combinations(there.values(), 2):
         for name, numbers in parts.items():
@@ -124,7 +124,7 @@ def print_chi(folder: Path, labels: Mapping[str, Image], transforms: Mapping[str
     """Chi of nuclei: truth, own maps, and the template where most people have the nucleus."""
     out = folder / "out"
     template = study.read_image(out / "tpl-study" / "anat" / "tpl-study_Chimap.nii.gz")
-    there = carried(labels, template.grid, transforms)
+    there = warped(labels, template.grid, transforms)
     print(f"\n{'chi [ppm]':28}{'truth':>9}{'own maps':>10}{'template':>10}{'template - own maps':>21}")
     for name, numbers in study.regions(folder).items():
         true, own = [], []
@@ -139,7 +139,7 @@ def print_chi(folder: Path, labels: Mapping[str, Image], transforms: Mapping[str
 
 
 def _pair(folder: Path) -> Transform:
-    return load_transform(folder / "transform.h5", folder / "way_back.h5")
+    return load_transform(folder / "transform.h5", folder / "inverse_transform.h5")
 
 
 def _print_row(name: str, values: Mapping[str, float]) -> None:

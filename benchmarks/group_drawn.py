@@ -3,9 +3,9 @@
     python benchmarks/group_drawn.py --folder DIR        # of benchmarks/group.py, which must have run there
 
 First what is lost on the way although the registration is exact: a person's own labels are drawn on the
-template's voxels (and on finer ones) and carried back by the inverse of the transform that brought them. Then
+template's voxels (and on finer ones) and warped back by the inverse of the transform that brought them. Then
 by the real command: labels drawn on the template where most people have the nucleus, and the true labels of
-one person's scan, carried to the others. Errors are in ppm, over people: root mean square, and mean.
+one person's scan, warped to the others. Errors are in ppm, over people: root mean square, and mean.
 """
 
 from __future__ import annotations

@@ -86,10 +86,10 @@ class Steps:
         lists = {trait: self.everybody(name) for trait, name in kinds.items()}
         one, other = self.both("magnitude")
         linear_files = {"transforms": [str(self.identity)] * self.people, "resolution": self.voxel_size}
-        deformed = [self.of("deform", "transform.h5"), self.of("deform", "way_back.h5")]
+        deformed = [self.of("deform", "transform.h5"), self.of("deform", "inverse_transform.h5")]
         chain = {
             "transforms": [deformed[0], self.of("update", "transform.h5")],
-            "ways_back": [deformed[1], self.of("update", "way_back.h5")],
+            "inverse_transforms": [deformed[1], self.of("update", "inverse_transform.h5")],
         }
         out = {"output_dir": str(self.folder), "template": "study"}
         name = {"stem": "sub-01", "entities": {"sub": "01"}}
@@ -126,11 +126,11 @@ class Steps:
                 lists
                 | {
                     "transforms": deformed[:1] * self.people,
-                    "ways_back": deformed[1:] * self.people,
+                    "inverse_transforms": deformed[1:] * self.people,
                     "template": magnitude,
                 },
             ),
-            "carry": lambda: (
+            "warp": lambda: (
                 WarpToTemplate,
                 {"magnitude": one, "mask": lists["masks"][0], "chi": maps[0], "r2star": one}
                 | {"dseg": self.both("dseg")[0], "like": magnitude, "reference": "bids::x", **chain, **out}
@@ -148,14 +148,14 @@ class Steps:
                 WriteTemplate,
                 {"magnitude": magnitude, "mask": self.of("average", "mask.nii"), "sources": [], **out},
             ),
-            "drawn": lambda: (
+            "custom": lambda: (
                 MeasureCustomSegmentation,
                 {
                     "labels": self.both("dseg")[1],
                     "regions": regions,
                     "atlas": "drawn",
                     "transforms": deformed[1:],
-                    "ways_back": deformed[:1],
+                    "inverse_transforms": deformed[:1],
                     "mask": lists["masks"][0],
                     "chi": maps[0],
                     "r2star": one,

@@ -87,7 +87,7 @@ def regions(folder: Path) -> Regions:
 
 
 def fine_labels(folder: Path, person: str, seed: int) -> Image:
-    """True labels of 1 mm around a person's nuclei: labels of a scan's voxels lose overlap when carried."""
+    """True labels of 1 mm around a person's nuclei: labels of a scan's voxels lose overlap when warped."""
     scan = true_labels(folder, person)
     names = sorted({index for numbers in regions(folder).values() for index in numbers})
     corners = np.argwhere(np.isin(scan.array, names)) @ scan.affine[:3, :3].T + scan.affine[:3, 3]

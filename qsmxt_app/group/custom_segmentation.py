@@ -1,4 +1,4 @@
-"""Names of the labels of a segmentation that somebody drew."""
+"""Names of the labels of a custom segmentation."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def read_label_description(text: str) -> tuple[Region, ...]:
 
 
 def custom_regions(names: Iterable[Region], found: Iterable[int]) -> tuple[Region, ...]:
-    """Return the labels that were drawn, in their order; one without a name is called by its number.
+    """Return the regions of the labels found, in order; one without a name is called by its number.
 
     Raises
     ------
     ValueError
-        Nothing was drawn, or a label is below 0.
+        There is no label, or one below 0.
     """
     known: Mapping[int, Region] = {region.index: region for region in names}
-    drawn = sorted({int(index) for index in found} - {0})
-    if not drawn:
+    custom = sorted({int(index) for index in found} - {0})
+    if not custom:
         raise ValueError("it holds no label but 0")
-    if drawn[0] < 0:
-        raise ValueError(f"it holds the label {drawn[0]}; labels are above 0")
-    return tuple(known.get(index, Region(index, f"label {index}")) for index in drawn)
+    if custom[0] < 0:
+        raise ValueError(f"it holds the label {custom[0]}; labels are above 0")
+    return tuple(known.get(index, Region(index, f"label {index}")) for index in custom)
 
 
 def _region(index: int, name: str) -> Region:

@@ -89,7 +89,7 @@ def relative_change(new: NDArray, old: NDArray, inside: NDArray[np.bool_]) -> fl
     return float(np.sqrt(np.mean(difference**2)) / max(spread, 1e-12))
 
 
-def likeness(one: NDArray, other: NDArray) -> float:
+def similarity(one: NDArray, other: NDArray) -> float:
     """Correlation of two images where both are known.
 
     Parameters

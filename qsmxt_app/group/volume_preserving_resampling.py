@@ -1,4 +1,4 @@
-"""Labels carried to another grid so that each of them keeps its volume."""
+"""Labels warped to another grid so that each of them keeps its volume."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def resample_preserving_volume(labels: Image, grid: Grid, transform: Transform) 
     """
     source = np.asarray(labels.array, dtype=np.int32)
     numbers = np.unique(source[source != 0])
-    carried = np.zeros(int(np.prod(grid.shape)), np.int32)
+    warped = np.zeros(int(np.prod(grid.shape)), np.int32)
     if numbers.size:
         claims = [_claims(source == number, labels, grid, transform) for number in numbers]
         voxels, shares = (np.concatenate([claim[part] for claim in claims]) for part in (0, 1))
         names = np.repeat(np.arange(numbers.size), [len(share) for _, share, _ in claims])
         order = np.lexsort((names, voxels, -shares))
         left = np.array([volume for *_, volume in claims])
-        _give(voxels[order], names[order], numbers, left, carried)
-    return carried.reshape(grid.shape)
+        _give(voxels[order], names[order], numbers, left, warped)
+    return warped.reshape(grid.shape)
 
 
 def _claims(
@@ -85,9 +85,9 @@ def _box(
 
 
 @njit(cache=True, nogil=True)
-def _give(voxels, names, numbers, left, carried):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _give(voxels, names, numbers, left, warped):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Give each voxel to the first that claims it and has not got its volume yet."""
     for voxel, name in zip(voxels, names):  # noqa: B905 - numba knows no strict
-        if carried[voxel] == 0 and left[name] > 0:
-            carried[voxel] = numbers[name]
+        if warped[voxel] == 0 and left[name] > 0:
+            warped[voxel] = numbers[name]
             left[name] -= 1

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qsmxt_app.group.intensity import likeness, normalise, relative_change, sharpen
+from qsmxt_app.group.intensity import normalise, relative_change, sharpen, similarity
 
 
 def ball(size: int = 32) -> np.ndarray:
@@ -53,8 +53,8 @@ def test_change_is_relative_to_contrast() -> None:
 def test_likeness_is_that_of_what_both_know() -> None:
     rng = np.random.default_rng(3)
     one, other = rng.normal(5, 1, (2, 20, 20, 20))
-    assert likeness(one, 3 * one + 7) == pytest.approx(1)
-    assert abs(likeness(one, other)) < 0.05
+    assert similarity(one, 3 * one + 7) == pytest.approx(1)
+    assert abs(similarity(one, other)) < 0.05
     half = np.where(np.arange(20)[:, None, None] < 10, one, 0)
-    assert likeness(one, half) == pytest.approx(1)
-    assert likeness(one, np.zeros_like(one)) == likeness(one, np.ones_like(one)) == 0
+    assert similarity(one, half) == pytest.approx(1)
+    assert similarity(one, np.zeros_like(one)) == similarity(one, np.ones_like(one)) == 0

@@ -29,9 +29,9 @@ def test_nothing_changes_on_the_own_grid() -> None:
 @pytest.mark.parametrize("x", [0.5, -0.45, 1.3])
 def test_thin_labels_keep_their_volume_and_their_place(x: float) -> None:
     image = Image(labels(), np.eye(4))
-    carried = resample_preserving_volume(image, image.grid, shifted(x))
+    warped = resample_preserving_volume(image, image.grid, shifted(x))
     for label in (2, 3, 700):
-        before, after = (np.argwhere(one == label) for one in (labels(), carried))
+        before, after = (np.argwhere(one == label) for one in (labels(), warped))
         assert len(after) == len(before)
         # points of the grid lie x further in the labels
         assert after[:, 0].mean() == pytest.approx(before[:, 0].mean() - x, abs=0.51)
@@ -40,11 +40,11 @@ def test_thin_labels_keep_their_volume_and_their_place(x: float) -> None:
 def test_volume_counts_not_voxels() -> None:
     fine = Image(labels(), np.diag([1.0, 1, 1, 1]))
     coarse = Grid((5, 4, 4), np.array([[3.0, 0, 0, 0.7], [0, 3, 0, 1], [0, 0, 3, 0.4], [0, 0, 0, 1]]))
-    carried = resample_preserving_volume(fine, coarse, Transform())
+    warped = resample_preserving_volume(fine, coarse, Transform())
     for label in (2, 700):
-        assert (carried == label).sum() * 27 == pytest.approx((labels() == label).sum(), abs=14)
+        assert (warped == label).sum() * 27 == pytest.approx((labels() == label).sum(), abs=14)
     # a thirtieth of a voxel is none
-    assert (carried == 3).sum() == 0
+    assert (warped == 3).sum() == 0
 
 
 def test_what_lies_outside_the_grid_is_left_out() -> None:

@@ -32,7 +32,7 @@ def test_outlier_is_named_with_a_link_and_nobody_else(tmp_path: Path) -> None:
 
 def test_scan_that_does_not_lie_upon_the_template_is_named(tmp_path: Path) -> None:
     group_table(tmp_path, PEOPLE)
-    group_record(tmp_path, outputs={"likeness": {"sub-01": 0.93, "sub-02": 0.2, "sub-03": None}})
+    group_record(tmp_path, outputs={"similarity": {"sub-01": 0.93, "sub-02": 0.2, "sub-03": None}})
     page = build_group_report(tmp_path).read_text()
     assert re.findall(r"(sub-\d+) hardly lies upon the template", page) == ["sub-02"]
 

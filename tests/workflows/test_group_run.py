@@ -321,21 +321,21 @@ def test_two_participants_count_once_each_however_often_they_were_scanned(tmp_pa
     scans = ["sub-01", "sub-02_ses-A", "sub-02_ses-B_acq-fast", "sub-02_ses-B_acq-fine"]
     voted = np.asarray(group.template("seg-truth_dseg").dataobj)
     nuclei = (voted == 2) | (voted == 3) | (voted == 4)
-    carried = {}
+    warped = {}
     for stem in scans:
         folder = "/".join(part for part in stem.split("_") if part[:3] in ("sub", "ses"))
         path = out / folder / "anat" / f"{stem}_space-study_Chimap.nii.gz"
-        carried[stem] = np.asarray(nib.nifti1.load(path).dataobj)
-    first = carried.pop("sub-01")
-    second = np.mean(list(carried.values()), axis=0)
-    everywhere = nuclei & np.all([one != 0 for one in (first, *carried.values())], axis=0)
+        warped[stem] = np.asarray(nib.nifti1.load(path).dataobj)
+    first = warped.pop("sub-01")
+    second = np.mean(list(warped.values()), axis=0)
+    everywhere = nuclei & np.all([one != 0 for one in (first, *warped.values())], axis=0)
     np.testing.assert_allclose(chi[everywhere], ((first + second) / 2)[everywhere], atol=1e-6)
     # 0.8 and 1.4 times as much iron; 1.25 if every scan counted for itself
     assert (first[everywhere].mean() / chi[everywhere].mean()) == pytest.approx(0.8 / 1.1, rel=0.08)
     difference = np.abs(first - second) / np.sqrt(2)
     np.testing.assert_allclose(spread[everywhere], difference[everywhere], atol=1e-6)
     # sessions of one participant lie upon each other in the template although the head was turned
-    one, other = carried["sub-02_ses-A"], carried["sub-02_ses-B_acq-fast"]
+    one, other = warped["sub-02_ses-A"], warped["sub-02_ses-B_acq-fast"]
     assert np.corrcoef(one[everywhere], other[everywhere])[0, 1] > 0.9
     missing = [entry["scan"] for entry in group.record()["missing"]]
     assert missing == ["sub-02_ses-C"]

@@ -24,7 +24,7 @@ from qsmxt_app.report.scan_record import mapping, number, sequence, text, words
 from qsmxt_app.report.study.group_record import GroupRecord, read_group_record
 from qsmxt_app.report.study.panels import change_panel, template_panel
 from qsmxt_app.report.study.plots import distribution_plots
-from qsmxt_app.report.study.quality import likenesses, quality_table
+from qsmxt_app.report.study.quality import quality_table, similarities
 from qsmxt_app.report.study.values import MOST_OUTLIERS, MapSummary, Outlier, outliers, read_values, summarise
 
 SECTIONS = (
@@ -88,7 +88,7 @@ def build_group_report(output_dir: Path) -> Path:
     panels = [panel for panel in (template_panel(output_dir, record), change_panel(record)) if panel]
     maps = [MapOnPage(summary, distribution_plots(summary)) for summary in summarise(values)]
     missing = [_missing(output_dir, one) for one in record.missing]
-    alike = likenesses(record)
+    alike = similarities(record)
     quality = quality_table(output_dir, participant_labels(output_dir), alike)
     shown = {
         "missing": missing,

@@ -13,8 +13,8 @@ from qsmxt_app.report.scan_record import mapping, number, read_records
 from qsmxt_app.report.study.group_record import GroupRecord
 
 LIKENESS = MeasureType(
-    "likeness",
-    "Likeness to the template",
+    "similarity",
+    "Similarity to the template",
     "1",
     (0.5, 0.3),
     "Correlation of the scan's magnitude with the template, to which it was brought. Low where it does not "
@@ -48,9 +48,9 @@ class QualityTable:
     rows: Sequence[QualityRow]
 
 
-def likenesses(record: GroupRecord) -> dict[str, Measure]:
+def similarities(record: GroupRecord) -> dict[str, Measure]:
     """Return how alike each scan is to the template, by its name."""
-    told = mapping(record.outputs.get("likeness"))
+    told = mapping(record.outputs.get("similarity"))
     return {scan: Measure(LIKENESS, number(value)) for scan, value in told.items()}
 
 
@@ -66,7 +66,7 @@ def quality_table(
     participants
         Labels without `sub-`.
     alike
-        Of `likenesses`.
+        Of `similarities`.
     """
     measured: list[tuple[str, str, dict[str, Measure]]] = []
     for label in participants:

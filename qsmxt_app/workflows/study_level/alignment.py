@@ -24,11 +24,11 @@ LINEAR_ITERATIONS, DEFORMABLE_ITERATIONS = (500, 250, 100, 50), (100, 100, 60, 3
 """At most, on each level to the finest."""
 UPDATE_SMOOTHING = 2.5
 """In voxels: between heads of different people what differs is smoother than between a head and itself."""
-TRANSFORM, WAY_BACK = "transform.h5", "way_back.h5"
+TRANSFORM, INVERSE_TRANSFORM = "transform.h5", "inverse_transform.h5"
 REGISTRATION = tuple(
     f"qsmxt_app.registration.{name}"
     for name in (
-        "images",
+        "image",
         "library",
         "register",
         "greedy",
@@ -253,12 +253,12 @@ class RegisterDeformable(Step):
     code = REGISTRATION
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the transform and its way back."""
+        """Save the transform and its inverse."""
         given = self.inputs
         fixed, moving = ([load_image(file) for file in files] for files in (given.fixed, given.moving))
         found = register_deformable(fixed, moving, load_transform(Path(given.initial)), given.finest_mm)
         self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
-        self._results["way_back"] = str(save_transform(found.inverse(), folder / WAY_BACK))
+        self._results["inverse_transform"] = str(save_transform(found.inverse(), folder / INVERSE_TRANSFORM))
         return {}
 
 
@@ -277,7 +277,7 @@ class RegisterToTemplate(Step):
     code = REGISTRATION
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the transform and its way back."""
+        """Save the transform and its inverse."""
         from qsmxt_app.registration.register import AFFINE, RIGID
 
         given = self.inputs
@@ -289,7 +289,7 @@ class RegisterToTemplate(Step):
         stages = [linear_stage(stage, factors) for stage in (RIGID, AFFINE)]
         found = register_deformable(fixed, moving, register_linear(fixed[0], moving[0], stages, None))
         self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
-        self._results["way_back"] = str(save_transform(found.inverse(), folder / WAY_BACK))
+        self._results["inverse_transform"] = str(save_transform(found.inverse(), folder / INVERSE_TRANSFORM))
         return {}
 
 

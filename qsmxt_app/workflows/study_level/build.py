@@ -317,7 +317,7 @@ class TemplateBuilder:
         step = UpdateTemplate(
             **_image_lists(people),
             transforms=[found[person.label].transforms[0] for person in people],
-            ways_back=[found[person.label].ways_back[0] for person in people],
+            inverse_transforms=[found[person.label].inverse_transforms[0] for person in people],
             template=str(template.images["magnitude"]),
         )
         voxels = voxels_of([template.images["magnitude"]])
@@ -328,7 +328,7 @@ class TemplateBuilder:
         chains = {
             person.label: Chain(
                 (*found[person.label].transforms, *recentre.transforms),
-                (*found[person.label].ways_back, *recentre.ways_back),
+                (*found[person.label].inverse_transforms, *recentre.inverse_transforms),
             )
             for person in people
         }
@@ -360,7 +360,7 @@ class TemplateBuilder:
 
     def _deformation(self, job: str) -> Chain:
         folder = self.stages.folder(job)
-        return Chain((str(folder / "transform.h5"),), (str(folder / "way_back.h5"),))
+        return Chain((str(folder / "transform.h5"),), (str(folder / "inverse_transform.h5"),))
 
 
 def _channels(people: Sequence[Person], template: Mapping[str, Path]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A segmentation that somebody drew: where it lies, and its values in every participant's own voxels."""
+"""A custom segmentation: its space, and its values in each participant."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEMPLATE = "template"
 
 @dataclass(frozen=True)
 class CustomSegmentation:
-    """A segmentation that was drawn.
+    """A segmentation that the user gave.
 
     Attributes
     ----------
@@ -81,24 +81,24 @@ def read_custom_segmentation(settings: Settings) -> CustomSegmentation | None:
 
 
 def custom_segmentation_on(
-    drawn: CustomSegmentation,
+    custom: CustomSegmentation,
     settings: Settings,
     scans: Sequence[GroupScan],
     like: Path | None,
     template: str,
 ) -> GroupScan | None:
-    """Find out where a segmentation was drawn.
+    """Find the space of a custom segmentation.
 
     The user says so, or the name of the file, or else its grid is that of the template or of one scan.
 
     Parameters
     ----------
-    drawn
+    custom
         The segmentation.
     settings
         Of the run.
     scans
-        On which it may have been drawn.
+        In whose space it may be.
     like
         Image on the template's grid, if there is a template.
     template
@@ -118,11 +118,11 @@ def custom_segmentation_on(
     """
     if settings.custom_space:
         return None if settings.custom_space == TEMPLATE else _named(settings.custom_space, scans)
-    name = parse_name(drawn.file.name)
+    name = parse_name(custom.file.name)
     told = name.entities if name else {}
-    if told.get("space") == template or drawn.file.name.startswith(f"tpl-{template}_"):
+    if told.get("space") == template or custom.file.name.startswith(f"tpl-{template}_"):
         return None
-    header = read_header(drawn.file)
+    header = read_header(custom.file)
     fits: list[GroupScan | None] = [
         scan for scan in scans if same_grid(read_header(scan.files["chi"]), header)
     ]
@@ -135,8 +135,8 @@ def custom_segmentation_on(
         return fits[0]
     what = f"fits {len(fits)} scans" if fits else "fits neither the template nor any scan"
     raise WrongUsage(
-        f"--custom-dseg {drawn.file}: its grid {what}.",
-        "Say where it was drawn: --custom-space template, or --custom-space sub-01.",
+        f"--custom-dseg {custom.file}: its grid {what}.",
+        "Name its space: --custom-space template, or --custom-space sub-01.",
     )
 
 
@@ -146,8 +146,8 @@ class MeasureCustomSegmentationInputSpec(StepInputSpec):
     labels = File(exists=True, mandatory=True)
     regions = traits.List(traits.Dict(), mandatory=True)
     atlas = traits.Str(mandatory=True)
-    transforms = traits.List(File(exists=True), mandatory=True, desc="from where they were drawn to the scan")
-    ways_back = traits.List(File(exists=True), mandatory=True)
+    transforms = traits.List(File(exists=True), mandatory=True, desc="from their space to the scan")
+    inverse_transforms = traits.List(File(exists=True), mandatory=True)
     mask = File(exists=True, mandatory=True)
     chi = File(exists=True, mandatory=True)
     r2star = File(exists=True)
@@ -165,7 +165,7 @@ class MeasureCustomSegmentationOutputSpec(StepOutputSpec):
 
 
 class MeasureCustomSegmentation(Step):
-    """Carry drawn labels to a scan, once, and read the values of its maps there."""
+    """Resample custom labels to a scan, once, and read the values of its maps there."""
 
     input_spec, output_spec = MeasureCustomSegmentationInputSpec, MeasureCustomSegmentationOutputSpec
     code = (
@@ -183,14 +183,16 @@ class MeasureCustomSegmentation(Step):
         regions = [Region(**region) for region in given.regions]
         chi = load_image(given.chi)
         source = load_image(given.labels)
-        drawn = Image(np.rint(source.array).astype(np.int32), source.affine)
-        carried = resample_preserving_volume(drawn, chi.grid, load_chain(given.transforms, given.ways_back))
-        labels = erode_labels(carried, given.erode)
+        custom = Image(np.rint(source.array).astype(np.int32), source.affine)
+        warped = resample_preserving_volume(
+            custom, chi.grid, load_chain(given.transforms, given.inverse_transforms)
+        )
+        labels = erode_labels(warped, given.erode)
         path = derivative_path(output_dir, {**given.entities, "seg": given.atlas}, "dseg")
         sources = [bids_uri(Path(given.chi), output_dir, "")]
         sidecar = {
             "Sources": sources,
-            "Description": "labels that were drawn by hand, carried here; each keeps its volume",
+            "Description": "custom segmentation, resampled with the volume of each label preserved",
             "Manual": True,
             "ErodedLayers": given.erode,
         }

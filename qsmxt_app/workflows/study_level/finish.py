@@ -1,4 +1,4 @@
-"""From a template to results: maps carried there, averages, labels, and values of drawn regions."""
+"""From a template to results: maps warped there, averages, labels, and values of custom regions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from qsmxt_app.workflows.study_level.study import BuiltTemplate, Job, Person, St
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What of one scan is in the template: maps by kind, the transforms to and from there, its likeness."""
+class WarpedScan:
+    """What of one scan is in the template: maps by kind, the transforms to and from there, its similarity."""
 
     scan: GroupScan
     maps: Mapping[str, Path]
     to_template: Path
     from_template: Path
-    likeness: float | None
+    similarity: float | None
 
 
 class Finisher:
@@ -56,7 +56,7 @@ class Finisher:
         self.stages, self.settings, self.name, self.existing = stages, settings, name, existing
         self.output_dir = stages.output_dir
 
-    def carry(self, people: Sequence[Person], template: BuiltTemplate) -> dict[str, list[Carried]]:
+    def warp(self, people: Sequence[Person], template: BuiltTemplate) -> dict[str, list[WarpedScan]]:
         """Bring the maps of all scans to the template; return them by participant."""
         jobs: dict[str, tuple[Person, GroupScan, Job]] = {}
         voxels = voxels_of([template.images[_space(template.images)]])
@@ -64,21 +64,21 @@ class Finisher:
             if person.label not in template.chains:
                 continue
             for number, scan in enumerate(person.scans):
-                step = WarpToTemplate(**self._carry_inputs(person, number, template))
-                jobs[scan.stem] = (person, scan, Job("carry", scan.stem, step, voxels))
+                step = WarpToTemplate(**self._warp_inputs(person, number, template))
+                jobs[scan.stem] = (person, scan, Job("warp", scan.stem, step, voxels))
         good = self.stages.run([job for _, _, job in jobs.values()])
-        carried: dict[str, list[Carried]] = {}
+        warped: dict[str, list[WarpedScan]] = {}
         for person, scan, job in jobs.values():
             if job.name in good:
-                carried.setdefault(person.label, []).append(self._carried(scan, job))
-        return carried
+                warped.setdefault(person.label, []).append(self._warped_scan(scan, job))
+        return warped
 
-    def average(self, carried: Mapping[str, Sequence[Carried]]) -> dict[str, str]:
+    def average(self, warped: Mapping[str, Sequence[WarpedScan]]) -> dict[str, str]:
         """Average the maps of participants; return what was written, by kind."""
         jobs = {}
         for kind in ("chi", "r2star", "magnitude", "t1w"):
             scans = [
-                [str(one.maps[kind]) for one in several if kind in one.maps] for several in carried.values()
+                [str(one.maps[kind]) for one in several if kind in one.maps] for several in warped.values()
             ]
             present = [files for files in scans if files]
             if not present:
@@ -94,10 +94,10 @@ class Finisher:
         self.stages.run(list(jobs.values()))
         return {kind: path for kind, job in jobs.items() for path in self._first_output(job)}
 
-    def labels(self, carried: Mapping[str, Sequence[Carried]]) -> dict[str, str]:
+    def labels(self, warped: Mapping[str, Sequence[WarpedScan]]) -> dict[str, str]:
         """Let all scans vote on the labels of the template; return the images by atlas."""
-        by_atlas: dict[str, list[Carried]] = {}
-        for several in carried.values():
+        by_atlas: dict[str, list[WarpedScan]] = {}
+        for several in warped.values():
             for one in several:
                 if "dseg" in one.maps and one.scan.atlas:
                     by_atlas.setdefault(one.scan.atlas, []).append(one)
@@ -134,39 +134,39 @@ class Finisher:
         names = [name for name in ("magnitude", "t1w", "mask") if name in inputs]
         return dict(zip(names, self.stages.facts(job.name).get("outputs", []), strict=False))
 
-    def drawn(
+    def measure_custom(
         self,
-        drawn: CustomSegmentation,
+        custom: CustomSegmentation,
         on: GroupScan | None,
         scans: Sequence[GroupScan],
-        carried: Sequence[Carried],
+        warped: Sequence[WarpedScan],
     ) -> dict[str, Path]:
-        """Measure a drawn segmentation in every scan that can be reached; return the tables by stem.
+        """Measure a custom segmentation in every scan that transforms lead to; return the tables by stem.
 
         Parameters
         ----------
-        drawn
+        custom
             The segmentation.
         on
-            The scan it was drawn on; None: the template.
+            The scan whose space it is in; None: the template.
         scans
             In which it is measured.
-        carried
+        warped
             Scans with transforms to the template.
         """
-        transforms = {one.scan.stem: one for one in carried}
+        transforms = {one.scan.stem: one for one in warped}
         jobs = {}
         for scan in scans:
-            chain = _drawn_chain(on, scan, transforms)
+            chain = _custom_chain(on, scan, transforms)
             if chain is None:
                 continue
             maps = {name: str(scan.files[name]) for name in ("chi", "r2star", "t2star") if name in scan.files}
             step = MeasureCustomSegmentation(
-                labels=str(drawn.file.absolute()),
-                regions=region_inputs(drawn.regions),
-                atlas=drawn.atlas,
+                labels=str(custom.file.absolute()),
+                regions=region_inputs(custom.regions),
+                atlas=custom.atlas,
                 transforms=[str(there) for there, _ in chain],
-                ways_back=[str(back) for _, back in chain],
+                inverse_transforms=[str(back) for _, back in chain],
                 mask=str(scan.files["mask"]),
                 **maps,
                 erode=self.settings.roi_erode,
@@ -174,7 +174,7 @@ class Finisher:
                 stem=scan.stem,
                 entities=dict(scan.entities),
             )
-            jobs[scan.stem] = Job("drawn", scan.stem, step, voxels_of([scan.files["chi"]]))
+            jobs[scan.stem] = Job("custom", scan.stem, step, voxels_of([scan.files["chi"]]))
         good = self.stages.run(list(jobs.values()))
         return {
             stem: self.output_dir / self.stages.facts(job.name)["outputs"][-1]
@@ -182,7 +182,7 @@ class Finisher:
             if job.name in good
         }
 
-    def _carry_inputs(self, person: Person, number: int, template: BuiltTemplate) -> dict[str, Any]:
+    def _warp_inputs(self, person: Person, number: int, template: BuiltTemplate) -> dict[str, Any]:
         scan, chain = person.scans[number], template.chains[person.label].after(person.to_person[number])
         space = _space(template.images)
         optional = {name: str(scan.files[name]) for name in ("r2star", "dseg") if name in scan.files}
@@ -197,7 +197,7 @@ class Finisher:
             "like": str(template.images[space]),
             "like_kind": space,
             "transforms": list(chain.transforms),
-            "ways_back": list(chain.ways_back),
+            "inverse_transforms": list(chain.inverse_transforms),
             "output_dir": str(self.output_dir),
             "template": self.name,
             "reference": str(template.images[space].absolute().as_uri())
@@ -207,7 +207,7 @@ class Finisher:
             "entities": dict(scan.entities),
         }
 
-    def _carried(self, scan: GroupScan, job: Job) -> Carried:
+    def _warped_scan(self, scan: GroupScan, job: Job) -> WarpedScan:
         folder = self.stages.folder(job.name)
         facts = self.stages.facts(job.name)
         written = [self.output_dir / path for path in facts["outputs"]]
@@ -216,16 +216,16 @@ class Finisher:
         }
         for name, suffix in (("chi", "_Chimap.nii.gz"), ("r2star", "_R2starmap.nii.gz")):
             maps.update((name, path) for path in written if path.name.endswith(suffix))
-        return Carried(scan, maps, written[0], written[1], facts["likeness"])
+        return WarpedScan(scan, maps, written[0], written[1], facts["similarity"])
 
     def _first_output(self, job: Job) -> list[str]:
         return list(read_json(self.stages.folder(job.name) / "facts.json").get("outputs", []))[:1]
 
 
-def _drawn_chain(
-    on: GroupScan | None, scan: GroupScan, transforms: Mapping[str, Carried]
+def _custom_chain(
+    on: GroupScan | None, scan: GroupScan, transforms: Mapping[str, WarpedScan]
 ) -> list[tuple[Path, Path]] | None:
-    """Return the transforms from where labels were drawn to a scan; None where there is no way."""
+    """Return the transforms from the space of custom labels to a scan; None where there are none."""
     if on is not None and on.stem == scan.stem:
         return []
     if scan.stem not in transforms or (on is not None and on.stem not in transforms):

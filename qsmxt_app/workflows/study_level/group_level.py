@@ -45,7 +45,7 @@ from qsmxt_app.workflows.study_level.custom_segmentation import (
     read_custom_segmentation,
 )
 from qsmxt_app.workflows.study_level.existing_template import DEFAULT_NAME, ExistingTemplate, read_template
-from qsmxt_app.workflows.study_level.finish import Carried, Finisher
+from qsmxt_app.workflows.study_level.finish import Finisher, WarpedScan
 from qsmxt_app.workflows.study_level.group_record import GroupResult, write_group_record
 from qsmxt_app.workflows.study_level.inputs import (
     GroupScan,
@@ -79,7 +79,7 @@ class GroupPlan:
         Of the template.
     existing
         The template that everybody is brought to; None: one is built.
-    drawn
+    custom
         A segmentation to measure.
     """
 
@@ -89,7 +89,7 @@ class GroupPlan:
     phenotypes: Phenotypes
     name: str
     existing: ExistingTemplate | None
-    drawn: CustomSegmentation | None
+    custom: CustomSegmentation | None
 
 
 def run_group(request: Request) -> int:
@@ -142,7 +142,7 @@ class GroupLevel:
         self.missing: list[Missing] = list(plan.study.missing)
         self.people: list[Person] = []
         self.template: BuiltTemplate | None = None
-        self.carried: dict[str, list[Carried]] = {}
+        self.warped: dict[str, list[WarpedScan]] = {}
         self.outputs: dict[str, Any] = {}
 
     def run(self) -> int:
@@ -204,10 +204,10 @@ class GroupLevel:
         return {}
 
     def _results(self, stages: Stages) -> dict[str, str]:
-        """Make the template and measure what was drawn; return what went wrong with either."""
+        """Make the template and measure the custom segmentation; return what went wrong with either."""
         parts = {
             "template": self._make_template if self.settings.template else None,
-            "custom segmentation": self._measure_drawn if self.plan.drawn is not None else None,
+            "custom segmentation": self._measure_custom if self.plan.custom is not None else None,
         }
         problems = {}
         for name, part in parts.items():
@@ -227,23 +227,23 @@ class GroupLevel:
         else:
             self.template = builder.bring_to(self.people, self.plan.existing.images)
         finisher = self._finisher(stages)
-        self.carried = finisher.carry(self.people, self.template)
-        self.outputs["likeness"] = {
-            one.scan.stem: one.likeness for several in self.carried.values() for one in several
+        self.warped = finisher.warp(self.people, self.template)
+        self.outputs["similarity"] = {
+            one.scan.stem: one.similarity for several in self.warped.values() for one in several
         }
         self.outputs["template"] = finisher.write(self.people, self.template)
-        self.outputs["maps"] = finisher.average(self.carried)
-        self.outputs["labels"] = finisher.labels(self.carried)
+        self.outputs["maps"] = finisher.average(self.warped)
+        self.outputs["labels"] = finisher.labels(self.warped)
 
-    def _measure_drawn(self, stages: Stages) -> None:
-        drawn, scans = self.plan.drawn, self.plan.study.scans
-        if drawn is None:
+    def _measure_custom(self, stages: Stages) -> None:
+        custom, scans = self.plan.custom, self.plan.study.scans
+        if custom is None:
             return
-        carried = [one for several in self.carried.values() for one in several]
-        like = carried[0].maps["chi"] if carried else None
-        on = custom_segmentation_on(drawn, self.settings, scans, like, self.plan.name)
-        measured = self._finisher(stages).drawn(drawn, on, scans, carried)
-        self.outputs["drawn"] = {
+        warped = [one for several in self.warped.values() for one in several]
+        like = warped[0].maps["chi"] if warped else None
+        on = custom_segmentation_on(custom, self.settings, scans, like, self.plan.name)
+        measured = self._finisher(stages).measure_custom(custom, on, scans, warped)
+        self.outputs["custom"] = {
             stem: path.relative_to(self.output_dir).as_posix() for stem, path in measured.items()
         }
 
@@ -254,7 +254,7 @@ class GroupLevel:
         """Write the regional values of everybody."""
         rows = []
         for scan in self.plan.study.scans:
-            files = [scan.files.get("stats"), self._drawn_table(scan)]
+            files = [scan.files.get("stats"), self._custom_table(scan)]
             for file in filter(None, files):
                 rows += scan_rows(scan.entities, read_tsv(file.read_text(encoding="utf-8-sig")))
         tables = assemble(rows, self.plan.phenotypes.participants, self.plan.phenotypes.sessions)
@@ -266,8 +266,8 @@ class GroupLevel:
             "rows": len(rows),
         }
 
-    def _drawn_table(self, scan: GroupScan) -> Path | None:
-        relative = self.outputs.get("drawn", {}).get(scan.stem)
+    def _custom_table(self, scan: GroupScan) -> Path | None:
+        relative = self.outputs.get("custom", {}).get(scan.stem)
         return self.output_dir / relative if relative else None
 
     def _display(self) -> ProgressDisplay:
@@ -322,16 +322,16 @@ def _plan(request: Request) -> GroupPlan:
     existing = read_template(settings)
     name = existing.name if existing else settings.template_name or DEFAULT_NAME
     check_label("tpl", name)
-    drawn = read_custom_segmentation(settings)
-    if drawn is not None and (settings.custom_space or not settings.template):
-        on = custom_segmentation_on(drawn, settings, study.scans, None, name)
+    custom = read_custom_segmentation(settings)
+    if custom is not None and (settings.custom_space or not settings.template):
+        on = custom_segmentation_on(custom, settings, study.scans, None, name)
         if on is None and not settings.template:
             raise WrongUsage(
-                f"--custom-dseg {drawn.file} was drawn on the template, which --no-template leaves out.",
+                f"--custom-dseg {custom.file} is in the template, which --no-template leaves out.",
                 "Leave out --no-template.",
             )
     mixed = tuple(inconsistent_settings({scan.stem: scan.made for scan in study.scans}))
-    return GroupPlan(raw, study, mixed, phenotypes, name, existing, drawn)
+    return GroupPlan(raw, study, mixed, phenotypes, name, existing, custom)
 
 
 def _raw_dataset(request: Request) -> Path:

@@ -1,4 +1,4 @@
-"""Steps that carry finished maps into the template, once, and average them there."""
+"""Steps that warp finished maps to the template, once, and average them there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
-from qsmxt_app.group.intensity import likeness
+from qsmxt_app.group.intensity import similarity
 from qsmxt_app.group.majority_vote import majority_vote
 from qsmxt_app.group.masked import apply_masked
 from qsmxt_app.group.running import RunningStatistics, masked_mean
@@ -47,10 +47,10 @@ ON_DISK = ("chi", "r2star")
 SLAB = 8
 
 
-def load_chain(files: list[str], ways_back: list[str]) -> Transform:
+def load_chain(files: list[str], inverse_transforms: list[str]) -> Transform:
     """Compose transforms that follow each other, from the first space to the last."""
     chain = Transform()
-    for file, back in zip(files, ways_back, strict=True):
+    for file, back in zip(files, inverse_transforms, strict=True):
         chain = chain.then(load_transform(Path(file), Path(back) if back else None))
     return chain
 
@@ -68,7 +68,7 @@ class WarpToTemplateInputSpec(StepInputSpec):
     like = File(exists=True, mandatory=True, desc="image on the template's grid")
     like_kind = traits.Enum("magnitude", "t1w", usedefault=True, desc="of that image")
     transforms = traits.List(File(exists=True), mandatory=True, desc="from the scan to the template")
-    ways_back = traits.List(traits.Str, mandatory=True, desc="of each; empty for a matrix")
+    inverse_transforms = traits.List(traits.Str, mandatory=True, desc="of each; empty for a matrix")
     output_dir = traits.Str(mandatory=True)
     template = traits.Str(mandatory=True, desc="name")
     reference = traits.Str(mandatory=True, desc="BIDS URI of what defines the space")
@@ -106,7 +106,7 @@ class WarpToTemplate(Step):
         """Save maps and transforms; the facts name what lies in the output folder."""
         given = self.inputs
         like = load_image(given.like)
-        chain = merged(load_chain(given.transforms, given.ways_back))
+        chain = merged(load_chain(given.transforms, given.inverse_transforms))
         mask = load(given.mask) > 0
         written = self._write_transforms(chain, folder)
         for name in ("chi", "r2star", "magnitude"):
@@ -120,11 +120,11 @@ class WarpToTemplate(Step):
                 self._results[name] = str(path)
             else:
                 self._results[name] = save(values, like.affine, folder / f"{name}.nii")
-        self._carry_structure(chain, like.grid, folder)
+        self._warp_structure(chain, like.grid, folder)
         same = self._results.get(given.like_kind)
-        return {"outputs": written, "likeness": likeness(load(same), like.array) if same else None}
+        return {"outputs": written, "similarity": similarity(load(same), like.array) if same else None}
 
-    def _carry_structure(self, chain: Transform, grid: Grid, folder: Path) -> None:
+    def _warp_structure(self, chain: Transform, grid: Grid, folder: Path) -> None:
         given = self.inputs
         if isdefined(given.dseg):
             labels = load_image(given.dseg)

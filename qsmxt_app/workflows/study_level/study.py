@@ -34,13 +34,13 @@ NEEDS = {
     "deform": 280.0,
     "average": 180.0,
     "update": 320.0,
-    "carry": 320.0,
+    "warp": 320.0,
     "maps": 80.0,
     "labels": 60.0,
     "write": 60.0,
-    "drawn": 200.0,
+    "custom": 200.0,
 }
-DURATIONS = {"deform": 8.0, "update": 3.0, "affine": 3.0, "rigid": 2.0, "align": 2.0, "carry": 3.0}
+DURATIONS = {"deform": 8.0, "update": 3.0, "affine": 3.0, "rigid": 2.0, "align": 2.0, "warp": 3.0}
 
 log = logging.getLogger("qsmxt")
 
@@ -188,14 +188,14 @@ class Person:
 
 @dataclass(frozen=True)
 class Chain:
-    """Transforms that follow each other, and the way back of each; an empty text for a matrix."""
+    """Transforms that follow each other, and the inverse of each; an empty text for a matrix."""
 
     transforms: tuple[str, ...]
-    ways_back: tuple[str, ...]
+    inverse_transforms: tuple[str, ...]
 
     def after(self, first: Path) -> Chain:
         """Return the chain with a matrix before it."""
-        return Chain((str(first), *self.transforms), ("", *self.ways_back))
+        return Chain((str(first), *self.transforms), ("", *self.inverse_transforms))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from qsmxt_app.registration import (
 )
 from qsmxt_app.registration.transform_files import invert_displacement
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, save
-from qsmxt_app.workflows.study_level.alignment import REGISTRATION, TRANSFORM, WAY_BACK
+from qsmxt_app.workflows.study_level.alignment import INVERSE_TRANSFORM, REGISTRATION, TRANSFORM
 
 CODE = (
     "qsmxt_app.group.running",
@@ -97,7 +97,7 @@ class AverageLinear(Step):
 class UpdateTemplateInputSpec(AverageInputSpec):
     """Inputs of `UpdateTemplate`."""
 
-    ways_back = traits.List(File(exists=True), mandatory=True, desc="of the transforms")
+    inverse_transforms = traits.List(File(exists=True), mandatory=True, desc="of the transforms")
     template = File(exists=True, mandatory=True, desc="magnitude of the template they lead to")
 
 
@@ -105,7 +105,7 @@ class UpdateTemplateOutputSpec(TemplateOutputSpec):
     """Outputs of `UpdateTemplate`."""
 
     recentre = File(exists=True, desc="from the old template to the new one")
-    recentre_back = File(exists=True)
+    recentre_inverse = File(exists=True)
     change = traits.Float(desc="of the template, relative to its contrast")
 
 
@@ -129,7 +129,9 @@ class UpdateTemplate(Step):
         chains = (transform.then(recentre) for transform in self._transforms())
         self._results |= average(given, chains, old.grid, folder)
         self._results["recentre"] = str(save_transform(recentre, folder / TRANSFORM))
-        self._results["recentre_back"] = str(save_transform(recentre.inverse(), folder / WAY_BACK))
+        self._results["recentre_inverse"] = str(
+            save_transform(recentre.inverse(), folder / INVERSE_TRANSFORM)
+        )
         new = load(self._results["magnitude"])
         # what the border of the mask gains and loses is no change of anatomy
         change = relative_change(new, old.array, (new != 0) & (old.array != 0))
@@ -137,7 +139,7 @@ class UpdateTemplate(Step):
         return {"change": change, "shape_update_mm": largest}
 
     def _transforms(self) -> Iterator[Transform]:
-        for file, back in zip(self.inputs.transforms, self.inputs.ways_back, strict=True):
+        for file, back in zip(self.inputs.transforms, self.inputs.inverse_transforms, strict=True):
             yield load_transform(Path(file), Path(back))
 
     def _recentre(self, old: Image) -> tuple[Transform, float]:
