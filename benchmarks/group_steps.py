@@ -30,14 +30,14 @@ from qsmxt_app.registration import linear, save_transform
 from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.person import make_person
 from qsmxt_app.simulate.tissues import TISSUES
-from qsmxt_app.workflows.resources import WORKER_GB
+from qsmxt_app.workflows.step_needs import WORKER_GB
 from qsmxt_app.workflows.study_level.alignment import (
     AveragePerson,
     PrepareScan,
     RegisterDeformable,
     RegisterLinear,
 )
-from qsmxt_app.workflows.study_level.custom_segmentation import MeasureCustomSegmentation
+from qsmxt_app.workflows.study_level.custom_values import MeasureCustomSegmentation
 from qsmxt_app.workflows.study_level.maps import (
     AverageMaps,
     MajorityVoteLabels,

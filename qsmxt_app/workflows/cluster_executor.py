@@ -26,7 +26,7 @@ from qsmxt_app.bids.atomic import make_folder, write_text
 from qsmxt_app.cluster.schedulers import Options, Resources, Scheduler, scheduler_for
 from qsmxt_app.errors import InputOutputFailed
 from qsmxt_app.workflows.local_executor import LocalExecutor
-from qsmxt_app.workflows.resources import MAIN_GB, WORKER_GB
+from qsmxt_app.workflows.step_needs import MAIN_GB, WORKER_GB
 
 SCHEDULERS = {
     "SLURM": "slurm",

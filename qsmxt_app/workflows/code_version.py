@@ -1,58 +1,120 @@
-"""The source code that a step's result depends on."""
+"""The source code that a step's result depends on, found by following imports from module to module."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable
+import hashlib
+import inspect
+from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.util import find_spec, resolve_name
 from pathlib import Path
+from types import CodeType
 
-PHYSICS = ("qsmxt_app.qsm.", "qsmxt_app.registration.", "qsmxt_app.segment.")
-"""Modules that compute, at any remove of which the version of a step changes."""
+PACKAGE = Path(__file__).parent.parent
+DIGITS = 16
+"""Of a digest that is kept as an input of a step."""
+TEXTS = ("qsmxt_app.report", "qsmxt_app.settings")
+"""Packages that no result depends on: words, pictures, and settings, whose values are inputs of steps."""
 
 
-def sources_of(modules: Iterable[str]) -> list[str]:
-    """Return the text of modules and of all modules of the physics that they import, at any remove.
+class SourceGraph:
+    """Which modules of a package import which, lazy imports within functions included.
+
+    Modules are compiled, never imported, so that nothing heavy is loaded. The compiler leaves comments,
+    docstrings and line breaks out, hence a reworded sentence changes no digest.
 
     Parameters
     ----------
-    modules
-        Full names of modules or packages.
+    package
+        Folder of the package.
+    left_out
+        Full names of modules and packages that are not followed.
+
+    Attributes
+    ----------
+    files
+        The file of each module and package by its full name.
     """
-    waiting, found = sorted(modules), {}
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            text, imported = _read(name)
-            found[name] = text
-            waiting += [other for other in imported if f"{other}.".startswith(PHYSICS)]
-    return [found[name] for name in sorted(found)]
 
+    def __init__(self, package: Path, left_out: Iterable[str] = ()) -> None:
+        self.name = package.name
+        found = {_module_name(path, package.parent): path for path in sorted(package.rglob("*.py"))}
+        left = tuple(f"{name}." for name in left_out)
+        self.files = {name: path for name, path in found.items() if not f"{name}.".startswith(left)}
+        self._compiled: dict[Path, tuple[bytes, frozenset[str]]] = {}
 
-@cache
-def _read(name: str) -> tuple[str, tuple[str, ...]]:
-    """Text of a module, and the modules that it may import."""
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(name)
-    text = Path(spec.origin).read_text(encoding="utf-8")
-    imported: list[str] = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            imported += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            origin = resolve_name("." * node.level + (node.module or ""), spec.parent)
+    def imports(self, file: Path) -> frozenset[str]:
+        """Return the modules of the package that a file imports itself."""
+        return self._compile(file)[1]
+
+    def reached(self, file: Path) -> frozenset[str]:
+        """Return the modules of the package that a file imports at any remove."""
+        waiting, found = [file], set[str]()
+        while waiting:
+            new = self.imports(waiting.pop()) - found
+            found |= new
+            waiting += [self.files[name] for name in new]
+        return frozenset(found)
+
+    def digest(self, file: Path) -> str:
+        """Return a digest of a file and of all modules that it reaches."""
+        state = hashlib.sha256(self._compile(file)[0])
+        for name in sorted(self.reached(file)):
+            state.update(self._compile(self.files[name])[0])
+        return state.hexdigest()
+
+    def _compile(self, file: Path) -> tuple[bytes, frozenset[str]]:
+        """Digest of a file alone, and what it imports."""
+        if file not in self._compiled:
+            code = compile(file.read_bytes(), str(file), "exec", optimize=2, dont_inherit=True)
+            parts = list(_nested(code))
+            content = b"\n".join(_described(part) for part in parts)
+            self._compiled[file] = hashlib.sha256(content).digest(), self._imported(parts)
+        return self._compiled[file]
+
+    def _imported(self, parts: Iterable[CodeType]) -> frozenset[str]:
+        found = set[str]()
+        for part in parts:
+            # imports are absolute: only the name of a module begins with that of the package
+            origins = {name for name in part.co_names if f"{name}.".startswith(f"{self.name}.")}
             # `from package import name`: a module, or something that the package itself holds
-            imported += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-    return text, tuple(other for other in imported if _is_module(other))
+            found |= origins | {f"{origin}.{name}" for origin in origins for name in part.co_names}
+        return frozenset(found & self.files.keys())
 
 
 @cache
-def _is_module(name: str) -> bool:
-    if not f"{name}.".startswith(PHYSICS):
-        return False
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
+def package_graph() -> SourceGraph:
+    """Return the graph of this package without its reports and texts, made once a process."""
+    return SourceGraph(PACKAGE, TEXTS)
+
+
+def code_version(step: type) -> str:
+    """Return a digest of the module that declares a class and of all modules that it reaches."""
+    return package_graph().digest(Path(inspect.getfile(step)))[:DIGITS]
+
+
+def _module_name(file: Path, above: Path) -> str:
+    return ".".join(file.relative_to(above).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)
+
+
+def _described(code: CodeType) -> bytes:
+    """Describe what a piece of code does, wherever it stands in its file."""
+    # Python 3.13 stores the line of a class among its constants
+    line = code.co_firstlineno if "__firstlineno__" in code.co_names else None
+    constants = [_constant(constant) for constant in code.co_consts if constant != line]
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    counts = code.co_flags, code.co_argcount, code.co_kwonlyargcount
+    return repr((code.co_name, counts, names, constants, code.co_code, code.co_exceptiontable)).encode()
+
+
+def _constant(value: object) -> object:
+    """Describe a constant; the order of a set differs from process to process."""
+    if isinstance(value, CodeType):  # described by itself
+        return None
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else value

@@ -13,10 +13,10 @@ from qsmxt_app.group.grid import MARGIN_MM, common_resolution
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.resources import BYTES_PER_GB, MAIN_GB, REPORT_GB, WORKER_GB, memory_gb, step_cost
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
 from qsmxt_app.workflows.segmentation.steps import step_sizes
+from qsmxt_app.workflows.step_needs import BYTES_PER_GB, MAIN_GB, REPORT_GB, WORKER_GB, memory_gb, step_cost
 from qsmxt_app.workflows.study_level.study import NEEDS as GROUP_NEEDS
 
 HEADS_MM3 = 1.1e7

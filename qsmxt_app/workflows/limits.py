@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from qsmxt_app.workflows.resources import BYTES_PER_GB
+from qsmxt_app.workflows.step_needs import BYTES_PER_GB
 
 GROUPS = Path("/sys/fs/cgroup")
 THREAD_VARIABLES = (

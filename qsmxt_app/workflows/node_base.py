@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import resource
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -24,15 +22,12 @@ from nipype.interfaces.base import (
 )
 from numpy.typing import NDArray
 
-from qsmxt_app import __version__
-from qsmxt_app.bids.acquisition_images import read_image
 from qsmxt_app.bids.atomic import is_full, output_error, write_json
-from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.bids.nifti_file import nifti_parts
 from qsmxt_app.errors import QsmxtError, UnusableData
 from qsmxt_app.qsm.array_layout import echoes_together
 from qsmxt_app.registration.image import Image
-from qsmxt_app.workflows.code_version import sources_of
+from qsmxt_app.workflows.code_version import code_version
 from qsmxt_app.workflows.incomplete_nodes import note_files
 from qsmxt_app.workflows.resources import limited_threads
 
@@ -56,19 +51,18 @@ class StepOutputSpec(TraitedSpec):
 
 
 class Step(SimpleInterface):
-    """A node: load, one call, save. Subclasses give `compute` and the modules that do the work.
+    """A node: load, one call, save. Subclasses give `compute`.
 
-    nipype's cache hashes inputs, not code. So the version of the package, the text of `code` and that of all
-    physics that it imports go into `algorithm_version`, and a changed algorithm is never answered from the
-    cache.
+    nipype's cache hashes inputs, not code. So `algorithm_version` is an input: the digest of the module that
+    declares the step and of all modules of the package that it reaches by imports. A changed algorithm is
+    never answered from the cache.
     """
 
     input_spec = StepInputSpec
     output_spec = StepOutputSpec
-    code: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **inputs: Any) -> None:
-        inputs.setdefault("algorithm_version", algorithm_version(type(self)))
+        inputs.setdefault("algorithm_version", code_version(type(self)))
         super().__init__(**inputs)
 
     def compute(self, folder: Path) -> dict[str, Any]:
@@ -97,12 +91,6 @@ class Step(SimpleInterface):
         return runtime
 
 
-def algorithm_version(step: type[Step]) -> str:
-    """Return the version of the package with a fingerprint of the step's own code and of its modules."""
-    sources = [inspect.getsource(step.compute), *sources_of(step.code)]
-    return f"{__version__}-{hashlib.sha256(''.join(sources).encode()).hexdigest()[:12]}"
-
-
 def load(path: str | Path) -> NDArray[np.float32]:
     """Load an image that another node saved, in C order: echoes of a voxel lie together."""
     return echoes_together(np.asarray(nib.nifti1.load(path).dataobj, dtype=np.float32))
@@ -123,19 +111,6 @@ def load_image(path: str | Path) -> Image:
     return Image(load(path), load_affine(path))
 
 
-def load_on_grid(path: str | Path, like: str | Path) -> NDArray[np.float32]:
-    """Load an image that the user gave.
-
-    Raises
-    ------
-    UnusableData
-        Its voxels are not those of the other image.
-    """
-    if not same_grid(read_header(Path(path)), read_header(Path(like))):
-        raise UnusableData(f"{path}: not on the grid of the images.", "Resample it to their magnitude.")
-    return read_image(Path(path))
-
-
 def second_pass(mask: str, whole: Any) -> NDArray[np.bool_] | None:
     """Return where a pass inverts; None for a second pass that would repeat the first.
 
@@ -152,6 +127,11 @@ def second_pass(mask: str, whole: Any) -> NDArray[np.bool_] | None:
     first = load_mask(whole)
     inside &= first
     return None if np.array_equal(inside, first) else inside
+
+
+def volume_ml(mask: NDArray[np.bool_], voxel_size: tuple[float, float, float]) -> float:
+    """Return the volume of a mask in millilitres."""
+    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000)
 
 
 def save(array: NDArray, affine: NDArray[np.float64], path: Path) -> str:

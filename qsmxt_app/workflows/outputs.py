@@ -153,7 +153,6 @@ class WriteDerivatives(Step):
     """Write all maps of an acquisition with their sidecars."""
 
     input_spec, output_spec = DerivativesInputSpec, StepOutputSpec
-    code = ("qsmxt_app.bids.derivatives", "qsmxt_app.workflows.outputs")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the maps; the facts name them relative to the output folder."""

@@ -15,12 +15,12 @@ from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.preset_choice import Choice, settings_for
-from qsmxt_app.workflows.resources import REPORT_GB, WORKER_GB
 from qsmxt_app.workflows.scan_steps import connect_scan, scan_nodes
 from qsmxt_app.workflows.segmentation.labelled_images import LabelledImages
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
 from qsmxt_app.workflows.segmentation.steps import region_steps
 from qsmxt_app.workflows.step_group import Part, node_name
+from qsmxt_app.workflows.step_needs import REPORT_GB, WORKER_GB
 
 
 @dataclass(frozen=True)

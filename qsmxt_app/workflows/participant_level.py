@@ -35,8 +35,8 @@ from qsmxt_app.workflows.run_folder import (
     stop_logging,
 )
 from qsmxt_app.workflows.scan_steps import step_names
+from qsmxt_app.workflows.segmentation.label_checks import check_labels
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
-from qsmxt_app.workflows.segmentation.reference import check_labels
 from qsmxt_app.workflows.segmentation.steps import described
 from qsmxt_app.workflows.study import Plan, Request, Study
 from qsmxt_app.workflows.submission import CORES, submit

@@ -14,7 +14,6 @@ from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.node_base import Step
 from qsmxt_app.workflows.outputs import PARAMETERS, WriteDerivatives, method_parameters
-from qsmxt_app.workflows.resources import NEEDS, memory_gb
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan
 from qsmxt_app.workflows.segmentation.steps import (
     anatomy_voxels,
@@ -22,6 +21,7 @@ from qsmxt_app.workflows.segmentation.steps import (
     region_makers,
     region_steps,
 )
+from qsmxt_app.workflows.step_needs import NEEDS, memory_gb
 
 STEPS = (
     "prepare",

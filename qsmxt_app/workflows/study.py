@@ -29,12 +29,12 @@ from qsmxt_app.workflows.participant import ScanGraph, build_participant, build_
 from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.progress import ProgressDisplay
 from qsmxt_app.workflows.records import problem_record, scan_record, write_record
-from qsmxt_app.workflows.resources import step_cost
 from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
 from qsmxt_app.workflows.segmentation.segmentation_record import plan_by_the_mean, segmentation_record
 from qsmxt_app.workflows.segmentation.steps import REGION_STEPS, step_sizes
+from qsmxt_app.workflows.step_needs import step_cost
 
 POLL_SECONDS = 0.5
 REPORT_COST = 2.0

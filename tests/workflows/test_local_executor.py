@@ -11,7 +11,7 @@ from nipype import config
 
 from qsmxt_app.workflows.cluster_executor import executor_for
 from qsmxt_app.workflows.local_executor import OUT_OF_MEMORY, GraphScheduler, LocalExecutor
-from qsmxt_app.workflows.resources import MAIN_GB
+from qsmxt_app.workflows.step_needs import MAIN_GB
 
 
 @pytest.fixture(autouse=True)

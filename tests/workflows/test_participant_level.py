@@ -11,8 +11,8 @@ from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.bids.validation import find_issues
 from qsmxt_app.cli import main
 from qsmxt_app.config import load_settings
-from qsmxt_app.workflows.resources import memory_gb
 from qsmxt_app.workflows.scan_steps import need_of
+from qsmxt_app.workflows.step_needs import memory_gb
 
 
 def voxels(path):

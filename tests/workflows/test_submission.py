@@ -14,9 +14,9 @@ from mini_dataset import write_mini_dataset
 from qsmxt_app.cli import main
 from qsmxt_app.cluster.tasks import Ending, Task, note_ending, read_tasks
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows import resources
+from qsmxt_app.workflows import step_needs
 from qsmxt_app.workflows.estimate import Estimate, estimate_group
-from qsmxt_app.workflows.resources import WORKER_GB
+from qsmxt_app.workflows.step_needs import WORKER_GB
 from qsmxt_app.workflows.study import Plan
 from qsmxt_app.workflows.study_level.study import NEEDS
 from qsmxt_app.workflows.submission import resources_of, tasks_of
@@ -235,7 +235,7 @@ def test_who_is_missing_is_named_and_written_down(raw, tmp_path, programs, capsy
 
 
 def test_a_scan_that_cannot_fit_is_named_before_anything_starts(raw, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(resources, "WORKER_GB", 0.6)
+    monkeypatch.setattr(step_needs, "WORKER_GB", 0.6)
     out = tmp_path / "out"
     arguments = [str(raw), str(out), "participant", "--skip-bids-validation", "--mem-gb", "0.5"]
     assert main([*arguments, "--dry-run"]) == 0

@@ -41,7 +41,6 @@ class FitRelaxation(Step):
     """Fit R2*, T2* and S0."""
 
     input_spec, output_spec = RelaxationInputSpec, RelaxationOutputSpec
-    code = ("qsmxt_app.qsm.relaxation",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the three maps."""
@@ -74,7 +73,6 @@ class ComputeSWI(Step):
     """Make the susceptibility-weighted image and its minimum-intensity projection."""
 
     input_spec, output_spec = SWIInputSpec, SWIOutputSpec
-    code = ("qsmxt_app.qsm.swi",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save both images; the slab slides along the axis nearest to B0, as readers are used to."""

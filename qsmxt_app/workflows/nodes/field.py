@@ -57,13 +57,6 @@ class FitField(Step):
     """Remove phase offsets, fit the field to all echoes, and find out where it is known."""
 
     input_spec, output_spec = FieldInputSpec, FieldOutputSpec
-    code = (
-        "qsmxt_app.qsm.field",
-        "qsmxt_app.qsm.morphology",
-        "qsmxt_app.qsm.field_checks",
-        "qsmxt_app.qsm.tgv.field_laplacian",
-        "qsmxt_app.workflows.overview",
-    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the field, its noise, its Laplacian, and the masks where it is known."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import File, traits
-from numpy.typing import NDArray
 
 from qsmxt_app.qsm.brain_extraction import brain_extraction
 from qsmxt_app.qsm.magnitude import combine_magnitude
@@ -20,14 +19,10 @@ from qsmxt_app.workflows.node_base import (
     defined,
     load,
     load_affine,
-    load_on_grid,
+    volume_ml,
 )
+from qsmxt_app.workflows.nodes.given_image import load_on_grid
 from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, echo_times, image
-
-
-def volume_ml(mask: NDArray[np.bool_], voxel_size: tuple[float, float, float]) -> float:
-    """Return the volume of a mask in millilitres."""
-    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000)
 
 
 class MaskInputSpec(StepInputSpec):
@@ -59,7 +54,6 @@ class BuildMasks(Step):
     """Make the masks of both passes."""
 
     input_spec, output_spec = MaskInputSpec, MaskOutputSpec
-    code = ("qsmxt_app.qsm.masking", "qsmxt_app.qsm.brain_extraction", "qsmxt_app.qsm.mask_checks")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the filled and the reliable mask."""

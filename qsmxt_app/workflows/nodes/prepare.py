@@ -31,7 +31,6 @@ class LoadAcquisition(Step):
     """Read all echoes, check their voxels, scale the phase to radians."""
 
     input_spec, output_spec = PrepareInputSpec, PrepareOutputSpec
-    code = ("qsmxt_app.qsm.phase", "qsmxt_app.bids.acquisition_images")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save magnitude and phase of all echoes."""

@@ -28,7 +28,6 @@ class WriteReport(Step):
     """Write the page of a participant from what is on disk."""
 
     input_spec, output_spec = ReportInputSpec, ReportOutputSpec
-    code = ("qsmxt_app.report",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Write the quality measures of every map, then `sub-XX.html`, which shows them."""

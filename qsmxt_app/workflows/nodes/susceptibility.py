@@ -22,9 +22,9 @@ from qsmxt_app.workflows.node_base import (
     load,
     load_affine,
     load_mask,
-    load_on_grid,
     second_pass,
 )
+from qsmxt_app.workflows.nodes.given_image import load_on_grid
 from qsmxt_app.workflows.nodes.inputs import Direction, FieldStepInputSpec, VoxelSize, image
 
 
@@ -52,7 +52,6 @@ class InvertTGV(Step):
     """Reconstruct chi by TGV-QSM."""
 
     input_spec, output_spec = TGVInputSpec, TGVOutputSpec
-    code = ("qsmxt_app.qsm.tgv",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save chi."""
@@ -106,7 +105,6 @@ class CombineAndReference(Step):
     """Combine both passes, and refer chi to its reference."""
 
     input_spec, output_spec = CombineInputSpec, CombineOutputSpec
-    code = ("qsmxt_app.qsm.two_pass", "qsmxt_app.qsm.reference")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the final map and, with two passes, the map of the single one."""
@@ -146,7 +144,6 @@ class EstimateChiNoise(Step):
     """Estimate the standard error of chi from that of the field."""
 
     input_spec, output_spec = ChiNoiseInputSpec, ChiNoiseOutputSpec
-    code = ("qsmxt_app.qsm.chi_noise", "qsmxt_app.qsm.constants")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the standard error."""

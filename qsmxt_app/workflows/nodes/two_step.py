@@ -19,9 +19,9 @@ from qsmxt_app.workflows.node_base import (
     load_affine,
     load_mask,
     second_pass,
+    volume_ml,
 )
 from qsmxt_app.workflows.nodes.inputs import FieldStepInputSpec, echo_times, image
-from qsmxt_app.workflows.nodes.masks import volume_ml
 
 
 class BackgroundInputSpec(FieldStepInputSpec):
@@ -44,7 +44,6 @@ class RemoveBackground(Step):
     """Split off the field of sources outside the mask."""
 
     input_spec, output_spec = BackgroundInputSpec, BackgroundOutputSpec
-    code = ("qsmxt_app.qsm.background", "qsmxt_app.qsm.constants")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the local field and where it is known."""
@@ -92,7 +91,6 @@ class InvertField(Step):
     """Invert the local field."""
 
     input_spec, output_spec = InversionInputSpec, InversionOutputSpec
-    code = ("qsmxt_app.qsm.inversion",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save chi."""

@@ -38,7 +38,6 @@ class RegisterAtlas(Step):
     """Bend the atlas onto the anatomical image."""
 
     input_spec, output_spec = RegisterInputSpec, RegisterOutputSpec
-    code = ("qsmxt_app.segment.labelling", "qsmxt_app.segment.saved_atlas")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform both ways."""
@@ -63,7 +62,6 @@ class LabelByAtlas(Step):
     """Give the anatomical image the labels of the atlas, each within its tissue."""
 
     input_spec, output_spec = LabelByAtlasInputSpec, LabelOutputSpec
-    code = ("qsmxt_app.segment.labelling", "qsmxt_app.segment.saved_atlas")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save labels and table."""

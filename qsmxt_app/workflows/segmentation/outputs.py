@@ -55,12 +55,6 @@ class WriteT1w(Step):
     """Write what was made of a T1w: the image, its brain and its labels, and its way to the atlas."""
 
     input_spec, output_spec = WriteT1wInputSpec, StepOutputSpec
-    code = (
-        "qsmxt_app.bids.derivatives",
-        "qsmxt_app.workflows.region_files",
-        "qsmxt_app.workflows.segmentation.outputs",
-        "qsmxt_app.registration.label_resampling",
-    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the images; the facts name them relative to the output folder."""
@@ -118,12 +112,6 @@ class WriteRegions(Step):
     """Write the labels of a scan, the values of its maps in them, and its way to the T1w."""
 
     input_spec, output_spec = WriteRegionsInputSpec, StepOutputSpec
-    code = (
-        "qsmxt_app.bids.derivatives",
-        "qsmxt_app.workflows.region_files",
-        "qsmxt_app.workflows.segmentation.outputs",
-        "qsmxt_app.segment.regional_values",
-    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save labels, table and transforms; the facts name them relative to the output folder."""

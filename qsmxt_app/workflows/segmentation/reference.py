@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import File, traits
 
-from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.errors import UnusableData
 from qsmxt_app.qsm.reference import reference_chi
-from qsmxt_app.segment.atlas import atlas_regions, check_atlas
-from qsmxt_app.segment.existing_labels import regions_of
-from qsmxt_app.segment.meshnet import network_regions
 from qsmxt_app.segment.reference_region import described_reference, find_reference, inner_part
-from qsmxt_app.segment.regions import Region, read_regions
-from qsmxt_app.settings import Settings
+from qsmxt_app.segment.regions import read_regions
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -29,8 +23,6 @@ from qsmxt_app.workflows.node_base import (
     read_json,
 )
 from qsmxt_app.workflows.nodes.inputs import image
-from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan, plan_segmentation
 
 
 class RegionReferenceInputSpec(StepInputSpec):
@@ -56,7 +48,6 @@ class ReferToRegion(Step):
     """Take the mean over a region off chi."""
 
     input_spec, output_spec = RegionReferenceInputSpec, RegionReferenceOutputSpec
-    code = ("qsmxt_app.qsm.reference", "qsmxt_app.segment.reference_region")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the final map and, with two passes, the map of the single one."""
@@ -82,37 +73,3 @@ class ReferToRegion(Step):
             "reference_region_voxels": int(np.count_nonzero(found)),
             "reference_value_ppm": before + referenced.value,
         }
-
-
-def check_labels(acquisitions: Iterable[Acquisition], settings: Settings) -> None:
-    """Refuse an atlas that is not there, and a region that is in no table, before anything runs.
-
-    Raises
-    ------
-    NoInput
-        The atlas is not there.
-    WrongUsage
-        The region that chi is to be relative to is not in the table.
-    """
-    seen: set[tuple[str, Path | None]] = set()
-    for acquisition in acquisitions:
-        own, _ = settings_for(acquisition, settings)
-        plan = plan_segmentation(acquisition, own)
-        table = plan.labels.table if plan.labels else None
-        if not plan.runs or (plan.source, table) in seen:
-            continue
-        seen.add((plan.source, table))
-        if plan.method == ATLAS:
-            check_atlas(own.atlas)
-        if plan.reference:
-            find_reference(plan.reference, _regions_in_table(plan, own))
-
-
-def _regions_in_table(plan: SegmentationPlan, settings: Settings) -> tuple[Region, ...]:
-    if plan.method == ATLAS:
-        return atlas_regions(settings.atlas)
-    if plan.method == MESHNET:
-        return network_regions(settings.model or Path())
-    if plan.labels is None:
-        raise ValueError("a plan to take labels that names none")
-    return regions_of(plan.labels)

@@ -48,7 +48,6 @@ class AlignToT1w(Step):
     """Lay the gradient echo upon the T1w."""
 
     input_spec, output_spec = AlignInputSpec, AlignOutputSpec
-    code = ("qsmxt_app.segment.alignment", "qsmxt_app.qsm.magnitude")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform both ways, and the magnitude as the T1w sees it."""
@@ -94,12 +93,6 @@ class LabelScan(Step):
     """Bring labels to the grid of the maps, those of nuclei that chi shows to where it shows them."""
 
     input_spec, output_spec = LabelScanInputSpec, LabelScanOutputSpec
-    code = (
-        "qsmxt_app.segment.scan_labels",
-        "qsmxt_app.segment.labelling",
-        "qsmxt_app.segment.saved_atlas",
-        "qsmxt_app.segment.regional_values",
-    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the labels."""

@@ -20,13 +20,13 @@ from qsmxt_app.errors import QsmxtError
 from qsmxt_app.segment.meshnet import CLASSES, DESCRIPTION, WEIGHTS
 from qsmxt_app.settings import Settings
 from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS
-from qsmxt_app.workflows.resources import NEEDS, memory_gb
 from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
 from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan
 from qsmxt_app.workflows.segmentation.reference import ReferToRegion
 from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
 from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, UseExistingLabels
+from qsmxt_app.workflows.step_needs import NEEDS, memory_gb
 
 ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
 REGION_STEPS = ("align", "label", "reference", "regions")

@@ -68,7 +68,6 @@ class PrepareT1w(Step):
     """Find the brain and take the bias field off."""
 
     input_spec, output_spec = PrepareInputSpec, PrepareOutputSpec
-    code = ("qsmxt_app.segment.prepare", "qsmxt_app.segment.builtin_atlas", "qsmxt_app.qsm.magnitude")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the corrected image and the brain's mask."""
@@ -120,7 +119,6 @@ class UseExistingLabels(Step):
         table = File(exists=True, desc="its table; none where the numbers are FreeSurfer's")
 
     input_spec, output_spec = _InputSpec, LabelOutputSpec
-    code = ("qsmxt_app.segment.existing_labels",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the labels, if they lie in this brain."""
@@ -149,7 +147,6 @@ class LabelByNetwork(Step):
         weights = File(exists=True, mandatory=True)
 
     input_spec, output_spec = _InputSpec, LabelOutputSpec
-    code = ("qsmxt_app.segment.meshnet",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the labels on the grid of the network."""

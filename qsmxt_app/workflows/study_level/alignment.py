@@ -25,19 +25,6 @@ LINEAR_ITERATIONS, DEFORMABLE_ITERATIONS = (500, 250, 100, 50), (100, 100, 60, 3
 UPDATE_SMOOTHING = 2.5
 """In voxels: between heads of different people what differs is smoother than between a head and itself."""
 TRANSFORM, INVERSE_TRANSFORM = "transform.h5", "inverse_transform.h5"
-REGISTRATION = tuple(
-    f"qsmxt_app.registration.{name}"
-    for name in (
-        "image",
-        "library",
-        "register",
-        "greedy",
-        "resample",
-        "label_resampling",
-        "transform_files",
-        "transforms",
-    )
-)
 
 
 def shrink_factors(voxel_size: Sequence[float], finest_mm: float = 0.0) -> tuple[int, ...]:
@@ -125,7 +112,6 @@ class PrepareScan(Step):
     """Take the coil profile and the scale out of a magnitude (or T1w image)."""
 
     input_spec, output_spec = PrepareScanInputSpec, PrepareScanOutputSpec
-    code = ("qsmxt_app.group.intensity",)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the normalised image."""
@@ -154,7 +140,6 @@ class RegisterLinear(Step):
     """Find the rigid or affine transform between two images."""
 
     input_spec, output_spec = RegisterLinearInputSpec, RegisterOutputSpec
-    code = REGISTRATION
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform."""
@@ -194,13 +179,6 @@ class AveragePerson(Step):
     """Average the scans of one participant half-way between them, so that nobody counts twice."""
 
     input_spec, output_spec = AveragePersonInputSpec, AveragePersonOutputSpec
-    code = (
-        "qsmxt_app.group.running",
-        "qsmxt_app.group.grid",
-        "qsmxt_app.group.masked",
-        "qsmxt_app.group.shape",
-        *REGISTRATION,
-    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the average images and the transforms to them."""
@@ -250,7 +228,6 @@ class RegisterDeformable(Step):
     """Find the deformation between a participant and a template, over all channels at once."""
 
     input_spec, output_spec = RegisterDeformableInputSpec, RegisterDeformableOutputSpec
-    code = REGISTRATION
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform and its inverse."""
@@ -274,7 +251,6 @@ class RegisterToTemplate(Step):
     """Find the transform from a participant to a template that is left as it is."""
 
     input_spec, output_spec = RegisterToTemplateInputSpec, RegisterDeformableOutputSpec
-    code = REGISTRATION
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform and its inverse."""

@@ -9,24 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nipype.interfaces.base import File, isdefined, traits
 
 from qsmxt_app.bids.acquisition_images import read_image
-from qsmxt_app.bids.derivatives import bids_uri, derivative_path, sidecar_path
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header, same_grid
 from qsmxt_app.errors import NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.group.custom_segmentation import custom_regions, is_label_description, read_label_description
-from qsmxt_app.group.volume_preserving_resampling import resample_preserving_volume
-from qsmxt_app.registration import Image
-from qsmxt_app.segment.regional_values import QuantitativeMap, erode_labels
-from qsmxt_app.segment.regions import Region, read_regions, regions_table
+from qsmxt_app.segment.regions import Region, read_regions
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, read_json
-from qsmxt_app.workflows.region_files import MAPS, save_labels, save_values
-from qsmxt_app.workflows.study_level.alignment import REGISTRATION
 from qsmxt_app.workflows.study_level.inputs import GroupScan
-from qsmxt_app.workflows.study_level.maps import load_chain
 
 TEMPLATE = "template"
 
@@ -138,80 +129,6 @@ def custom_segmentation_on(
         f"--custom-dseg {custom.file}: its grid {what}.",
         "Name its space: --custom-space template, or --custom-space sub-01.",
     )
-
-
-class MeasureCustomSegmentationInputSpec(StepInputSpec):
-    """Inputs of `MeasureCustomSegmentation`."""
-
-    labels = File(exists=True, mandatory=True)
-    regions = traits.List(traits.Dict(), mandatory=True)
-    atlas = traits.Str(mandatory=True)
-    transforms = traits.List(File(exists=True), mandatory=True, desc="from their space to the scan")
-    inverse_transforms = traits.List(File(exists=True), mandatory=True)
-    mask = File(exists=True, mandatory=True)
-    chi = File(exists=True, mandatory=True)
-    r2star = File(exists=True)
-    t2star = File(exists=True)
-    erode = traits.Int(mandatory=True)
-    output_dir = traits.Str(mandatory=True)
-    stem = traits.Str(mandatory=True)
-    entities = traits.Dict(mandatory=True)
-
-
-class MeasureCustomSegmentationOutputSpec(StepOutputSpec):
-    """Outputs of `MeasureCustomSegmentation`."""
-
-    stats = File(exists=True)
-
-
-class MeasureCustomSegmentation(Step):
-    """Resample custom labels to a scan, once, and read the values of its maps there."""
-
-    input_spec, output_spec = MeasureCustomSegmentationInputSpec, MeasureCustomSegmentationOutputSpec
-    code = (
-        "qsmxt_app.group.volume_preserving_resampling",
-        "qsmxt_app.segment.regional_values",
-        "qsmxt_app.segment.regions",
-        "qsmxt_app.workflows.study_level.custom_segmentation",
-        "qsmxt_app.workflows.region_files",
-        *REGISTRATION,
-    )
-
-    def compute(self, folder: Path) -> dict[str, Any]:
-        """Write the labels on the scan's grid, their table, and their values."""
-        given, output_dir = self.inputs, Path(self.inputs.output_dir)
-        regions = [Region(**region) for region in given.regions]
-        chi = load_image(given.chi)
-        source = load_image(given.labels)
-        custom = Image(np.rint(source.array).astype(np.int32), source.affine)
-        warped = resample_preserving_volume(
-            custom, chi.grid, load_chain(given.transforms, given.inverse_transforms)
-        )
-        labels = erode_labels(warped, given.erode)
-        path = derivative_path(output_dir, {**given.entities, "seg": given.atlas}, "dseg")
-        sources = [bids_uri(Path(given.chi), output_dir, "")]
-        sidecar = {
-            "Sources": sources,
-            "Description": "custom segmentation, resampled with the volume of each label preserved",
-            "Manual": True,
-            "ErodedLayers": given.erode,
-        }
-        table = save_labels(labels, chi.affine, path, sidecar, regions_table(regions))
-        stats = path.with_name(f"{given.stem}_seg-{given.atlas}_desc-qsm_stats.tsv")
-        save_values(labels, chi.affine, stats, regions, self._maps(), atlas=given.atlas, sources=sources)
-        self._results["stats"] = str(stats)
-        written = [file.relative_to(output_dir).as_posix() for file in (path, table, stats)]
-        return {"outputs": written}
-
-    def _maps(self) -> list[QuantitativeMap]:
-        mask = load(self.inputs.mask) > 0
-        maps = []
-        for name, units, relative in MAPS:
-            file = getattr(self.inputs, name)
-            if isdefined(file):
-                told = read_json(sidecar_path(Path(file))).get("Reference", "") if relative else ""
-                maps.append(QuantitativeMap(name, load(file), mask, units, str(told)))
-        return maps
 
 
 def region_inputs(regions: Sequence[Region]) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.node_base import read_json
 from qsmxt_app.workflows.study_level.custom_segmentation import (
     CustomSegmentation,
-    MeasureCustomSegmentation,
     region_inputs,
 )
+from qsmxt_app.workflows.study_level.custom_values import MeasureCustomSegmentation
 from qsmxt_app.workflows.study_level.inputs import GroupScan
 from qsmxt_app.workflows.study_level.maps import (
     AverageMaps,

@@ -38,7 +38,6 @@ from qsmxt_app.workflows.node_base import (
     save,
 )
 from qsmxt_app.workflows.region_files import save_transforms
-from qsmxt_app.workflows.study_level.alignment import REGISTRATION
 
 UNITS = {"chi": "ppm", "r2star": "1/s", "magnitude": "arbitrary", "t1w": "arbitrary"}
 SUFFIXES = {"chi": "Chimap", "r2star": "R2starmap", "magnitude": "T2starw", "t1w": "T1w"}
@@ -92,15 +91,6 @@ class WarpToTemplate(Step):
     """Bring the maps of one scan to the template with one interpolation, and write the transforms."""
 
     input_spec, output_spec = WarpToTemplateInputSpec, WarpToTemplateOutputSpec
-    code = (
-        "qsmxt_app.bids.derivatives",
-        "qsmxt_app.group.intensity",
-        "qsmxt_app.group.masked",
-        "qsmxt_app.group.shape",
-        "qsmxt_app.workflows.study_level.maps",
-        "qsmxt_app.workflows.region_files",
-        *REGISTRATION,
-    )
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save maps and transforms; the facts name what lies in the output folder."""
@@ -183,7 +173,6 @@ class AverageMaps(Step):
     """Mean, standard deviation and count over participants, in the voxels where each of them is known."""
 
     input_spec, output_spec = AverageMapsInputSpec, AverageMapsOutputSpec
-    code = ("qsmxt_app.group.running", "qsmxt_app.bids.derivatives", "qsmxt_app.workflows.study_level.maps")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Write the three maps."""
@@ -241,7 +230,6 @@ class WriteTemplate(Step):
     """Write the images that define the template's space, and its mask."""
 
     input_spec, output_spec = WriteTemplateInputSpec, StepOutputSpec
-    code = ("qsmxt_app.bids.derivatives", "qsmxt_app.workflows.study_level.maps")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Write them with their sidecars."""
@@ -276,7 +264,6 @@ class MajorityVoteLabels(Step):
     """Give each voxel of the template the label that most scans have there, a slab at a time."""
 
     input_spec, output_spec = MajorityVoteLabelsInputSpec, StepOutputSpec
-    code = ("qsmxt_app.group.majority_vote", "qsmxt_app.workflows.study_level.maps")
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Write the labels and their table."""

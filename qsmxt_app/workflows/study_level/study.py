@@ -18,7 +18,7 @@ from qsmxt_app.workflows.local_executor import GraphScheduler, LocalExecutor
 from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, Step, read_json
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.progress import ProgressDisplay
-from qsmxt_app.workflows.resources import BYTES_PER_GB, WORKER_GB
+from qsmxt_app.workflows.step_needs import BYTES_PER_GB, WORKER_GB
 from qsmxt_app.workflows.study_level.inputs import GroupScan
 
 POLL_SECONDS = 0.5

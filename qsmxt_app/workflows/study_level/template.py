@@ -27,16 +27,7 @@ from qsmxt_app.registration import (
 )
 from qsmxt_app.registration.transform_files import invert_displacement
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, save
-from qsmxt_app.workflows.study_level.alignment import INVERSE_TRANSFORM, REGISTRATION, TRANSFORM
-
-CODE = (
-    "qsmxt_app.group.running",
-    "qsmxt_app.group.intensity",
-    "qsmxt_app.group.masked",
-    "qsmxt_app.group.shape",
-    "qsmxt_app.group.grid",
-    *REGISTRATION,
-)
+from qsmxt_app.workflows.study_level.alignment import INVERSE_TRANSFORM, TRANSFORM
 
 
 class AverageInputSpec(StepInputSpec):
@@ -74,7 +65,6 @@ class AverageLinear(Step):
     """Put a template in the middle of linear transforms, and average everybody there."""
 
     input_spec, output_spec = AverageLinearInputSpec, AverageLinearOutputSpec
-    code = CODE
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the template, and the transforms to it."""
@@ -118,7 +108,6 @@ class UpdateTemplate(Step):
     """
 
     input_spec, output_spec = UpdateTemplateInputSpec, UpdateTemplateOutputSpec
-    code = CODE
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the new template, the way to it, and how much it changed."""

@@ -1,0 +1,78 @@
+"""What each step needs: memory, time, threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BYTES_PER_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory and relative duration of a step, per voxel of the image.
+
+    Attributes
+    ----------
+    bytes_per_voxel
+        Peak memory that does not depend on the number of echoes.
+    bytes_per_voxel_and_echo
+        Peak memory that grows with every echo.
+    cost
+        Duration for a million voxels, relative to other steps, for the time that is left.
+    threaded
+        Whether the step gets faster with more than one core.
+    least_gb
+        Memory that the step needs for an image of any size.
+    """
+
+    bytes_per_voxel: float
+    bytes_per_voxel_and_echo: float
+    cost: float
+    threaded: bool = True
+    least_gb: float = 0.0
+
+
+# Interpreter, libraries and compiled kernels of one worker, before any image is loaded.
+WORKER_GB = 0.3
+# The process that hands out the work, and the server that makes workers.
+MAIN_GB = 0.35
+REPORT_GB = 0.6
+
+# One row a step, measured on 5.4 million voxels (1.4 million of them in the mask) with 5 echoes, and rounded
+# up, so that declared memory is not below what is used. Cost is in seconds on two cores.
+NEEDS = {
+    "prepare": Need(20, 20, 0.4),
+    "masks": Need(40, 16, 1.0),
+    "field": Need(60, 44, 4.0),
+    "relaxation": Need(20, 14, 0.6),
+    "swi": Need(60, 14, 0.5),
+    # of the most demanding method, with a mask that fills the image
+    "background": Need(140, 0, 1.5),
+    "tgv": Need(140, 0, 4.0),
+    "inversion": Need(200, 0, 6.0),
+    "chi_noise": Need(60, 0, 0.1),
+    "combine": Need(50, 0, 0.1, threaded=False),
+    "derivatives": Need(20, 10, 0.6, threaded=False),
+    # of the T1w's voxels; the built-in atlas is assembled first
+    "prepare_t1w": Need(80, 0, 5.0, threaded=False, least_gb=1.3),
+    "register_atlas": Need(150, 0, 20.0, threaded=False),
+    "label_t1w": Need(150, 0, 4.0, least_gb=1.5),
+    "write_t1w": Need(60, 0, 1.0, threaded=False),
+    # of the voxels of both
+    "align": Need(150, 10, 4.0, threaded=False),
+    "label": Need(60, 0, 1.0, least_gb=0.5),
+    "reference": Need(40, 0, 0.1, threaded=False),
+    "regions": Need(50, 0, 1.0, threaded=False),
+}
+
+
+def memory_gb(step: str, voxels: int, echoes: int) -> float:
+    """Return the memory that a step is declared to need, in GB."""
+    need = NEEDS[step]
+    peak = voxels * (need.bytes_per_voxel + echoes * need.bytes_per_voxel_and_echo)
+    return max(need.least_gb, WORKER_GB + peak / BYTES_PER_GB)
+
+
+def step_cost(step: str, voxels: int) -> float:
+    """Return how long a step takes, relative to others."""
+    return NEEDS[step].cost * voxels / 1e6
