@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from qsmxt_app.registration import Image, resample_labels
 from qsmxt_app.segment.alignment import align_to_t1w
-from qsmxt_app.segment.atlas import Atlas, load_atlas
+from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.atlas_loading import load_atlas
 from qsmxt_app.segment.labelling import (
     atlas_to_t1w,
     chi_nuclei,

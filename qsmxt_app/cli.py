@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from qsmxt_app import __version__
 from qsmxt_app.config import AUTO, load_settings, preset_names
 from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
+from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.settings import setting_fields
 from qsmxt_app.settings.text import nearest
 
@@ -197,6 +198,8 @@ def _switch(default: bool) -> Any:
 def _default_text(setting: Field[Any]) -> str:
     if setting.name == "preset":
         return f": {', '.join((AUTO, *preset_names()))} (default: {setting.default})"
+    if setting.name == "atlas":
+        return f": {', '.join(ATLASES)} (default: {setting.default})"
     if isinstance(setting.default, bool) or setting.default in (None, ()):
         return ""
     shown = " ".join(map(str, setting.default)) if isinstance(setting.default, tuple) else setting.default

@@ -7,9 +7,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from qsmxt_app.errors import WrongUsage
+from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.settings import DEFAULT_PRESET, Settings, setting_fields
 from qsmxt_app.settings.method import MethodSettings
 from qsmxt_app.settings.segmentation import SegmentationSettings
@@ -42,7 +44,17 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
     base = read_preset(DEFAULT_PRESET if preset == AUTO else preset)
     chosen = {**from_file, **given}
     chosen |= _segmentation_meant(chosen, given)
+    if "atlas" in chosen:
+        _check_atlas_name(str(chosen["atlas"]))
     return Settings(**{**base.settings, **chosen, "preset": preset}, chosen=frozenset(chosen))
+
+
+def _check_atlas_name(name: str) -> None:
+    if name not in ATLASES and ":" not in name and not Path(name).is_dir():
+        raise WrongUsage(
+            f"--atlas {name} is neither a built-in atlas nor a folder.",
+            f"Built in: {', '.join(ATLASES)}; one of TemplateFlow is TEMPLATE:ATLAS.",
+        )
 
 
 def _segmentation_meant(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:

@@ -60,7 +60,7 @@ def test_presets_are_complete_and_differ_from_each_other(name):
         ({"mem_gb": "12Q"}, "--mem-gb needs a number"),
         ({"mask_threshold": "fixed"}, "--mask-threshold-value"),
         ({"segmentation": "meshnet"}, "by --model"),
-        ({"atlas": "no/such"}, "The built-in atlas is called qsmxt"),
+        ({"atlas": "no/such"}, "Built in: qsmxt"),
         ({"roi_threshold": "1"}, "Give less than 1"),
         ({"two_pass": "yes"}, "true or false"),
         ({"reference": ""}, "--reference is empty"),

@@ -8,12 +8,8 @@ from typing import Any
 from qsmxt_app.report.rendering import show_product
 from qsmxt_app.report.scan_record import Record, mapping, number, numbers, sequence, text
 from qsmxt_app.report.study.group_record import GroupRecord
+from qsmxt_app.segment.atlases import ATLASES
 
-BUILT_IN_ATLAS = "qsmxt"
-_BUILT_IN = (
-    "the built-in atlas, on the MNI152 2009c head [@fonov2011] with the labels of FreeSurfer's average of 35 "
-    "heads [@fischl2002;@desikan2006] and nuclei of HCPEx [@huang2022] and AAL3 [@rolls2020]"
-)
 _PROGRAMS = (
     ("synthseg", "SynthSeg [@billot2023]"),
     ("fastsurfer", "FastSurfer [@henschel2020]"),
@@ -81,7 +77,7 @@ def _labelled(method: str, done: Mapping[str, Any], settings: Mapping[str, Any],
     if method == "derivatives" or (not done and settings.get("derivatives")):
         program = next((words for key, words in _PROGRAMS if key in atlas.lower()), "another program")
         return f"Labels of {program} were used{f' ({_plain(atlas)})' if atlas else ''}."
-    source = _BUILT_IN if atlas == BUILT_IN_ATLAS else f"the atlas {_plain(atlas)}"
+    source = ATLASES[atlas].phrase if atlas in ATLASES else f"the atlas {_plain(atlas)}"
     return (
         f"Regions were labelled by registration of {source} to {on}: affine with {ants} [@avants2011], then "
         "diffeomorphic with local correlation [@avants2008]."

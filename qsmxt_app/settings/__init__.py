@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from qsmxt_app.errors import WrongUsage
@@ -15,7 +14,7 @@ from qsmxt_app.settings.group import GroupSettings
 from qsmxt_app.settings.maps import MapSettings
 from qsmxt_app.settings.method import DEFAULT_PRESET, MASK_METHODS, REFERENCES, MethodSettings
 from qsmxt_app.settings.running import RunningSettings
-from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS, SegmentationSettings
+from qsmxt_app.settings.segmentation import SegmentationSettings
 from qsmxt_app.settings.showing import ShowingSettings
 from qsmxt_app.settings.text import check_choice_or_file, check_setting, plain
 
@@ -59,11 +58,6 @@ class Settings(
             raise WrongUsage(f"{flags} exclude each other.", "Give one of them.")
         if self.segmentation == "meshnet" and self.model is None and not self.derivatives:
             raise WrongUsage("--segmentation meshnet needs a network.", "Give its folder by --model.")
-        if self.atlas != BUILT_IN_ATLAS and ":" not in self.atlas and not Path(self.atlas).is_dir():
-            raise WrongUsage(
-                f"--atlas {self.atlas} is no folder.",
-                f"The built-in atlas is called {BUILT_IN_ATLAS}, one of TemplateFlow TEMPLATE:ATLAS.",
-            )
         if self.roi_threshold >= 1:
             raise WrongUsage(f"--roi-threshold {self.roi_threshold:g} leaves no voxel.", "Give less than 1.")
         check_choice_or_file("mask", self.mask, MASK_METHODS)

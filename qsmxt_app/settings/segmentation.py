@@ -9,7 +9,7 @@ from pathlib import Path
 from qsmxt_app.settings.declaration import declared_in
 
 setting = declared_in("Regions of the brain and their values")
-BUILT_IN_ATLAS = "qsmxt"
+DEFAULT_ATLAS = "qsmxt"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SegmentationSettings:
         choices=("atlas", "meshnet", "none"),
     )
     atlas: str = setting(
-        BUILT_IN_ATLAS, "name of an atlas, or a folder with T1w, dseg and its table", metavar="NAME|DIR"
+        DEFAULT_ATLAS, "folder with T1w, dseg and its table, TEMPLATE:ATLAS, or a name", metavar="NAME|DIR"
     )
     derivatives: tuple[Path, ...] = setting(
         (),

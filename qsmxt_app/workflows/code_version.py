@@ -78,6 +78,8 @@ class SourceGraph:
             origins = {name for name in part.co_names if f"{name}.".startswith(f"{self.name}.")}
             # `from package import name`: a module, or something that the package itself holds
             found |= origins | {f"{origin}.{name}" for origin in origins for name in part.co_names}
+            # a registry gives the full name of a module, which is imported when it is needed
+            found |= {constant for constant in part.co_consts if isinstance(constant, str)}
         return frozenset(found & self.files.keys())
 
 

@@ -1,7 +1,4 @@
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -9,7 +6,8 @@ import pytest
 from scipy.ndimage import binary_dilation, mean
 
 from qsmxt_app.errors import NoInput, UnusableData
-from qsmxt_app.segment.atlas import Atlas, load_atlas
+from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.atlas_loading import load_atlas
 
 TABLE = "index\tname\themisphere\tkind\n1\tputamen\tL\tnucleus\n2\tputamen\tR\tnucleus\n"
 
@@ -18,11 +16,11 @@ def write(folder: Path, *, labels: tuple[int, ...] = (1, 2), chi: bool = True, s
     folder.mkdir(parents=True, exist_ok=True)
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     head = np.full((6, 6, 6), 100.0, dtype=np.float32)
-    drawn = np.zeros((6, 6, 6), dtype=np.int16)
+    labelled = np.zeros((6, 6, 6), dtype=np.int16)
     for number in labels:
-        drawn[number] = number
+        labelled[number] = number
     nib.save(nib.Nifti1Image(head, affine), folder / f"{stem}T1w.nii.gz")
-    nib.save(nib.Nifti1Image(drawn, affine), folder / f"{stem}{'atlas-A_' if stem else ''}dseg.nii.gz")
+    nib.save(nib.Nifti1Image(labelled, affine), folder / f"{stem}{'atlas-A_' if stem else ''}dseg.nii.gz")
     (folder / f"{stem}{'atlas-A_' if stem else ''}dseg.tsv").write_text(TABLE)
     if chi:
         nib.save(nib.Nifti1Image(head / 1000, affine), folder / f"{stem}Chimap.nii.gz")
@@ -65,47 +63,6 @@ def test_templateflow_is_read_from_its_cache_and_never_from_the_net(
     assert atlas.name == "XA"
     assert atlas.chi is None
     assert len(atlas.regions) == 2
-
-
-def fetching(monkeypatch: pytest.MonkeyPatch, get: Callable[..., None]) -> None:
-    """Put a package templateflow in place of the real one, whether that is installed or not."""
-    package, api = ModuleType("templateflow"), ModuleType("templateflow.api")
-    api.get = get  # type: ignore[attr-defined]
-    package.api = api  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "templateflow", package)
-    monkeypatch.setitem(sys.modules, "templateflow.api", api)
-
-
-def test_an_atlas_is_fetched_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
-    asked = []
-
-    def get(template: str, **query: object) -> None:
-        asked.append((template, query["suffix"]))
-        write(tmp_path / "tpl-X", stem="tpl-X_res-01_", chi=False)
-
-    fetching(monkeypatch, get)
-    with pytest.raises(NoInput):
-        load_atlas("X:A")
-    assert not asked
-    assert load_atlas("X:A", download=True).name == "XA"
-    assert asked == [("X", "T1w"), ("X", "mask"), ("X", "dseg")]
-
-
-def test_an_atlas_that_cannot_be_fetched_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
-
-    def get(template: str, **query: object) -> None:
-        raise ConnectionError("Name or service not known\n(host)")
-
-    fetching(monkeypatch, get)
-    with pytest.raises(
-        NoInput, match=r"^The atlas X:A cannot be fetched: Name or service not known \(host\)\. "
-    ):
-        load_atlas("X:A", download=True)
-    monkeypatch.setitem(sys.modules, "templateflow", None)
-    with pytest.raises(NoInput, match="package templateflow, which is not installed"):
-        load_atlas("X:A", download=True)
 
 
 @pytest.fixture(scope="module")

