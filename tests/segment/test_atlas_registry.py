@@ -55,7 +55,7 @@ def test_an_atlas_that_is_registered_is_in_the_help(toy: str) -> None:
 
 def test_it_can_be_chosen_and_labels_an_image(toy: str) -> None:
     assert load_settings({"atlas": toy}).atlas == toy
-    with pytest.raises(WrongUsage, match="Built in: qsmxt.*, toy"):
+    with pytest.raises(WrongUsage, match=r"Built in: qsmxt.*, toy"):
         load_settings({"atlas": "toys"})
     check_atlas(toy)
     assert [region.hemisphere for region in atlas_regions(toy)] == ["L", "R"]
