@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,8 @@ from qsmxt_app.qsm.offsets import (
 from qsmxt_app.qsm.partial_volume import centroid_error
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.posterior_fit import fit_with_offset
-from qsmxt_app.qsm.unwrap import phase_residues, unwrap_laplacian, unwrap_romeo
-
-Unwrapping = Literal["romeo", "laplacian"]
+from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
+from qsmxt_app.qsm.unwrapping.residues import phase_residues
 
 _KNOWN_FRACTION = 0.1
 
@@ -91,7 +89,7 @@ def fit_total_field(
     mask: BoolArray,
     voxel_size: Sequence[float],
     bipolar: bool = False,
-    unwrapping: Unwrapping = "romeo",
+    unwrapping: str = "romeo",
 ) -> FieldFit:
     """Fit the total field to complex gradient echoes.
 
@@ -114,7 +112,7 @@ def fit_total_field(
     bipolar
         Whether echoes alternate between readout polarities.
     unwrapping
-        ``romeo`` (exact, plus whole turns) or ``laplacian`` (least squares).
+        Name in `UNWRAPPING_METHODS`. Several echoes are fitted from a frequency that ROMEO has unwrapped.
 
     Returns
     -------
@@ -132,8 +130,8 @@ def fit_total_field(
     Eckstein K, Dymerska B, et al. Magn Reson Med 79:2996-3006 (2018): offset.
     Li J, Chang S, Liu T, et al. Magn Reson Med 74:1372-1379 (2015): bipolar readout.
     """
-    if unwrapping not in ("romeo", "laplacian"):
-        raise ValueError(f"unwrapping must be romeo or laplacian, not {unwrapping!r}")
+    if unwrapping not in UNWRAPPING_METHODS:
+        raise ValueError(f"unwrapping must be one of {', '.join(UNWRAPPING_METHODS)}, not {unwrapping!r}")
     times = check_echoes(magnitude, phase, echo_times, mask)
     magnitude = np.ascontiguousarray(magnitude, dtype=np.float32)
     difference = None
@@ -167,13 +165,13 @@ def fit_total_field(
     noise = np.where(support, np.minimum(error, largest), largest)
     # a residue beside a voxel that is uncertain anyway is that voxel's fault, not its neighbours'
     noise[phase_residues(wrapped, mask=noise < UNCERTAIN * largest)] = largest
-    if unwrapping == "laplacian":
-        total_field = unwrap_laplacian(wrapped, mask=mask, voxel_size=voxel_size) * hz_per_radian
-    elif times.size == 1:
-        total_field = unwrap_romeo(wrapped, mask=mask, magnitude=np.reciprocal(noise)) * hz_per_radian
-    else:
-        # the fit started from the unwrapped frequency, and is on its turn
+    if unwrapping == "romeo" and times.size > 1:
+        # the fit started from the frequency that ROMEO unwrapped, and is on its cycle
         total_field = _centred(fit.frequency, mask, np.float32(period))
+    else:
+        unwrap = UNWRAPPING_METHODS[unwrapping]
+        unwrapped = unwrap(wrapped, mask, voxel_size=voxel_size, magnitude=np.reciprocal(noise))
+        total_field = unwrapped * hz_per_radian
     return FieldFit(
         total_field=total_field,
         wrapped_field=wrapped_field,

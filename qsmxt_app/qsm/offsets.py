@@ -15,7 +15,7 @@ from qsmxt_app.qsm.noise import noise_from_misfit, noise_from_texture
 from qsmxt_app.qsm.nonlinear_phase import fit_offset, largest_difference
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.smooth_phase import smooth_phase
-from qsmxt_app.qsm.unwrap import unwrap_romeo
+from qsmxt_app.qsm.unwrapping.romeo import unwrap_romeo
 
 SMALLEST_SPREAD = 0.002
 """rad; no offset is known better than this."""

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.magnitude import smooth_level
-from qsmxt_app.qsm.unwrap import phase_residues
+from qsmxt_app.qsm.unwrapping.residues import phase_residues
 
 STRONG_SIGNAL = 0.5
 """Share of the local tissue level above which a voxel's phase cannot be noise."""

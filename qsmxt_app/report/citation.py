@@ -6,11 +6,11 @@ import html
 from collections.abc import Iterable
 from pathlib import Path
 
+from qsmxt_app.bibliography import Reference
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.report.labelling_text import group_sentences
 from qsmxt_app.report.methods import Methods, cited, methods_of
-from qsmxt_app.report.references import Reference
 from qsmxt_app.report.rendering import encodable, render
 from qsmxt_app.report.scan_record import Record, read_records
 from qsmxt_app.report.study.group_record import read_group_record

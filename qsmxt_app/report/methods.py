@@ -5,19 +5,22 @@ Text carries its citations as `[@key]`; they are turned into names and years whe
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qsmxt_app.qsm import background, inversion
+from qsmxt_app.bibliography import Reference
+from qsmxt_app.qsm.background import BACKGROUND_METHODS
+from qsmxt_app.qsm.inversion import INVERSION_METHODS
+from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.padded_grid import LARGEST_NOISE
 from qsmxt_app.qsm.tgv import TGVOptions
+from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
 from qsmxt_app.report.acquisition_text import acquisition_sentences
 from qsmxt_app.report.labelling_text import segmentation_sentences
 from qsmxt_app.report.pictures import CHI
-from qsmxt_app.report.references import REFERENCES, Reference
+from qsmxt_app.report.references import all_references
 from qsmxt_app.report.scan_record import Record, number, numbers, text
 
 _CITATION = re.compile(r"\[@([a-z0-9;@]+)\]")
@@ -33,26 +36,6 @@ _THRESHOLDS = {
     "fixed": "a fixed threshold",
     "percentile": "a percentile threshold",
 }
-_BACKGROUND = {
-    "vsharp": "V-SHARP [@li2011;@wu2012]",
-    "pdf": "projection onto dipole fields [@liu2011pdf], solved for the background's values at the border",
-    "resharp": "RESHARP [@sun2014]",
-    "ismv": "the iterative spherical mean value method [@wen2014]",
-    "lbv": "the Laplacian boundary value method [@zhou2014]",
-    "joint": "a joint fit of the susceptibility inside and a harmonic field from outside [@liu2017]",
-}
-_INVERSION = {
-    "rts": "rapid two-step dipole inversion [@kames2018]",
-    "tv": "dipole inversion with total-variation regularisation, solved by variable splitting [@bilgic2014]",
-    "nonlinear": "nonlinear dipole inversion [@liu2013] with total-variation regularisation [@milovic2018]",
-}
-
-
-_OF_THE_SCAN = {
-    background: ("echo_time", "field_strength"),
-    inversion: ("echo_time", "field_strength", "noise"),
-}
-"""Arguments that follow from the scan."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +102,11 @@ def methods_of(record: Record) -> Methods:
 
 def render_citations(sentence: str) -> str:
     """Turn `[@key;@key]` into `(Name, year; Name, year)`."""
+    known = all_references()
 
     def names(match: re.Match[str]) -> str:
         keys = match.group(1).replace("@", "").split(";")
-        return f"({'; '.join(REFERENCES[key].short for key in keys)})"
+        return f"({'; '.join(known[key].short for key in keys)})"
 
     return _CITATION.sub(names, sentence)
 
@@ -132,7 +116,8 @@ def cited(sentences: Iterable[str]) -> tuple[Reference, ...]:
     keys = (
         key for match in _CITATION.findall(" ".join(sentences)) for key in match.replace("@", "").split(";")
     )
-    return tuple(REFERENCES[key] for key in dict.fromkeys(keys))
+    known = all_references()
+    return tuple(known[key] for key in dict.fromkeys(keys))
 
 
 def _software(record: Record) -> str:
@@ -175,9 +160,9 @@ def _phase(settings: Mapping[str, Any], record: Record) -> str:
 
 
 def _unwrapping(settings: Mapping[str, Any], record: Record) -> str:
-    if settings.get("unwrapping") != "romeo":
-        return "the Laplacian method [@schofield2003]"
-    return f"ROMEO [@dymerska2021]{_version(record, 'warpkit')}"
+    name = text(settings.get("unwrapping"))
+    version = _version(record, "warpkit") if name == "romeo" else ""
+    return f"{_phrase(UNWRAPPING_METHODS.get(name))}{version}"
 
 
 def _version(record: Record, library: str) -> str:
@@ -223,16 +208,21 @@ def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
 
 
 def _two_step(settings: Mapping[str, Any]) -> list[str]:
-    names = text(settings.get("background")), text(settings.get("inversion"))
-    removal = _BACKGROUND.get(names[0], "a method that is not known")
-    solver = _INVERSION.get(names[1], "a method that is not known")
-    return [
-        f"Background fields were removed by {removal}{_parameters(background, names[0])}, inside a border of "
-        f"reliable voxels. Susceptibility was computed from the local field by {solver}"
-        f"{_parameters(inversion, names[1])}, regularised in proportion to the standard deviation of the "
-        f"field's noise (up to {1e3 * LARGEST_NOISE:g} ppb of it); voxels were weighted by the inverse "
-        "variance of their field, those at the border not at all."
-    ]
+    removal = BACKGROUND_METHODS.get(text(settings.get("background")))
+    inversion = INVERSION_METHODS.get(text(settings.get("inversion")))
+    border = ", inside a border of reliable voxels" if _needs(removal, "weights") else ""
+    told = f"Susceptibility was computed from the local field by {_phrase(inversion)}{_parameters(inversion)}"
+    if _needs(inversion, "noise"):
+        told += (
+            ", regularised in proportion to the standard deviation of the field's noise "
+            f"(up to {1e3 * LARGEST_NOISE:g} ppb of it)"
+        )
+    if _needs(inversion, "weights"):
+        told += (
+            "; voxels were weighted by the inverse variance of their field, those at the border not at all"
+        )
+    removed = f"Background fields were removed by {_phrase(removal)}{_parameters(removal)}{border}"
+    return [f"{removed}.", f"{told}."]
 
 
 def _scaled_weights(first_order: float, second_order: float) -> str:
@@ -241,18 +231,18 @@ def _scaled_weights(first_order: float, second_order: float) -> str:
     return f" (α₁ = {first_order:g}, α₀ = {second_order:g} for {at}, scaled to this scan's)"
 
 
-def _parameters(package: Any, name: str) -> str:
-    """Parameters of a method, which are its defaults: names in words, and numbers."""
-    method = getattr(package, name, None)
-    if method is None:
-        return ""
-    defaults = {
-        key: parameter.default
-        for key, parameter in inspect.signature(method).parameters.items()
-        if isinstance(parameter.default, int | float) and key not in _OF_THE_SCAN[package]
-    }
-    listed = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in defaults.items())
+def _phrase(method: Method | None) -> str:
+    return method.phrase if method else "a method that is not known"
+
+
+def _parameters(method: Method | None) -> str:
+    """Names of a method's parameters in words, with the values in force and their units."""
+    listed = ", ".join(map(str, method.parameters)) if method else ""
     return f" ({listed})" if listed else ""
+
+
+def _needs(method: Method | None, quantity: str) -> bool:
+    return method is not None and quantity in method.needs
 
 
 def _stopping(settings: Mapping[str, Any]) -> str:

@@ -1,81 +1,29 @@
-"""The papers behind the methods, and how they are written in a list of references and in BibTeX."""
+"""The papers behind the methods, by citation key."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
-_EN_DASH = "\N{EN DASH}"
+from qsmxt_app.bibliography import Reference
+from qsmxt_app.qsm.background import BACKGROUND_METHODS
+from qsmxt_app.qsm.inversion import INVERSION_METHODS
+from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
 
 
-@dataclass(frozen=True)
-class Reference:
-    """One publication.
-
-    Attributes
-    ----------
-    key
-        Citation key, also the key in the BibTeX file.
-    short
-        How it is cited in a sentence: `Langkammer et al., 2015`.
-    authors
-        `Family, Given` names, in order; `others` stands for the rest.
-    """
-
-    key: str
-    short: str
-    authors: tuple[str, ...]
-    title: str
-    journal: str
-    year: int
-    doi: str
-    volume: str = ""
-    pages: str = ""
-
-    def sentence(self) -> str:
-        """Return the reference as it stands in a list, without its DOI."""
-        names = ", ".join("et al" if name == "others" else name.replace(",", "") for name in self.authors)
-        where = ":".join(part for part in (self.volume, self.pages.replace("-", _EN_DASH)) if part)
-        place = f"{self.journal} {where}".strip()
-        return f"{names.removesuffix('.')}. {self.title}. {place} ({self.year})."
-
-    def bibtex(self) -> str:
-        """Return the BibTeX entry."""
-        conference = "Conference" in self.journal
-        fields = {
-            # Names without a comma are groups, which BibTeX would otherwise split into first and last names.
-            "author": " and ".join(
-                _tex(name) if _is_person(name) else f"{{{_tex(name)}}}" for name in self.authors
-            ),
-            # A second pair of braces keeps capitals such as QSM in every bibliography style.
-            "title": f"{{{_tex(self.title)}}}",
-            "booktitle" if conference else "journal": _tex(self.journal),
-            "year": str(self.year),
-            "volume": self.volume,
-            "pages": self.pages.replace("-", "--"),
-            "doi": self.doi,
-        }
-        lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items() if value)
-        return f"@{'inproceedings' if conference else 'article'}{{{self.key},\n{lines}}}\n"
+def all_references() -> dict[str, Reference]:
+    """Return all publications by key: those of `references.toml` and those that registered methods bring."""
+    registries = (UNWRAPPING_METHODS, BACKGROUND_METHODS, INVERSION_METHODS)
+    methods = [method for registry in registries for method in registry.values()]
+    return _listed() | {paper.key: paper for method in methods for paper in method.papers}
 
 
-def _read() -> dict[str, Reference]:
+@cache
+def _listed() -> dict[str, Reference]:
     source = resources.files("qsmxt_app.report") / "references.toml"
     entries = tomllib.loads(source.read_text(encoding="utf-8"))
     return {
         key: Reference(key=key, authors=tuple(entry.pop("authors")), **entry)
         for key, entry in entries.items()
     }
-
-
-def _is_person(name: str) -> bool:
-    return "," in name or name == "others"
-
-
-def _tex(value: str) -> str:
-    return value.replace("&", r"\&").replace("%", r"\%").replace("_", r"\_")
-
-
-REFERENCES = _read()
-"""All publications by citation key."""

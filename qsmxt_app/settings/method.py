@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsmxt_app.qsm.background import BACKGROUND_METHODS
+from qsmxt_app.qsm.inversion import INVERSION_METHODS
+from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
 from qsmxt_app.settings.declaration import declared_in
 
 setting = declared_in("Method")
@@ -54,7 +57,7 @@ class MethodSettings:
     unwrapping: str = setting(
         "romeo",
         "phase unwrapping of the field map",
-        choices=("romeo", "laplacian"),
+        choices=UNWRAPPING_METHODS,
         aliases=("unwrapping-algorithm",),
     )
     qsm_method: str = setting(
@@ -65,10 +68,10 @@ class MethodSettings:
     background: str = setting(
         "lbv",
         "background field removal of two-step",
-        choices=("vsharp", "pdf", "resharp", "ismv", "lbv", "joint"),
+        choices=BACKGROUND_METHODS,
         aliases=("bf-algorithm",),
     )
-    inversion: str = setting("tv", "dipole inversion of two-step", choices=("rts", "tv", "nonlinear"))
+    inversion: str = setting("tv", "dipole inversion of two-step", choices=INVERSION_METHODS)
     two_pass: bool = setting(
         True, "also invert without the unreliable voxels, and combine both maps (Stewart 2022)"
     )

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from qsmxt_app.qsm.background import lbv
+from qsmxt_app.qsm.background.lbv import lbv
 from qsmxt_app.qsm.chi_noise import chi_noise
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.dipole import dipole_kernel, forward_field
 from qsmxt_app.qsm.field import fit_total_field
-from qsmxt_app.qsm.inversion import rts, tv
+from qsmxt_app.qsm.inversion.rts import rts
+from qsmxt_app.qsm.inversion.tv import tv
 from qsmxt_app.qsm.padded_grid import field_weights
 from qsmxt_app.qsm.tgv import laplacian_of_field, solve_tgv
 
@@ -88,7 +89,9 @@ def test_it_is_the_spread_of_repeated_scans():
         ).laplacian
         maps["tgv"].append(solve_tgv(laplacian, mask, noise=noise, **options).chi)
         weights = field_weights(noise)
-        local = lbv(fit.total_field / np.float32(per_ppm), mask, weights=weights, **options)
+        local = lbv(
+            fit.total_field / np.float32(per_ppm), mask, weights=weights, voxel_size=options["voxel_size"]
+        )
         for name, invert in (("tv", tv), ("rts", rts)):
             result = invert(local.local_field, mask, weights=weights * local.measured, **options)
             maps[name].append(result.chi)

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from echo_phantom import wrapped
 
-from qsmxt_app.qsm.unwrap import phase_residues, unwrap_laplacian, unwrap_romeo
+from qsmxt_app.qsm.unwrapping.laplacian import unwrap_laplacian
+from qsmxt_app.qsm.unwrapping.residues import phase_residues
+from qsmxt_app.qsm.unwrapping.romeo import unwrap_romeo
 
 VOXEL = (0.8, 1.0, 2.0)
 

@@ -5,7 +5,7 @@ import pytest
 from report_data import record
 
 from qsmxt_app.report.methods import cited, describe_methods, methods_of, render_citations
-from qsmxt_app.report.references import REFERENCES
+from qsmxt_app.report.references import all_references
 from qsmxt_app.report.scan_record import parse_record
 from qsmxt_app.settings import setting_fields
 
@@ -120,8 +120,8 @@ def test_parameters_of_the_steps_are_those_that_run() -> None:
     content = record("sub-01", {"chi": "a"})
     content["settings"] |= {"qsm_method": "two-step", "background": "vsharp", "inversion": "tv"}
     text = methods_of(parse_record(content, "sub-01")).paragraph
-    assert "max radius 12, threshold 0.05" in text
-    assert "gradient scale 0.01" in text
+    assert "max radius 12 mm, threshold 0.05" in text
+    assert "gradient scale 0.01 ppm/mm" in text
     assert "noise 0.001" not in text, "the inversion is told the scan's own"
     assert "in proportion to the standard deviation of the field's noise" in text
 
@@ -152,9 +152,9 @@ def test_citations_are_names_and_years_in_order_of_appearance() -> None:
     assert [reference.key for reference in cited([sentence])] == ["otsu1979", "smith2002"]
 
 
-@pytest.mark.parametrize("key", REFERENCES)
+@pytest.mark.parametrize("key", all_references())
 def test_every_reference_is_complete(key: str) -> None:
-    reference = REFERENCES[key]
+    reference = all_references()[key]
     assert re.fullmatch(r"10\.\d{4,}/\S+", reference.doi)
     assert str(reference.year) in reference.short
     assert reference.authors[0].split(",")[0].split()[-1] in reference.short
@@ -164,9 +164,10 @@ def test_every_reference_is_complete(key: str) -> None:
     assert f"doi = {{{reference.doi}}}" in entry
 
 
-@pytest.mark.parametrize("name", ["background", "inversion"])
+@pytest.mark.parametrize("name", ["unwrapping", "background", "inversion"])
 def test_every_method_that_can_be_chosen_is_described(name: str) -> None:
     choices = next(field for field in setting_fields() if field.name == name).metadata["choices"]
     for choice in choices:
-        settings = {"qsm_method": "two-step", "background": "lbv", "inversion": "tv", name: choice}
+        chosen = {"unwrapping": "romeo", "background": "lbv", "inversion": "tv", name: choice}
+        settings = {"qsm_method": "two-step", **chosen}
         assert "not known" not in describe_methods(settings).paragraph

@@ -140,3 +140,13 @@ def test_steps_of_one_module_share_its_version():
         == code_version(nodes.RemoveBackground)
         != code_version(nodes.FitField)
     )
+
+
+@pytest.mark.parametrize(
+    ("registry", "reached", "other"),
+    [("inversion", "inversion.tv", "background.lbv"), ("unwrapping", "unwrapping.laplacian", "inversion.tv")],
+)
+def test_a_registry_reaches_the_modules_that_it_names_and_no_others(registry, reached, other):
+    found = package_graph().reached(PACKAGE / "qsm" / registry / "__init__.py")
+    assert f"qsmxt_app.qsm.{reached}" in found
+    assert f"qsmxt_app.qsm.{other}" not in found

@@ -16,7 +16,7 @@ from qsmxt_app.arrays import ComplexArray, FloatArray
 from qsmxt_app.qsm.offsets import signal_support
 from qsmxt_app.qsm.phase import repair_alternating_slices, wrap_phase
 from qsmxt_app.qsm.smooth_phase import smooth_phase
-from qsmxt_app.qsm.unwrap import unwrap_romeo
+from qsmxt_app.qsm.unwrapping.romeo import unwrap_romeo
 
 Channel = Callable[[int], ComplexArray]
 """Complex image (x, y, z) of one channel, read for an echo (from 0) whenever it is called."""

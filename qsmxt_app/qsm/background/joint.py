@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.bibliography import Reference
 from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.harmonic import HarmonicFields
 from qsmxt_app.qsm.background.result import BackgroundRemoval
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
+from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive, in_box
 
 MARGIN_MM = 8.0
@@ -211,3 +213,30 @@ def joint(
     )
     measured = solved & ~border_of(solved)
     return BackgroundRemoval(model.local_field(unknowns), region, measured, iterations, converged)
+
+
+METHOD = Method(
+    joint,
+    phrase="a joint fit of the susceptibility inside and a harmonic field from outside [@liu2017]",
+    needs=("voxel_size", "b0_direction", "weights", "threads"),
+    units={"noise": "ppm", "spread": "ppm", "tolerance": "", "max_iterations": ""},
+    papers=(
+        Reference(
+            key="liu2017",
+            short="Liu et al., 2017",
+            authors=(
+                "Liu, Zhe",
+                "Kee, Youngwook",
+                "Zhou, Dong",
+                "Wang, Yi",
+                "Spincemaille, Pascal",
+            ),
+            title="Preconditioned total field inversion (TFI) method for quantitative susceptibility mapping",
+            journal="Magnetic Resonance in Medicine",
+            year=2017,
+            volume="78",
+            pages="303-315",
+            doi="10.1002/mrm.26331",
+        ),
+    ),
+)

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.bibliography import Reference
 from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.harmonic import HarmonicFields
 from qsmxt_app.qsm.background.result import BackgroundRemoval
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
+from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, in_box
 
 SMALLEST_WEIGHT = 1e-4
@@ -22,11 +24,9 @@ def pdf(
     mask: NDArray,
     *,
     voxel_size: Sequence[float],
-    b0_direction: Sequence[float] | None = None,
     weights: NDArray | None = None,
     tolerance: float = 5e-3,
     max_iterations: int = 60,
-    threads: int | None = None,
 ) -> BackgroundRemoval:
     """Weighted projection onto the fields that sources outside the mask can make.
 
@@ -43,8 +43,6 @@ def pdf(
         Region of interest.
     voxel_size
         Voxel edges in mm.
-    b0_direction
-        Not used: with sources of any strength the direction does not matter.
     weights : ndarray (x, y, z), optional
         Inverse variance of the field, in any unit; uniform where not given. The border moves inwards past
         voxels with less than a tenth of the median weight: the fit would need many iterations to find out
@@ -54,8 +52,6 @@ def pdf(
         field by less than 1 %.
     max_iterations
         Cap on the iterations.
-    threads
-        Not used: there is no FFT.
 
     Returns
     -------
@@ -93,3 +89,29 @@ def pdf(
     local = rest - fields.extend(scale * scaled)
     measured = solved & ~border_of(solved)
     return BackgroundRemoval(grid.extract(local), region, measured, iterations, converged)
+
+
+METHOD = Method(
+    pdf,
+    phrase="projection onto dipole fields [@liu2011pdf], solved for the background's values at the border",
+    needs=("voxel_size", "weights"),
+    units={"tolerance": "", "max_iterations": ""},
+    papers=(
+        Reference(
+            key="liu2011pdf",
+            short="Liu et al., 2011",
+            authors=(
+                "Liu, Tian",
+                "Khalidov, Ildar",
+                "de Rochefort, Ludovic",
+                "others",
+            ),
+            title="A novel background field removal method for MRI using projection onto dipole fields",
+            journal="NMR in Biomedicine",
+            year=2011,
+            volume="24",
+            pages="1129-1136",
+            doi="10.1002/nbm.1670",
+        ),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Spherical mean values on anisotropic grids."""
+"""Spherical mean values on anisotropic grids, and what the methods that use them have in common."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsmxt_app.arrays import FloatArray
-from qsmxt_app.qsm.padded_grid import PaddedGrid
+from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
+from qsmxt_app.qsm.background.result import BackgroundRemoval
+from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive
 
 SUBVOXELS = 5
 
@@ -64,3 +66,39 @@ def eroded(grid: PaddedGrid, spectrum: FloatArray) -> NDArray[np.bool_]:
     """Voxels around which the whole sphere lies inside the mask of the grid."""
     outside = grid.convolve((~grid.mask).astype(np.float32), spectrum)
     return np.asarray(grid.mask & (outside < 1e-5))
+
+
+def sphere_box(
+    total_field: NDArray,
+    mask: NDArray,
+    voxel_size: Sequence[float],
+    weights: NDArray | None,
+    radius: float,
+    threads: int | None,
+) -> tuple[PaddedGrid, FloatArray]:
+    """Check the input; return the box of the mask inside its doubtful border, and the field in it."""
+    check_field(total_field, mask, voxel_size, weights=weights)
+    check_positive(radius=radius)
+    region = within_doubtful_border(np.asarray(mask, bool), weights)
+    grid = PaddedGrid(region, voxel_size, margin=radius, threads=threads)
+    return grid, grid.embed_masked(total_field)
+
+
+def require_voxels(mask: BoolArray, radius: float) -> None:
+    """Refuse a mask into which the sphere did not fit.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left of the mask.
+    """
+    if not mask.any():
+        raise ValueError(f"no voxel of the mask is {radius:.1f} mm from its border: choose a smaller radius")
+
+
+def sphere_result(
+    grid: PaddedGrid, local: FloatArray, known: BoolArray, iterations: int = 0, converged: bool = True
+) -> BackgroundRemoval:
+    """Return a local field of the box in the shape of the image; it tells nothing in the outermost layer."""
+    mask = grid.extract(known) > 0
+    return BackgroundRemoval(grid.extract(local, known), mask, mask & ~border_of(mask), iterations, converged)

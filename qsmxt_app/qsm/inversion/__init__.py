@@ -1,9 +1,19 @@
-"""Dipole inversion: from a field to the susceptibility."""
+"""Dipole inversion: from the local field to susceptibility. One module a method, listed here."""
 
-from qsmxt_app.qsm.inversion.nonlinear import nonlinear
-from qsmxt_app.qsm.inversion.result import Inversion, TotalFieldInversion
-from qsmxt_app.qsm.inversion.rts import rts
-from qsmxt_app.qsm.inversion.total_field import total_field_inversion
-from qsmxt_app.qsm.inversion.tv import tv
+from qsmxt_app.qsm.method import Registry
 
-__all__ = ["Inversion", "TotalFieldInversion", "nonlinear", "rts", "total_field_inversion", "tv"]
+INVERSION_METHODS = Registry(
+    "qsmxt_app.qsm.inversion.rts",
+    "qsmxt_app.qsm.inversion.tv",
+    "qsmxt_app.qsm.inversion.nonlinear",
+    offers={
+        "voxel_size": "voxel edges in mm",
+        "b0_direction": "unit vector of B0 in voxel axes",
+        "weights": "inverse variance of the field, 0 where it was not measured",
+        "noise": "standard deviation of the field's error at the mean weight, in ppm",
+        "echo_time": "echo spacing, or the time of a single echo, in s",
+        "field_strength": "B0 in T",
+        "threads": "number of threads",
+    },
+)
+"""`function(local_field, mask, **needs)` with the local field in ppm gives an `Inversion`."""

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.bibliography import Reference
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM, invert_by_splitting
+from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive, in_box
 
 NEWTON_STEPS = 4
@@ -112,3 +114,30 @@ def nonlinear(
         max_iterations=max_iterations,
     )
     return Inversion(grid.extract(chi), iterations, converged)
+
+
+METHOD = Method(
+    nonlinear,
+    phrase="nonlinear dipole inversion [@liu2013] with total-variation regularisation [@milovic2018]",
+    needs=("voxel_size", "b0_direction", "weights", "noise", "echo_time", "field_strength", "threads"),
+    units={"gradient_scale": "ppm/mm", "tolerance": "", "max_iterations": "", "margin": "mm"},
+    papers=(
+        Reference(
+            key="milovic2018",
+            short="Milovic et al., 2018",
+            authors=(
+                "Milovic, Carlos",
+                "Bilgic, Berkin",
+                "Zhao, Bo",
+                "Acosta-Cabronero, Julio",
+                "Tejos, Cristian",
+            ),
+            title="Fast nonlinear susceptibility inversion with variational regularization",
+            journal="Magnetic Resonance in Medicine",
+            year=2018,
+            volume="80",
+            pages="814-821",
+            doi="10.1002/mrm.27073",
+        ),
+    ),
+)

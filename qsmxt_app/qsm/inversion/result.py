@@ -25,16 +25,3 @@ class Inversion:
     chi: NDArray[np.float32]
     iterations: int
     converged: bool
-
-
-@dataclass(frozen=True)
-class TotalFieldInversion(Inversion):
-    """A susceptibility map that was fitted together with the background.
-
-    Attributes
-    ----------
-    local_field : ndarray (x, y, z)
-        The total field less the fitted background, in ppm, 0 outside the mask.
-    """
-
-    local_field: NDArray[np.float32]

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.bibliography import Reference
 from qsmxt_app.qsm.conjugate_gradients import conjugate_gradients
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM
 from qsmxt_app.qsm.inversion.variation import gradient_adjoint, shrink_gradient
+from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive, in_box
 
 
@@ -136,3 +138,35 @@ def _fill_cone(
         change = float(np.linalg.norm((chi - previous)[grid.mask]))
         converged = change <= tolerance * float(np.linalg.norm(chi[grid.mask]))
     return chi, iteration, converged
+
+
+METHOD = Method(
+    rts,
+    phrase="rapid two-step dipole inversion [@kames2018]",
+    needs=("voxel_size", "b0_direction", "weights", "noise", "threads"),
+    units={
+        "gradient_scale": "ppm/mm",
+        "cone": "",
+        "data_iterations": "",
+        "tolerance": "",
+        "max_iterations": "",
+        "margin": "mm",
+    },
+    papers=(
+        Reference(
+            key="kames2018",
+            short="Kames et al., 2018",
+            authors=(
+                "Kames, Christian",
+                "Wiggermann, Vanessa",
+                "Rauscher, Alexander",
+            ),
+            title="Rapid two-step dipole inversion for susceptibility mapping with sparsity priors",
+            journal="NeuroImage",
+            year=2018,
+            volume="167",
+            pages="276-283",
+            doi="10.1016/j.neuroimage.2017.11.018",
+        ),
+    ),
+)

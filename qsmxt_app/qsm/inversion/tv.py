@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.bibliography import Reference
 from qsmxt_app.qsm.inversion.result import Inversion
 from qsmxt_app.qsm.inversion.splitting import MARGIN_MM, invert_by_splitting
+from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive, in_box
 
 
@@ -95,3 +97,34 @@ def tv(
         max_iterations=max_iterations,
     )
     return Inversion(grid.extract(chi), iterations, converged)
+
+
+METHOD = Method(
+    tv,
+    phrase="dipole inversion with total-variation regularisation, solved by variable splitting [@bilgic2014]",
+    needs=("voxel_size", "b0_direction", "weights", "noise", "threads"),
+    units={"gradient_scale": "ppm/mm", "tolerance": "", "max_iterations": "", "margin": "mm"},
+    papers=(
+        Reference(
+            key="bilgic2014",
+            short="Bilgic et al., 2014",
+            authors=(
+                "Bilgic, Berkin",
+                "Fan, Audrey P.",
+                "Polimeni, Jonathan R.",
+                "Cauley, Stephen F.",
+                "Bianciardi, Marta",
+                "Adalsteinsson, Elfar",
+                "Wald, Lawrence L.",
+                "Setsompop, Kawin",
+            ),
+            title="Fast quantitative susceptibility mapping with L1-regularization and automatic parameter "
+            "selection",
+            journal="Magnetic Resonance in Medicine",
+            year=2014,
+            volume="72",
+            pages="1444-1459",
+            doi="10.1002/mrm.25029",
+        ),
+    ),
+)

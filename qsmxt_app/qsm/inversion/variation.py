@@ -1,15 +1,11 @@
-"""Total variation: forward differences, shrinkage and reweighting, each in one pass."""
+"""Total variation: forward differences and shrinkage, each in one pass."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
-
-from qsmxt_app.arrays import BoolArray, FloatArray
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
@@ -72,84 +68,3 @@ def gradient_adjoint(out, vector, voxel_size):  # type: ignore[no-untyped-def]
                     + (vector[1, i, jj, k] - vector[1, i, j, k]) / voxel_size[1]
                     + (vector[2, i, j, kk] - vector[2, i, j, k]) / voxel_size[2]
                 )
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _inverse_gradient(out, chi, mask, floor, h):  # type: ignore[no-untyped-def]
-    nx, ny, nz = chi.shape
-    for i in numba.prange(nx - 1):
-        for j in range(ny - 1):
-            for k in range(nz - 1):
-                if not mask[i, j, k]:
-                    continue
-                c = chi[i, j, k]
-                s = floor * floor
-                if mask[i + 1, j, k]:
-                    s += ((chi[i + 1, j, k] - c) / h[0]) ** 2
-                if mask[i, j + 1, k]:
-                    s += ((chi[i, j + 1, k] - c) / h[1]) ** 2
-                if mask[i, j, k + 1]:
-                    s += ((chi[i, j, k + 1] - c) / h[2]) ** 2
-                out[i, j, k] = 1.0 / math.sqrt(s)
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _weighted_laplacian(out, chi, weight, mask, h):  # type: ignore[no-untyped-def]
-    nx, ny, nz = chi.shape
-    x, y, z = 1 / h[0] ** 2, 1 / h[1] ** 2, 1 / h[2] ** 2
-    for i in numba.prange(1, nx - 1):
-        for j in range(1, ny - 1):
-            for k in range(1, nz - 1):
-                if not mask[i, j, k]:
-                    continue
-                c = chi[i, j, k]
-                w = weight[i, j, k]
-                s = np.float32(0.0)
-                if mask[i + 1, j, k]:
-                    s += x * w * (c - chi[i + 1, j, k])
-                if mask[i, j + 1, k]:
-                    s += y * w * (c - chi[i, j + 1, k])
-                if mask[i, j, k + 1]:
-                    s += z * w * (c - chi[i, j, k + 1])
-                if mask[i - 1, j, k]:
-                    s += x * weight[i - 1, j, k] * (c - chi[i - 1, j, k])
-                if mask[i, j - 1, k]:
-                    s += y * weight[i, j - 1, k] * (c - chi[i, j - 1, k])
-                if mask[i, j, k - 1]:
-                    s += z * weight[i, j, k - 1] * (c - chi[i, j, k - 1])
-                out[i, j, k] = s
-
-
-class ReweightedVariation:
-    """Gradient of the quadratic function that touches the smoothed total variation at a given map.
-
-    Differences across the border of the mask do not count.
-
-    Parameters
-    ----------
-    chi : ndarray (x, y, z)
-        The map, whose outermost planes are outside the mask.
-    mask : ndarray of bool (x, y, z)
-        Region of interest.
-    voxel_size
-        Voxel edges in mm.
-    strength
-        Factor of the total variation.
-    floor
-        Gradient below which the variation is quadratic, in the unit of chi per mm.
-    """
-
-    def __init__(
-        self, chi: FloatArray, mask: BoolArray, voxel_size: Sequence[float], strength: float, floor: float
-    ) -> None:
-        self._mask = mask
-        self._voxel_size = np.asarray(voxel_size, np.float32)
-        self._weight: NDArray[np.float32] = np.zeros_like(chi)
-        _inverse_gradient(self._weight, chi, mask, np.float32(floor), self._voxel_size)
-        self._weight *= np.float32(strength)
-
-    def __call__(self, chi: FloatArray) -> FloatArray:
-        """Apply the symmetric operator."""
-        out = np.zeros_like(chi)
-        _weighted_laplacian(out, chi, self._weight, self._mask, self._voxel_size)
-        return out

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, traits
 
-from qsmxt_app.qsm import background, inversion
+from qsmxt_app.qsm.background import BACKGROUND_METHODS
 from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.inversion import INVERSION_METHODS
 from qsmxt_app.qsm.padded_grid import field_weights, regularising_noise
 from qsmxt_app.workflows.node_base import (
     SKIPPED,
@@ -49,7 +50,8 @@ class RemoveBackground(Step):
         """Save the local field and where it is known."""
         given = self.inputs
         per_ppm = hz_per_ppm(given.field_strength)
-        removed = getattr(background, given.method)(
+        method = BACKGROUND_METHODS[given.method]
+        removed = method(
             load(given.total_field) / np.float32(per_ppm),
             load_mask(given.mask),
             voxel_size=given.voxel_size,
@@ -67,6 +69,7 @@ class RemoveBackground(Step):
             "background_iterations": removed.iterations,
             "background_converged": removed.converged,
             "local_field_volume_ml": volume_ml(removed.mask, given.voxel_size),
+            "background_parameters": method.parameters_for_sidecar(),
         }
 
 
@@ -101,19 +104,22 @@ class InvertField(Step):
         per_ppm = hz_per_ppm(given.field_strength)
         field_noise = load(given.field_noise) / np.float32(per_ppm)
         noise = regularising_noise(field_noise, mask)
-        options: dict[str, Any] = {}
-        if given.method == "nonlinear":
-            spacing = min(np.diff(given.echo_times), default=given.echo_times[0])
-            options = {"echo_time": float(spacing), "field_strength": given.field_strength}
-        result = getattr(inversion, given.method)(
+        method = INVERSION_METHODS[given.method]
+        result = method(
             load(given.local_field) / np.float32(per_ppm),
             mask,
             voxel_size=given.voxel_size,
             b0_direction=given.b0_direction,
             weights=field_weights(field_noise) * load_mask(given.measured),
             noise=noise,
+            echo_time=float(min(np.diff(given.echo_times), default=given.echo_times[0])),
+            field_strength=given.field_strength,
             threads=given.num_threads,
-            **options,
         )
         self.save_maps({"chi": result.chi}, load_affine(given.mask), folder)
-        return {"iterations": result.iterations, "converged": result.converged, "noise_ppm": noise}
+        return {
+            "iterations": result.iterations,
+            "converged": result.converged,
+            "noise_ppm": noise,
+            "inversion_parameters": method.parameters_for_sidecar(),
+        }

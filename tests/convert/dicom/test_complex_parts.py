@@ -16,7 +16,7 @@ from qsmxt_app.convert.dicom.complex_parts import (
     turn_every_second_slice,
 )
 from qsmxt_app.qsm.phase import wrap_phase
-from qsmxt_app.qsm.unwrap import phase_residues
+from qsmxt_app.qsm.unwrapping.residues import phase_residues
 
 VOXEL_SIZE = (5.0, 5.0, 5.0)
 SHAPE = (34, 40, 28)

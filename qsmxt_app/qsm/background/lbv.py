@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.bibliography import Reference
 from qsmxt_app.qsm.background.border import border_of, within_doubtful_border
 from qsmxt_app.qsm.background.harmonic import HarmonicFields
 from qsmxt_app.qsm.background.result import BackgroundRemoval
+from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field
 
 
@@ -18,11 +20,9 @@ def lbv(
     mask: NDArray,
     *,
     voxel_size: Sequence[float],
-    b0_direction: Sequence[float] | None = None,
     weights: NDArray | None = None,
     peel: int = 0,
     tolerance: float = 1e-5,
-    threads: int | None = None,
 ) -> BackgroundRemoval:
     """Laplacian boundary value method: the background is harmonic and equals the total field at the border.
 
@@ -34,8 +34,6 @@ def lbv(
         Region of interest; the local field in its outermost layer is 0 by construction.
     voxel_size
         Voxel edges in mm.
-    b0_direction
-        Not used.
     weights : ndarray (x, y, z), optional
         Inverse variance of the field, in any unit. A wrong boundary value would spread far into the mask, so
         the border moves inwards past voxels with less than a tenth of the median weight; these stay in the
@@ -44,8 +42,6 @@ def lbv(
         Layers of voxels taken off the mask first, where the field at its border is not to be trusted.
     tolerance
         Relative residual at which the multigrid-preconditioned conjugate gradients stop.
-    threads
-        Not used: there is no FFT.
 
     Returns
     -------
@@ -74,3 +70,29 @@ def lbv(
     field = grid.embed_masked(total_field)
     local = field - fields.extend(field, tolerance)
     return BackgroundRemoval(grid.extract(local), region, solved & ~border_of(solved), 0, True)
+
+
+METHOD = Method(
+    lbv,
+    phrase="the Laplacian boundary value method [@zhou2014]",
+    needs=("voxel_size", "weights"),
+    units={"peel": "voxels", "tolerance": ""},
+    papers=(
+        Reference(
+            key="zhou2014",
+            short="Zhou et al., 2014",
+            authors=(
+                "Zhou, Dong",
+                "Liu, Tian",
+                "Spincemaille, Pascal",
+                "Wang, Yi",
+            ),
+            title="Background field removal by solving the Laplacian boundary value problem",
+            journal="NMR in Biomedicine",
+            year=2014,
+            volume="27",
+            pages="312-319",
+            doi="10.1002/nbm.3064",
+        ),
+    ),
+)
