@@ -171,9 +171,7 @@ def test_the_brainlife_app_calls_the_command_with_its_configuration() -> None:
     assert os.access(folder / "main", os.X_OK)
 
 
-def test_versions_agree() -> None:
-    recipe = yaml.safe_load(
-        (REPOSITORY / "registry" / "neurodesk" / "build.yaml").read_text(encoding="utf-8")
-    )
-    assert recipe["version"] == __version__
-    assert f"ARG VERSION={__version__}\n" in (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+def test_every_place_names_the_version_of_the_project() -> None:
+    command = [sys.executable, "registry/version.py", "--check"]
+    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
