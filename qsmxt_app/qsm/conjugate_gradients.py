@@ -18,7 +18,6 @@ def conjugate_gradients(
     operator: Callable[[FloatArray], FloatArray],
     rhs: FloatArray,
     *,
-    start: FloatArray | None = None,
     tolerance: float = 1e-3,
     max_iterations: int = 50,
 ) -> tuple[FloatArray, int, bool]:
@@ -30,8 +29,6 @@ def conjugate_gradients(
         The symmetric linear operator.
     rhs : ndarray
         Right-hand side, of any shape.
-    start : ndarray, optional
-        First guess, zero where not given.
     tolerance
         Norm of the residual relative to that of the right-hand side.
     max_iterations
@@ -47,8 +44,8 @@ def conjugate_gradients(
     ----------
     Hestenes MR, Stiefel E. J Res Natl Bur Stand 49:409-436 (1952). doi:10.6028/jres.049.044
     """
-    solution = np.zeros_like(rhs) if start is None else start.copy()
-    residual = rhs.copy() if start is None else rhs - operator(start)
+    solution = np.zeros_like(rhs)
+    residual = rhs.copy()
     direction = residual.copy()
     squared = inner_product(residual, residual)
     target = tolerance**2 * inner_product(rhs, rhs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,11 @@ SMALLEST_WEIGHT = 1e-6
 class JointModel:
     """Total field as the field of a susceptibility inside the mask plus a harmonic field.
 
-    Minimises ``1/2 sum w ((f - D chi - h) / noise)^2 + R(chi)`` over chi in the mask and h harmonic in it, h
-    being described by its values at the border. The periodic copies of the inner sources are outer sources,
-    and so are absorbed by h: the box needs little padding. The total field at the border is the start of h,
-    with a wide Gaussian prior, so that values where little was measured are determined too.
+    Minimises ``1/2 sum w ((f - D chi - h) / noise)^2 + 1/2 sum (chi / spread)^2`` over chi in the mask and h
+    harmonic in it, h being described by its values at the border. The periodic copies of the inner sources
+    are outer sources, and so are absorbed by h: the box needs little padding. The total field at the border
+    is the start of h, with a wide Gaussian prior, so that values where little was measured are determined
+    too.
 
     Parameters
     ----------
@@ -42,9 +43,9 @@ class JointModel:
         Inverse variance of the field in any unit, or None for uniform.
     noise
         Root mean square error of the field in ppm, at the mean weight.
-    scale
-        Expected size of chi in ppm; it conditions the problem, and a third of it is the spread of the local
-        field at the border.
+    spread
+        Standard deviation of chi in ppm; it conditions the problem, and a third of it is the spread of the
+        local field at the border.
     threads
         Threads of the FFT.
     """
@@ -58,18 +59,19 @@ class JointModel:
         b0_direction: Sequence[float],
         weights: NDArray | None,
         noise: float,
-        scale: float,
+        spread: float,
         threads: int | None,
     ) -> None:
         self.grid = PaddedGrid(mask, voxel_size, margin=MARGIN_MM, threads=threads)
         self.harmonic = HarmonicFields(self.grid.mask, voxel_size)
         self._kernel = self.grid.dipole_kernel(b0_direction)
+        self._precision = np.float32(1 / spread**2)
         field, weight = in_box(self.grid, total_field, mask, weights)
         self._weight = weight / np.float32(noise**2)
         self._rest = field - self.harmonic.extend(field)
         # the start took the local field and the noise at the border for background
-        error = np.sqrt((scale / 3) ** 2 + noise**2 / np.maximum(weight, SMALLEST_WEIGHT))
-        self._scale = np.stack([np.full(self.grid.shape, scale, np.float32), error.astype(np.float32)])
+        error = np.sqrt((spread / 3) ** 2 + noise**2 / np.maximum(weight, SMALLEST_WEIGHT))
+        self._scale = np.stack([np.full(self.grid.shape, spread, np.float32), error.astype(np.float32)])
 
     def field_of(self, chi: FloatArray) -> FloatArray:
         """Field of a susceptibility in the box, everywhere."""
@@ -77,20 +79,14 @@ class JointModel:
 
     def fit(
         self,
-        regulariser: Callable[[FloatArray], FloatArray],
-        start: FloatArray | None,
         *,
         tolerance: float,
         max_iterations: int,
     ) -> tuple[FloatArray, int, bool]:
-        """Solve the normal equations with a linear regulariser.
+        """Solve the normal equations.
 
         Parameters
         ----------
-        regulariser
-            Gradient of R, a symmetric linear operator on chi.
-        start
-            First guess, as returned.
         tolerance
             Relative residual at which to stop.
         max_iterations
@@ -113,7 +109,7 @@ class JointModel:
             residual = self.field_of(chi) + self.harmonic.extend_approximately(border)
             residual *= self._weight
             image = adjoint(residual)
-            image[0] += regulariser(chi) * inside
+            image[0] += self._precision * chi * inside
             image *= self._scale
             image[1] += scaled[1]
             return image
@@ -122,7 +118,6 @@ class JointModel:
         scaled, iterations, converged = conjugate_gradients(
             normal,
             rhs,
-            start=None if start is None else start / self._scale,
             tolerance=tolerance,
             max_iterations=max_iterations,
         )
@@ -204,13 +199,10 @@ def joint(
         b0_direction=b0_direction,
         weights=weights,
         noise=noise,
-        scale=spread,
+        spread=spread,
         threads=threads,
     )
-    precision = np.float32(1 / spread**2)
-    unknowns, iterations, converged = model.fit(
-        lambda chi: precision * chi, None, tolerance=tolerance, max_iterations=max_iterations
-    )
+    unknowns, iterations, converged = model.fit(tolerance=tolerance, max_iterations=max_iterations)
     measured = solved & ~border_of(solved)
     return BackgroundRemoval(model.local_field(unknowns), region, measured, iterations, converged)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.dipole import forward_field
 from qsmxt_app.qsm.tgv import combine_echoes, solve_tgv
-from qsmxt_app.qsm.tgv.command import main
+from qsmxt_app.tools.tgv_qsm import main
 
 AFFINE = np.diag([1.0, 1.2, 0.9, 1.0]) @ np.array(
     [[1, 0, 0, 0], [0, 0.8, -0.6, 0], [0, 0.6, 0.8, 0], [0, 0, 0, 1.0]]
@@ -76,7 +79,7 @@ def test_errors_are_one_line_with_their_exit_code(files, capsys):
         (65, "broken.nii.gz", [], {"phase": "broken.nii.gz"}),
         (65, "small.nii.gz", [], {"mask": "small.nii.gz"}),
         (65, "mask is empty", [], {"mask": "empty.nii.gz"}),
-        (66, "no such file", [], {"phase": "absent.nii.gz"}),
+        (66, "No such file", [], {"phase": "absent.nii.gz"}),
         (73, "does not exist", ["-o", str(files / "nowhere" / "chi.nii.gz")], {}),
     ]
     for code, message, more, names in cases:
@@ -84,3 +87,12 @@ def test_errors_are_one_line_with_their_exit_code(files, capsys):
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_help_needs_nothing_heavy():
+    script = (
+        "import sys; from qsmxt_app.tools.tgv_qsm import build_parser; build_parser().format_help(); "
+        "print(sorted({'numpy', 'numba', 'nibabel', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,1 @@
+"""Single steps as commands on NIfTI files."""
