@@ -1,5 +1,6 @@
 """Digital subjects: anatomy, susceptibility, field and complex multi-echo signal, with their truth."""
 
+from qsmxt_app.simulate.receive import OddPhase
 from qsmxt_app.simulate.subject import (
     DEEP_GREY_NUCLEI,
     DigitalSubject,
@@ -8,4 +9,4 @@ from qsmxt_app.simulate.subject import (
     simulate_subject,
 )
 
-__all__ = ["DEEP_GREY_NUCLEI", "DigitalSubject", "Protocol", "Truth", "simulate_subject"]
+__all__ = ["DEEP_GREY_NUCLEI", "DigitalSubject", "OddPhase", "Protocol", "Truth", "simulate_subject"]

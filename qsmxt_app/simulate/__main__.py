@@ -6,9 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from qsmxt_app.simulate.dataset import write_dataset
+from qsmxt_app.simulate.person import Anatomy
+from qsmxt_app.simulate.receive import OddPhase, ReceivePhase
 from qsmxt_app.simulate.subject import ECHO_TIMES, Protocol
 
 _USAGE, _CANNOT_CREATE = 64, 73
@@ -41,6 +43,19 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--snr", type=float, default=80.0, metavar="S", help="of the first echo in the brain (default: 80)")
     add("--bipolar", action="store_true", help="read every second echo out backwards")
+    add("--undeclared-readout", action="store_true", help="sidecars do not tell the readout's polarity")
+    add(
+        "--anatomy", choices=get_args(Anatomy), default="basic",
+        help="adult: with veins on the surface, dura, air spaces of different sizes; elderly: moreover wide "
+        "ventricles and sulci (default: basic, without)",
+    )  # fmt: skip
+    add(
+        "--receive-phase", choices=get_args(ReceivePhase), default="polynomial",
+        help="kind of phase at TE = 0 (default: polynomial)",
+    )  # fmt: skip
+    add("--echo-constants", type=float, default=0.0, metavar="RAD", help="spread of a constant of each echo")
+    add("--echo-scales", type=float, nargs="+", default=[], metavar="F", help="factors on each echo's phase")
+    add("--high-pass", type=float, default=0.0, metavar="MM", help="filter the phase, as for SWI")
     add("--seed", type=int, default=0, metavar="S", help="the same seed gives the same people (default: 0)")
     add(
         "--truth",
@@ -71,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             b0_direction=tuple(args.b0_direction),
             snr=args.snr,
             bipolar=args.bipolar,
+            anatomy=args.anatomy,
+            receive=args.receive_phase,
+            odd=OddPhase(args.echo_constants, tuple(args.echo_scales), args.high_pass),
+            declare_readout=not args.undeclared_readout,
         )
     except ValueError as problem:
         parser.error(str(problem))

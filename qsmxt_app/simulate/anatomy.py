@@ -17,7 +17,7 @@ from qsmxt_app.simulate.tissues import CEREBELLUM, LABELS
 _L = {name.replace("-", "_").upper(): number for name, number in LABELS.items()}
 _CSF, _VEIN, _BONE, _MARROW = _L["CSF"], _L["VEIN"], _L["BONE"], _L["MARROW"]
 _FAT, _MUSCLE, _SKIN, _EYE = _L["FAT"], _L["MUSCLE"], _L["SKIN"], _L["EYE"]
-_AIR, _SINUS = _L["BACKGROUND"], _L["SINUS_AIR"]
+_AIR, _SINUS, _DURA = _L["BACKGROUND"], _L["SINUS_AIR"], _L["DURA"]
 _CORTEX = (_L["LEFT_CEREBRAL_CORTEX"], _L["RIGHT_CEREBRAL_CORTEX"])
 _WHITE = (_L["LEFT_CEREBRAL_WHITE_MATTER"], _L["RIGHT_CEREBRAL_WHITE_MATTER"])
 _CEREBELLAR_CORTEX = (_L["LEFT_CEREBELLAR_CORTEX"], _L["RIGHT_CEREBELLAR_CORTEX"])
@@ -26,22 +26,6 @@ _CEREBELLAR_WHITE = (_L["LEFT_CEREBELLAR_WHITE_MATTER"], _L["RIGHT_CEREBELLAR_WH
 SCALP_MM = 6.0
 """Thickness of skin, fat and muscle over the skull."""
 
-# Air-filled spaces as ellipsoids in MNI coordinates: centre and half axes in mm. Frontal, sphenoid, ethmoid
-# and maxillary sinuses, nose, mastoid cells, ear canals, throat, mouth.
-_CAVITIES = np.array(
-    [
-        (9, 72, -12, 9, 6, 13), (-10, 72, -10, 10, 6, 14),
-        (0, 18, -38, 12, 11, 9),
-        (8, 44, -34, 5, 17, 9), (-8, 44, -34, 5, 17, 9),
-        (27, 44, -62, 13, 15, 15), (-27, 44, -62, 13, 15, 15),
-        (0, 52, -58, 4, 32, 14),
-        (54, -34, -46, 8, 9, 12), (-54, -34, -46, 8, 9, 12),
-        (64, -16, -44, 18, 3.5, 3.5), (-64, -16, -44, 18, 3.5, 3.5),
-        (0, 2, -88, 9, 8, 34),
-        (0, 40, -92, 18, 26, 5),
-    ],
-    dtype=np.float32,
-)  # fmt: skip
 _EYES = np.array([(33, 62, -36, 12), (-33, 62, -36, 12)], dtype=np.float32)
 
 
@@ -77,8 +61,9 @@ def sample_anatomy(
         tuple(plain(v) for v in person.displacement),
         plain(template.brain), plain(template.grey), plain(template.white), plain(template.labels),
         plain(template.hull_distance), plain(person.bone_gap), plain(person.bone_thickness),
-        plain(person.fine), plain(person.coarse), plain(person.veins), person.lesions.astype(np.float32),
-        person.chi, person.chi_within, tissue, chi, brain,
+        plain(person.fine), plain(person.coarse), plain(person.veins), plain(person.surface_veins),
+        person.cavities, np.float32(person.dura_mm), np.float32(person.cortex_ends),
+        person.lesions.astype(np.float32), person.chi, person.chi_within, tissue, chi, brain,
     )  # fmt: skip
     in_slabs(shape[0], lambda first, last: _sample(first, last, *arguments))
     return tissue, chi, brain
@@ -96,7 +81,9 @@ def _nearest(volume: Any, x: Any, y: Any, z: Any) -> int:  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _brain_tissue(x: Any, label: int, grey: Any, white: Any, fold: Any) -> int:  # pragma: no cover
+def _brain_tissue(
+    x: Any, label: int, grey: Any, white: Any, fold: Any, cortex_ends: Any
+) -> int:  # pragma: no cover
     """Nuclei by their label, elsewhere what is most probable; the random fold moves the borders."""
     if label not in (0, CEREBELLUM):
         return label
@@ -104,18 +91,18 @@ def _brain_tissue(x: Any, label: int, grey: Any, white: Any, fold: Any) -> int: 
     cerebellum = label == CEREBELLUM
     if white > np.float32(0.5) + np.float32(0.10) * fold:
         return _CEREBELLAR_WHITE[side] if cerebellum else _WHITE[side]
-    if grey + white > np.float32(0.46) - np.float32(0.10) * fold:
+    if grey + white > cortex_ends - np.float32(0.10) * fold:
         return _CEREBELLAR_CORTEX[side] if cerebellum else _CORTEX[side]
     return _CSF
 
 
 @numba.njit(cache=True, nogil=True)
-def _in_cavity(x: Any, y: Any, z: Any, roughness: Any) -> bool:  # pragma: no cover
-    for n in range(_CAVITIES.shape[0]):
+def _in_cavity(x: Any, y: Any, z: Any, roughness: Any, cavities: Any) -> bool:  # pragma: no cover
+    for n in range(cavities.shape[0]):
         r = (
-            ((x - _CAVITIES[n, 0]) / _CAVITIES[n, 3]) ** 2
-            + ((y - _CAVITIES[n, 1]) / _CAVITIES[n, 4]) ** 2
-            + ((z - _CAVITIES[n, 2]) / _CAVITIES[n, 5]) ** 2
+            ((x - cavities[n, 0]) / cavities[n, 3]) ** 2
+            + ((y - cavities[n, 1]) / cavities[n, 4]) ** 2
+            + ((z - cavities[n, 2]) / cavities[n, 5]) ** 2
         )
         if r < 1 + np.float32(0.12) * roughness:
             # mastoid air is divided into cells by thin bone
@@ -124,12 +111,20 @@ def _in_cavity(x: Any, y: Any, z: Any, roughness: Any) -> bool:  # pragma: no co
 
 
 @numba.njit(cache=True, nogil=True)
+def _meninges(outer: Any, vein: Any) -> int:  # pragma: no cover
+    if vein > 0:
+        return _VEIN
+    return _DURA if outer else _CSF
+
+
+@numba.njit(cache=True, nogil=True)
 def _outer_tissue(
-    x: Any, y: Any, z: Any, hull: Any, gap: Any, thickness: Any, rough: Any
-) -> int:  # pragma: no cover
+    x: Any, y: Any, z: Any, hull: Any, gap: Any, thickness: Any, rough: Any, vein: Any, cavities: Any,
+    dura: Any,
+) -> int:  # fmt: skip  # pragma: no cover
     if hull < gap:
-        return _CSF
-    if hull > np.float32(1.5) and _in_cavity(x, y, z, rough):
+        return _meninges(hull > gap - dura, vein)
+    if hull > np.float32(1.5) and _in_cavity(x, y, z, rough, cavities):
         return _SINUS
     # the superior sagittal sinus runs between brain and skull along the midline
     if (
@@ -181,7 +176,8 @@ def _soft_tissue(x: Any, y: Any, z: Any, beyond_bone: Any, rough: Any) -> int:  
 def _sample(
     first: int, last: int, origin: Any, steps: Any, inverse_scale: Any, displacement: Any, brain_map: Any,
     grey: Any, white: Any, labels: Any, hull_distance: Any, bone_gap: Any, bone_thickness: Any, fine: Any,
-    coarse: Any, veins: Any, lesions: Any, chi_mean: Any, chi_within: Any, tissue: Any, chi: Any, brain: Any,
+    coarse: Any, veins: Any, surface_veins: Any, cavities: Any, dura: Any, cortex_ends: Any, lesions: Any,
+    chi_mean: Any, chi_within: Any, tissue: Any, chi: Any, brain: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
     _, ny, nz = tissue.shape
     for i in range(first, last):
@@ -194,14 +190,16 @@ def _sample(
                 y = py + value_at(displacement[1], px, py, pz)
                 z = pz + value_at(displacement[2], px, py, pz)
                 texture = np.float32(0)
+                surface_vein = value_at(surface_veins, x, y, z)
                 inside = value_at(brain_map, x, y, z) > np.float32(0.5)
                 if inside:
                     fold = value_at(coarse, x, y, z)
                     texture = np.float32(0.75) * value_at(fine, x, y, z) + np.float32(0.66) * fold
                     number = _brain_tissue(
-                        x, _nearest(labels, x, y, z), value_at(grey, x, y, z), value_at(white, x, y, z), fold
-                    )
-                    if value_at(veins, x, y, z) > 0:
+                        x, _nearest(labels, x, y, z), value_at(grey, x, y, z), value_at(white, x, y, z), fold,
+                        cortex_ends,
+                    )  # fmt: skip
+                    if value_at(veins, x, y, z) > 0 or surface_vein > 0:
                         number = _VEIN
                     for n in range(lesions.shape[0]):
                         r = (x - lesions[n, 0]) ** 2 + (y - lesions[n, 1]) ** 2 + (z - lesions[n, 2]) ** 2
@@ -211,7 +209,7 @@ def _sample(
                     number = _outer_tissue(
                         x, y, z, value_at(hull_distance, x, y, z),
                         value_at(bone_gap, px, py, pz), value_at(bone_thickness, px, py, pz),
-                        value_at(bone_gap, py, pz, px) - np.float32(1.8),
+                        value_at(bone_gap, py, pz, px) - np.float32(1.8), surface_vein, cavities, dura,
                     )  # fmt: skip
                 tissue[i, j, k] = number
                 brain[i, j, k] = inside

@@ -67,7 +67,9 @@ def write_dataset(
     for number, label in enumerate(labels, start=1):
         subject = simulate_subject(seed, number, protocol)
         _write_gradient_echo(out / label / "anat", label, subject, protocol)
-        structural = simulate_t1w(seed, number, voxel_size=max(1.0, min(protocol.voxel_size)))
+        structural = simulate_t1w(
+            seed, number, voxel_size=max(1.0, min(protocol.voxel_size)), anatomy=protocol.anatomy
+        )
         _save(out / label / "anat" / f"{label}_T1w.nii.gz", structural.image, structural.affine)
         _write_json(
             out / label / "anat" / f"{label}_T1w.json",
@@ -111,8 +113,9 @@ def _write_gradient_echo(folder: Path, label: str, subject: DigitalSubject, prot
             "RepetitionTimeExcitation": protocol.repetition_time,
             "FlipAngle": protocol.flip_angle,
             "MRAcquisitionType": "3D",
-            "ReadoutPolarity": "bipolar" if protocol.bipolar else "monopolar",
         }
+        if protocol.declare_readout:
+            sidecar["ReadoutPolarity"] = "bipolar" if protocol.bipolar else "monopolar"
         for part, image, more in (
             ("mag", subject.magnitude[..., echo], {}),
             ("phase", subject.phase[..., echo], {"Units": "rad"}),

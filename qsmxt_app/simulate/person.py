@@ -1,23 +1,51 @@
-"""One simulated person: a deformation of the template, tissue values, texture, veins and lesions."""
+"""One simulated person: a deformation of the template, tissue values, texture, air, veins and lesions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
 from qsmxt_app.simulate.template import Template, load_template
 from qsmxt_app.simulate.tissues import LABELS, TISSUES
-from qsmxt_app.simulate.volume import BRAIN_BOX, HEAD_BOX, Volume, grid_shape, random_field
+from qsmxt_app.simulate.veins import inner_veins, no_veins, surface_veins
+from qsmxt_app.simulate.volume import BRAIN_BOX, HEAD_BOX, Volume, grid_axes, random_field
 
-_VEIN_SPACING = 0.75
-_SMALL_VEINS = 90
+Anatomy = Literal["basic", "adult", "elderly"]
+"""``basic`` has no vein on the brain's surface, and air spaces of one size; ``adult`` has such veins,
+dura and air spaces of different sizes; ``elderly`` moreover has wide ventricles and sulci, a thick skull
+and more iron."""
+
 _DEFORMATION_MM = 2.6
 _SCALE_SPREAD = 0.035
+_AIR_SPREAD = 0.2
+_DURA_MM = 0.8
+_VENTRICLES = (np.array([0.0, -8.0, 14.0]), np.array([24.0, 36.0, 22.0]))
+"""Centre and extent in mm of what widens with the ventricles."""
+
+CORTEX_ENDS = 0.46
+"""Share of grey and white matter below which a voxel of the template is fluid."""
+
+# Air-filled spaces as ellipsoids in MNI coordinates: centre and half axes in mm. Frontal, sphenoid, ethmoid
+# and maxillary sinuses, nose, mastoid cells, ear canals, throat, mouth.
+_CAVITIES = np.array(
+    [
+        (9, 72, -12, 9, 6, 13), (-10, 72, -10, 10, 6, 14),
+        (0, 18, -38, 12, 11, 9),
+        (8, 44, -34, 5, 17, 9), (-8, 44, -34, 5, 17, 9),
+        (27, 44, -62, 13, 15, 15), (-27, 44, -62, 13, 15, 15),
+        (0, 52, -58, 4, 32, 14),
+        (54, -34, -46, 8, 9, 12), (-54, -34, -46, 8, 9, 12),
+        (64, -16, -44, 18, 3.5, 3.5), (-64, -16, -44, 18, 3.5, 3.5),
+        (0, 2, -88, 9, 8, 34),
+        (0, 40, -92, 18, 26, 5),
+    ],
+    dtype=np.float32,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,8 +67,15 @@ class Person:
         Random fields of unit variance for texture, and for where one tissue ends.
     bone_gap, bone_thickness : Volume
         In mm: fluid between brain and bone, and bone.
-    veins : Volume
-        Radius less distance to the vein's axis in mm: positive inside veins.
+    veins, surface_veins : Volume
+        Radius less distance to the vein's axis in mm: positive inside veins. Those of the surface are not
+        confined to the brain.
+    cavities : ndarray (n, 6)
+        Spaces with air: centre and half axes in mm.
+    dura_mm : float
+        Thickness of the dura, inside the bone.
+    cortex_ends : float
+        Share of grey and white matter below which a voxel of the template is fluid.
     lesions : ndarray (n, 5)
         Centre (mm, template), radius (mm) and tissue number of calcifications and microbleeds.
     """
@@ -55,11 +90,15 @@ class Person:
     bone_gap: Volume
     bone_thickness: Volume
     veins: Volume
+    surface_veins: Volume
+    cavities: FloatArray
+    dura_mm: float
+    cortex_ends: float
     lesions: NDArray[np.float64]
 
 
 @lru_cache(maxsize=1)
-def make_person(seed: int, index: int) -> Person:
+def make_person(seed: int, index: int, anatomy: Anatomy = "basic") -> Person:
     """Draw a person; the same seed and index give the same person always.
 
     Parameters
@@ -68,17 +107,23 @@ def make_person(seed: int, index: int) -> Person:
         Seed of the study.
     index
         Number of the person in the study, from 1.
+    anatomy
+        What of a head there is: the same person with more or less in the head.
     """
     rng = np.random.default_rng([seed, index])
     template = load_template()
-    chi = np.array([t.chi + t.chi_between * rng.standard_normal() for t in TISSUES], dtype=np.float32)
+    # all people have the same dura: a number drawn for it would change everybody's other tissues
+    chi = np.array(
+        [t.chi + (t.chi_between * rng.standard_normal() if t.name != "Dura" else 0) for t in TISSUES],
+        dtype=np.float32,
+    )
     for name, number in LABELS.items():  # both sides of one person resemble each other
         if name.startswith("Right-"):
             left = LABELS[name.replace("Right-", "Left-")]
             chi[number] = chi[left] + 0.25 * (chi[number] - TISSUES[number].chi)
     displacement = tuple(_deformation(rng) for _ in range(3))
     gap, thickness = random_field(rng, HEAD_BOX, 4.0, 12.0), random_field(rng, HEAD_BOX, 4.0, 14.0)
-    return Person(
+    person = Person(
         template=template,
         scale=1 + _SCALE_SPREAD * rng.standard_normal(3),
         displacement=(displacement[0], displacement[1], displacement[2]),
@@ -88,8 +133,47 @@ def make_person(seed: int, index: int) -> Person:
         coarse=random_field(rng, BRAIN_BOX, 2.0, 4.0),
         bone_gap=Volume(np.maximum(1.8 + 0.7 * gap.data, 0.8), gap.origin, gap.spacing),
         bone_thickness=Volume(np.maximum(6.0 + 1.4 * thickness.data, 2.5), gap.origin, gap.spacing),
-        veins=_veins(rng, template),
+        veins=inner_veins(rng, template),
+        surface_veins=no_veins(),
+        cavities=_CAVITIES,
+        dura_mm=0.0,
+        cortex_ends=CORTEX_ENDS,
         lesions=_lesions(rng, template),
+    )
+    if anatomy == "basic":
+        return person
+    person = _adult(np.random.default_rng([seed, index, 4]), person)
+    return _elderly(person) if anatomy == "elderly" else person
+
+
+def _adult(rng: np.random.Generator, person: Person) -> Person:
+    """The person with veins on the brain's surface, dura, and air spaces of an own size each."""
+    cavities = person.cavities.copy()
+    cavities[:, 3:] *= np.exp(_AIR_SPREAD * rng.standard_normal((len(cavities), 1))).astype(np.float32)
+    veins = surface_veins(rng, person.template)
+    return replace(person, surface_veins=veins, cavities=cavities, dura_mm=_DURA_MM)
+
+
+def _elderly(person: Person) -> Person:
+    """The person some decades later."""
+    centre, extent = _VENTRICLES
+    first = person.displacement[0]
+    box = (first.origin, first.origin + (np.array(first.data.shape) - 1) * first.spacing)
+    away = [axis - np.float32(c) for axis, c in zip(grid_axes(box, first.spacing), centre, strict=True)]
+    near = np.exp(-0.5 * sum((a / np.float32(e)) ** 2 for a, e in zip(away, extent, strict=True)))
+    widened = [
+        Volume((volume.data - np.float32(0.35) * a * near).astype(np.float32), volume.origin, volume.spacing)
+        for volume, a in zip(person.displacement, away, strict=True)
+    ]
+    bone, chi = person.bone_thickness, person.chi.copy()
+    iron = [n for n, tissue in enumerate(TISSUES) if tissue.kind == "nucleus" and tissue.chi > 0.04]
+    chi[iron] *= np.float32(1.2)
+    return replace(
+        person,
+        displacement=(widened[0], widened[1], widened[2]),
+        chi=chi,
+        bone_thickness=Volume(bone.data + np.float32(1.5), bone.origin, bone.spacing),
+        cortex_ends=0.6,
     )
 
 
@@ -107,91 +191,3 @@ def _lesions(rng: np.random.Generator, template: Template) -> NDArray[np.float64
     radii = np.array([rng.uniform(1.8, 2.8), rng.uniform(1.1, 1.9), rng.uniform(1.1, 1.9)])
     tissues = np.array([LABELS["Calcification"], LABELS["Microbleed"], LABELS["Microbleed"]])
     return np.column_stack([centres, radii, tissues]).astype(np.float64)
-
-
-def _veins(rng: np.random.Generator, template: Template) -> Volume:
-    """Sinuses and internal veins where everybody has them, and small veins that wander inwards."""
-    depth = np.full(grid_shape(BRAIN_BOX, _VEIN_SPACING), -10.0, dtype=np.float32)
-    for axis, (first, last) in _named_veins(rng):
-        _draw(depth, axis, np.linspace(first, last, len(axis)), BRAIN_BOX[0], _VEIN_SPACING)
-    brain = template.brain_distance
-    for _ in range(_SMALL_VEINS):
-        axis = _wandering(rng, brain)
-        radius = rng.uniform(0.35, 0.85)
-        _draw(depth, axis, np.linspace(radius, 0.5 * radius, len(axis)), BRAIN_BOX[0], _VEIN_SPACING)
-    return Volume(depth, BRAIN_BOX[0], _VEIN_SPACING)
-
-
-def _named_veins(rng: np.random.Generator) -> list[tuple[NDArray[np.float64], tuple[float, float]]]:
-    """Axes (n, 3) in mm and radii at both ends: straight sinus, Galen, internal cerebral and septal veins."""
-    veins = [
-        (_curve([(0, -38, 2), (0, -58, -4), (0, -80, -12)]), (1.6, 2.2)),
-        (_curve([(0, -30, 6), (0, -37, 8), (0, -38, 2)]), (1.2, 1.6)),
-    ]
-    for side in (-1, 1):
-        jitter = rng.normal(0, 0.8, 3)
-        veins.append(
-            (_curve([(4 * side, 8, 4), (3 * side, -10, 13), (1 * side, -30, 6)], jitter), (0.7, 1.1))
-        )
-        veins.append(
-            (_curve([(17 * side, 12, 18), (14 * side, 4, 14), (4 * side, 8, 4)], jitter), (0.4, 0.8))
-        )
-        veins.append(
-            (_curve([(28 * side, -12, -14), (18 * side, -26, -6), (2 * side, -34, 4)], jitter), (0.6, 1.1))
-        )
-    return veins
-
-
-def _curve(corners: list[tuple[float, float, float]], jitter: NDArray | None = None) -> NDArray[np.float64]:
-    """Quadratic curve near the corners, a point every half millimetre or so."""
-    a, b, c = (np.array(corner, dtype=np.float64) for corner in corners)
-    if jitter is not None:
-        b = b + jitter
-    t = np.linspace(0, 1, 120)[:, None]
-    return np.asarray((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c)
-
-
-def _wandering(rng: np.random.Generator, brain_distance: Volume) -> NDArray[np.float64]:
-    """Random walk that starts near the surface of the brain and goes inwards."""
-    low, high = BRAIN_BOX
-    for _ in range(1000):
-        start = rng.uniform(low, high)
-        if -6 < brain_distance.at(start[None])[0] < -1 and start[2] > -40:
-            break
-    heading = -start / np.linalg.norm(start)
-    steps = rng.integers(40, 110)
-    turns = rng.standard_normal((steps, 3))
-    axis = np.empty((steps, 3))
-    point = start
-    for i in range(steps):
-        heading = heading + 0.16 * turns[i]
-        heading /= np.linalg.norm(heading)
-        point = point + 0.4 * heading
-        axis[i] = point
-    return axis
-
-
-@numba.njit(cache=True)
-def _draw(
-    depth: FloatArray, axis: NDArray, radius: NDArray, origin: NDArray, spacing: float
-) -> None:  # pragma: no cover
-    nx, ny, nz = depth.shape
-    for p in range(axis.shape[0]):
-        reach = radius[p] + 2 * spacing
-        for i in range(
-            max(0, int((axis[p, 0] - reach - origin[0]) / spacing)),
-            min(nx, int((axis[p, 0] + reach - origin[0]) / spacing) + 2),
-        ):
-            for j in range(
-                max(0, int((axis[p, 1] - reach - origin[1]) / spacing)),
-                min(ny, int((axis[p, 1] + reach - origin[1]) / spacing) + 2),
-            ):
-                for k in range(
-                    max(0, int((axis[p, 2] - reach - origin[2]) / spacing)),
-                    min(nz, int((axis[p, 2] + reach - origin[2]) / spacing) + 2),
-                ):
-                    dx = origin[0] + i * spacing - axis[p, 0]
-                    dy = origin[1] + j * spacing - axis[p, 1]
-                    dz = origin[2] + k * spacing - axis[p, 2]
-                    inside = radius[p] - np.sqrt(dx * dx + dy * dy + dz * dz)
-                    depth[i, j, k] = max(depth[i, j, k], inside)

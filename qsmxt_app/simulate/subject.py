@@ -14,7 +14,8 @@ from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.field import coarse_field, smooth_sources, two_scale_field
 from qsmxt_app.simulate.geometry import ScanGrid, scan_grid
-from qsmxt_app.simulate.person import Person, make_person
+from qsmxt_app.simulate.person import Anatomy, Person, make_person
+from qsmxt_app.simulate.receive import OddPhase, ReceivePhase, receive_phase, spoil_phase
 from qsmxt_app.simulate.shim import Shim, fit_shim, subtract_shim
 from qsmxt_app.simulate.signal import block_majority, block_mean, make_coil, polynomials, scan_signal
 from qsmxt_app.simulate.tissues import LABELS, TISSUES, label_names
@@ -55,6 +56,14 @@ class Protocol:
         Whether every second echo is read out backwards.
     repetition_time, flip_angle : float
         s and degrees.
+    anatomy
+        What of a head there is.
+    receive
+        Kind of phase at TE = 0.
+    odd : OddPhase
+        What is wrong with the phase.
+    declare_readout : bool
+        Whether sidecars tell the readout's polarity.
 
     Raises
     ------
@@ -70,6 +79,10 @@ class Protocol:
     bipolar: bool = False
     repetition_time: float = 0.035
     flip_angle: float = 15.0
+    anatomy: Anatomy = "basic"
+    receive: ReceivePhase = "polynomial"
+    odd: OddPhase = field(default_factory=OddPhase)
+    declare_readout: bool = True
 
     def __post_init__(self) -> None:
         if not all(0.3 <= edge <= 8 for edge in self.voxel_size):
@@ -126,7 +139,7 @@ class DigitalSubject:
     Attributes
     ----------
     magnitude, phase : ndarray (x, y, z, echo)
-        Arbitrary unit, and rad in [-pi, pi]: ``phase = 2 pi field TE + offset``.
+        Arbitrary unit, and rad in [-pi, pi]: ``phase = 2 pi field TE + offset``, but for odd phase.
     echo_times : ndarray (echo,)
         s.
     affine : ndarray (4, 4)
@@ -168,7 +181,7 @@ def simulate_subject(
     DigitalSubject
         Two calls with the same arguments return the same bytes.
     """
-    head = _whole_head(seed, index)
+    head = _whole_head(seed, index, protocol.anatomy)
     person = head.person
     grid = scan_grid(protocol.voxel_size, protocol.b0_direction)
     tissue, chi, brain = sample_anatomy(person, grid.fine_origin, grid.fine_steps, grid.fine_shape)
@@ -185,14 +198,18 @@ def simulate_subject(
         flip_angle=protocol.flip_angle,
     )  # fmt: skip
     del tissue, chi, total
-    offset = _receive(signal, brain_mask, protocol, seed, index)
+    offset = _receive(signal, brain_mask, protocol, grid, seed, index)
+    magnitude, phase = np.abs(signal), np.angle(signal)
+    if protocol.odd != OddPhase():
+        edges = np.array(protocol.voxel_size, dtype=np.float64)
+        phase = spoil_phase(magnitude, phase, protocol.odd, edges, np.random.default_rng([seed, index, 6]))
     truth = Truth(
         chi=true_chi, total_field=true_total, local_field=true_local, brain_mask=brain_mask, labels=labels,
         r2star=r2star, offset=offset,
     )  # fmt: skip
     return DigitalSubject(
-        magnitude=np.abs(signal),
-        phase=np.angle(signal),
+        magnitude=magnitude,
+        phase=phase,
         echo_times=np.array(protocol.echo_times),
         affine=grid.affine,
         voxel_size=np.array(protocol.voxel_size, dtype=np.float64),
@@ -221,8 +238,8 @@ class _WholeHead:
 
 
 @lru_cache(maxsize=1)
-def _whole_head(seed: int, index: int) -> _WholeHead:
-    person = make_person(seed, index)
+def _whole_head(seed: int, index: int, anatomy: Anatomy) -> _WholeHead:
+    person = make_person(seed, index, anatomy)
     shape = grid_shape(HEAD_BOX, COARSE_MM)
     # sampled twice as fine, so that the smooth sources see partial volume
     _, chi, brain = sample_anatomy(
@@ -253,12 +270,13 @@ def _fields(
 
 
 def _receive(
-    signal: NDArray[np.complex64], brain: NDArray[np.bool_], protocol: Protocol, seed: int, index: int
-) -> FloatArray:
+    signal: NDArray[np.complex64], brain: NDArray[np.bool_], protocol: Protocol, grid: ScanGrid, seed: int,
+    index: int,
+) -> FloatArray:  # fmt: skip
     """Apply coil, readout polarity and noise in place; return the phase at TE = 0."""
     coil = make_coil(np.random.default_rng([seed, index, 1]))
     shape = signal.shape[:3]
-    offset = polynomials(shape, coil.phase)
+    offset = receive_phase(protocol.receive, coil, grid, np.random.default_rng([seed, index, 5]))
     profile = polynomials(shape, coil.sensitivity) * np.exp(1j * offset)
     signal *= profile[..., None].astype(np.complex64)
     if protocol.bipolar:

@@ -80,6 +80,7 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("Skin", "outside", 0.05, 0.02, 0.0, 0.55, 0.9, 45.0),
     Tissue("Eye", "outside", 0.0, 0.005, 0.0, 1.0, 3.5, 3.0),
     Tissue("Sinus-Air", "air", 9.4, 0.0, 0.0, 0.0, 1.0, 0.0),
+    Tissue("Dura", "outside", 0.0, 0.0, 0.0, 0.35, 0.9, 100.0),
 )
 
 LABELS: dict[str, int] = {tissue.name: index for index, tissue in enumerate(TISSUES)}
