@@ -79,7 +79,7 @@ class Outcome:
             "chi s": f"{seconds_to_chi(record['timings']):.1f}",
             "all s": f"{sum(record['timings'].values()):.1f}",
             "MB": f"{max(record['memory_mb'].values()):.0f}",
-            "iter": f"{record['tgv']['iterations']}",
+            "iter": f"{record['inversion']['iterations']}",
         }
         biases = {name: s.deep_grey_bias.get(name) for name in DEEP_GREY_NUCLEI}
         return values | {name: "-" if bias is None else f"{bias:+.4f}" for name, bias in biases.items()}

@@ -77,9 +77,8 @@ def main() -> None:
     print(f"{'all steps':18} {total:7.1f} {peak:8.0f}")
     print(f"{'raw phase to chi':18} {seconds_to_chi(record['timings']):7.1f}")
     print(f"{'command':18} {seconds:7.1f}   from start to end, report included")
-    inversions = [
-        record[k]["iterations"] for k in ("tgv", "tgv_reliable") if record.get(k, {}).get("iterations")
-    ]
+    passes = [record[name]["iterations"] for name in ("inversion", "inversion_reliable")]
+    inversions = [iterations for iterations in passes if iterations]
     print(f"iterations of TGV  {' and '.join(map(str, inversions))}")
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qsmxt_app.records.open_values import number, text
+from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.rendering import show_duration, show_product
-from qsmxt_app.report.scan_record import Record, mapping, number, numbers, text
 
 OBLIQUE_DEGREES = 1.0
 """Tilt below which slices count as straight."""
@@ -105,7 +106,7 @@ SIDECAR_KEYS = tuple(key for item in ITEMS for key in item.keys)
 """Keys of sidecars that a record must hold for the text."""
 
 
-def acquisition_sentences(record: Record) -> tuple[str, ...]:
+def acquisition_sentences(record: ScanRecord) -> tuple[str, ...]:
     """Write how the data were acquired and reconstructed, and what of it must be added by hand.
 
     Parameters
@@ -113,11 +114,11 @@ def acquisition_sentences(record: Record) -> tuple[str, ...]:
     record
         `inputs` with `sidecar`, the entries of the sidecars named in `SIDECAR_KEYS`.
     """
-    if not record.echo_times:
+    if not record.inputs.echo_times:
         return ()
-    sidecar = mapping(record.inputs.get("sidecar"))
+    sidecar = record.inputs.sidecar
     missing = [item.title for item in ITEMS if not item.words(sidecar)]
-    if record.inputs.get("readout_told") is not True and len(record.echo_times) > 1:
+    if not record.inputs.readout_told and len(record.inputs.echo_times) > 1:
         missing.append("readout polarity")
     asked = (
         f"Also to be reported, and not told by the images: {', '.join(missing)}, and flow compensation."
@@ -127,14 +128,14 @@ def acquisition_sentences(record: Record) -> tuple[str, ...]:
     return (_acquired(record, sidecar), _geometry(record), _reconstructed(record, sidecar), asked)
 
 
-def _acquired(record: Record, sidecar: Mapping[str, Any]) -> str:
-    strength = number(record.inputs.get("field_strength"))
+def _acquired(record: ScanRecord, sidecar: Mapping[str, Any]) -> str:
+    strength = record.inputs.field_strength
     where = ", ".join(filter(None, (SCANNER.words(sidecar), COIL.words(sidecar))))
     at = f" at {strength:.3g} T" if strength else ""
-    listed = ", ".join(f"{1000 * time:.4g}" for time in record.echo_times)
-    count = len(record.echo_times)
+    listed = ", ".join(f"{1000 * time:.4g}" for time in record.inputs.echo_times)
+    count = len(record.inputs.echo_times)
     parts = [f"{count} {'echo' if count == 1 else 'echoes'} (TE {listed} ms)"]
-    bipolar, told = record.inputs.get("bipolar"), record.inputs.get("readout_told") is True
+    bipolar, told = record.inputs.bipolar, record.inputs.readout_told
     if count > 1 and (bipolar is True or (bipolar is False and told)):
         parts[0] += f" with {'bipolar' if bipolar else 'monopolar'} readout"
     parts += [words for item in DETAILS if (words := item.words(sidecar))]
@@ -145,23 +146,23 @@ def _acquired(record: Record, sidecar: Mapping[str, Any]) -> str:
     )
 
 
-def _geometry(record: Record) -> str:
-    sizes, shape = numbers(record.inputs.get("voxel_size")), numbers(record.inputs.get("shape"))
-    if len(sizes) != 3:
+def _geometry(record: ScanRecord) -> str:
+    sizes, shape = record.inputs.voxel_size, record.inputs.shape
+    if sizes is None:
         return ""
     words = f"Voxels were {show_product(sizes)} mm³"
-    if len(shape) == 3:
+    if shape is not None:
         view = [size * count for size, count in zip(sizes, shape, strict=True)]
         words += f", the matrix {show_product(shape, 4)} and the field of view {show_product(view)} mm³"
-    tilt = number(record.inputs.get("obliquity_degrees"))
+    tilt = record.inputs.obliquity_degrees
     if tilt is None:
         return f"{words}."
     told = "oblique to" if tilt > OBLIQUE_DEGREES else "along"
     return f"{words}; the slices lay {told} the scanner's axes."
 
 
-def _reconstructed(record: Record, sidecar: Mapping[str, Any]) -> str:
-    combined, scaling = COMBINATION.words(sidecar), text(record.inputs.get("phase_scaling"))
+def _reconstructed(record: ScanRecord, sidecar: Mapping[str, Any]) -> str:
+    combined, scaling = COMBINATION.words(sidecar), record.inputs.phase_scaling
     sentences = []
     if combined:
         sentences.append(f"The scanner combined the coils by {combined}.")

@@ -9,18 +9,18 @@ from pathlib import Path
 from qsmxt_app.bibliography import Reference
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
+from qsmxt_app.records.group import read_group_record
+from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report.labelling_text import group_sentences
 from qsmxt_app.report.methods import Methods, cited, methods_of
 from qsmxt_app.report.rendering import encodable, render
-from qsmxt_app.report.scan_record import Record, read_records
-from qsmxt_app.report.study.group_record import read_group_record
 
 _INTRODUCTION = (
     "This text describes what was run. It is released under CC0: copy it into a manuscript as it is."
 )
 
 
-def write_citations(output_dir: Path, planned: Iterable[Record] | None = None) -> tuple[Path, Path, Path]:
+def write_citations(output_dir: Path, planned: Iterable[ScanRecord] | None = None) -> tuple[Path, Path, Path]:
     """Write the methods text of a dataset.
 
     Parameters
@@ -58,7 +58,7 @@ def write_citations(output_dir: Path, planned: Iterable[Record] | None = None) -
     return folder / "CITATION.md", folder / "CITATION.html", folder / "CITATION.bib"
 
 
-def _with_a_map(output_dir: Path) -> Iterable[Record]:
+def _with_a_map(output_dir: Path) -> Iterable[ScanRecord]:
     """Read the records of the acquisitions that gave a map."""
     return (
         record
@@ -68,7 +68,7 @@ def _with_a_map(output_dir: Path) -> Iterable[Record]:
     )
 
 
-def _grouped(records: Iterable[Record]) -> dict[Methods, tuple[str, ...]]:
+def _grouped(records: Iterable[ScanRecord]) -> dict[Methods, tuple[str, ...]]:
     """Describe acquisitions, each text once, with the acquisitions that it holds for."""
     found: dict[Methods, tuple[str, ...]] = {}
     for record in records:

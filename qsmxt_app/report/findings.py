@@ -5,10 +5,10 @@ Each check compares a recorded fact with a limit that the text states; without t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from qsmxt_app.report.scan_record import Record, number, numbers
+from qsmxt_app.records.scan import ScanRecord
 
 LEVELS = ("error", "warning", "note")
 
@@ -35,43 +35,17 @@ class Finding:
     log: str = ""
 
 
-@dataclass(frozen=True)
-class MapFacts:
-    """What the volumes themselves show.
-
-    Attributes
-    ----------
-    chi_spread
-        Interquartile range of chi in units of that of a standard normal distribution, ppm: a standard
-        deviation that bone, fat and air do not decide.
-    not_finite
-        Number of voxels of chi that are no numbers.
-    mask_voxels
-        Voxels in the mask.
-    edge_fraction
-        For each side of the image (`left`, `top`...), the share of that face which the mask touches.
-    missing
-        Outputs that the record promises and that are not on disk or cannot be read.
-    """
-
-    chi_spread: float | None = None
-    not_finite: int = 0
-    mask_voxels: int | None = None
-    edge_fraction: Mapping[str, float] | None = None
-    missing: tuple[str, ...] = ()
-
-
-def find(record: Record, facts: MapFacts) -> tuple[Finding, ...]:
+def find(record: ScanRecord, missing: Sequence[str] = ()) -> tuple[Finding, ...]:
     """Collect all findings of one acquisition, the most serious first.
 
     Parameters
     ----------
     record
-        What the workflow noted.
-    facts
-        What the volumes show.
+        What was done, and what the maps show.
+    missing
+        Outputs that the record promises and that are not on disk or cannot be read.
     """
-    checks: tuple[Callable[[Record, MapFacts], Iterator[Finding]], ...] = (
+    checks = (
         _failures,
         _recorded,
         _broken_volumes,
@@ -83,11 +57,11 @@ def find(record: Record, facts: MapFacts) -> tuple[Finding, ...]:
         _echoes,
         _geometry,
     )
-    found = [finding for check in checks for finding in check(record, facts)]
+    found = [*_missing(missing), *(finding for check in checks for finding in check(record))]
     return tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level)))
 
 
-def _failures(record: Record, _: MapFacts) -> Iterator[Finding]:
+def _failures(record: ScanRecord) -> Iterator[Finding]:
     for error in record.errors:
         title = f"The step “{error.step}” failed" if error.step else "This acquisition failed"
         yield Finding("error", title, error.message, error.log)
@@ -95,55 +69,57 @@ def _failures(record: Record, _: MapFacts) -> Iterator[Finding]:
         yield Finding("error", "This acquisition failed", "No message was recorded: see the log of the run.")
 
 
-def _recorded(record: Record, _: MapFacts) -> Iterator[Finding]:
+def _recorded(record: ScanRecord) -> Iterator[Finding]:
     for warning in record.warnings:
         title, stop, rest = warning.partition(". ")
         yield Finding("warning", title + ("." if stop else ""), rest)
 
 
-def _broken_volumes(_: Record, facts: MapFacts) -> Iterator[Finding]:
-    if facts.missing:
+def _missing(names: Sequence[str]) -> Iterator[Finding]:
+    if names:
         yield Finding(
             "warning",
-            f"Files are missing or cannot be read: {', '.join(facts.missing)}",
+            f"Files are missing or cannot be read: {', '.join(names)}",
             "They were written once, so they were moved or damaged since. Run this participant again.",
         )
-    if facts.not_finite:
+
+
+def _broken_volumes(record: ScanRecord) -> Iterator[Finding]:
+    if record.checks.not_finite:
         yield Finding(
             "error",
-            f"{facts.not_finite} voxels of the susceptibility map are not numbers",
+            f"{record.checks.not_finite} voxels of the susceptibility map are not numbers",
             "They are shown in pink. The map must not be used for averages.",
         )
-    if facts.mask_voxels == 0:
+    if record.checks.mask_voxels == 0:
         yield Finding("error", "The mask is empty", "No voxel was found whose signal can be used.")
 
 
-def _convergence(record: Record, _: MapFacts) -> Iterator[Finding]:
-    for name, solve in (("", record.tgv), (" of the reliable voxels", record.tgv_reliable)):
-        if solve.get("converged") is False:
-            count = number(solve.get("iterations"))
-            after = f" after {count:.0f} iterations" if count else ""
+def _convergence(record: ScanRecord) -> Iterator[Finding]:
+    for name, solve in (("", record.inversion), (" of the reliable voxels", record.inversion_reliable)):
+        if solve.converged is False:
+            after = f" after {solve.iterations} iterations" if solve.iterations else ""
             advice = "Allow more iterations (--tgv-iterations) and run again."
             if record.settings.get("qsm_method") == "two-step":
                 advice = "Compare with another --inversion, or with --qsm-method tgv."
             yield Finding(
                 "warning",
-                f"The calculation{name} stopped{after}, before it had settled",
+                f"The calculation{name} stopped{after}, before it converged",
                 "Values, above all of large and strong structures, would still have changed. " + advice,
             )
-    if record.background.get("background_converged") is False:
+    if record.background.background_converged is False:
         yield Finding(
             "warning",
-            "The removal of the background field stopped before it had settled",
-            "Slow variations across the map are not to be trusted. Compare with another --background.",
+            "Background field removal stopped before it converged",
+            "Slow variations across the map are unreliable. Compare with another --background.",
         )
 
 
-def _mask(record: Record, facts: MapFacts) -> Iterator[Finding]:
-    volume, holes = number(record.mask.get("volume_ml")), number(record.mask.get("hole_fraction"))
+def _mask(record: ScanRecord) -> Iterator[Finding]:
+    volume, holes = record.mask.volume_ml, record.mask.hole_fraction
     low, high = HEAD_ML
     # a crop inside the head may be small
-    cropped = sum(share > CROPPED_FACE for share in (facts.edge_fraction or {}).values()) >= CROPPED_SIDES
+    cropped = sum(share > CROPPED_FACE for share in record.checks.edge_fraction.values()) >= CROPPED_SIDES
     head = record.settings.get("preset") != "body" and not cropped
     if volume is not None and not low <= volume <= high and head:
         yield Finding(
@@ -164,8 +140,8 @@ def _mask(record: Record, facts: MapFacts) -> Iterator[Finding]:
         )
 
 
-def _edges(_: Record, facts: MapFacts) -> Iterator[Finding]:
-    cut = [side for side, share in (facts.edge_fraction or {}).items() if share > EDGE_FRACTION]
+def _edges(record: ScanRecord) -> Iterator[Finding]:
+    cut = [side for side, share in record.checks.edge_fraction.items() if share > EDGE_FRACTION]
     if cut:
         yield Finding(
             "note",
@@ -175,21 +151,22 @@ def _edges(_: Record, facts: MapFacts) -> Iterator[Finding]:
         )
 
 
-def _field(record: Record, _: MapFacts) -> Iterator[Finding]:
-    trusted = number(record.field.get("trusted_fraction"))
+def _field(record: ScanRecord) -> Iterator[Finding]:
+    trusted = record.field.trusted_fraction
     if trusted is not None and trusted < SMALLEST_TRUSTED_FRACTION:
         yield Finding(
             "warning",
-            f"Only {trusted:.0%} of the voxels have a field that can be trusted",
+            f"The field is well determined in {trusted:.0%} of the voxels only",
             f"At least {SMALLEST_TRUSTED_FRACTION:.0%} is usual. Elsewhere the echoes contradict each other.",
         )
 
 
-def _spread(_: Record, facts: MapFacts) -> Iterator[Finding]:
+def _spread(record: ScanRecord) -> Iterator[Finding]:
     low, high = CHI_SPREAD_PPM
-    if facts.chi_spread is None or low <= facts.chi_spread <= high:
+    spread = record.checks.chi_spread
+    if spread is None or low <= spread <= high:
         return
-    if facts.chi_spread < low:
+    if spread < low:
         text = "A map this flat shows no tissue: the phase may be missing, constant, or scaled wrongly."
     else:
         text = (
@@ -197,13 +174,13 @@ def _spread(_: Record, facts: MapFacts) -> Iterator[Finding]:
         )
     yield Finding(
         "warning",
-        f"Susceptibility varies by {facts.chi_spread:.3g} ppm, expected {low:g} to {high:g}",
+        f"Susceptibility varies by {spread:.3g} ppm, expected {low:g} to {high:g}",
         text,
     )
 
 
-def _echoes(record: Record, _: MapFacts) -> Iterator[Finding]:
-    echo_times = record.echo_times
+def _echoes(record: ScanRecord) -> Iterator[Finding]:
+    echo_times = record.inputs.echo_times
     low, high = ECHO_TIME_SECONDS
     # the first echo of ultrashort-echo-time imaging is legitimately shorter, the last one is not
     if echo_times and not (low <= max(echo_times) <= high):
@@ -221,17 +198,17 @@ def _echoes(record: Record, _: MapFacts) -> Iterator[Finding]:
             "the field cannot "
             "be measured, and there is no R2* map. Smooth variations across the head are less reliable.",
         )
-    if record.inputs.get("bipolar") is True:
+    if record.inputs.bipolar:
         yield Finding(
             "note",
-            "Every other echo was read out backwards (bipolar)",
+            "The readout is bipolar",
             "The phase difference between odd and even echoes was estimated and removed.",
         )
 
 
-def _geometry(record: Record, _: MapFacts) -> Iterator[Finding]:
-    sizes = numbers(record.inputs.get("voxel_size"))
-    if len(sizes) == 3 and min(sizes) > 0:
+def _geometry(record: ScanRecord) -> Iterator[Finding]:
+    sizes = record.inputs.voxel_size
+    if sizes is not None and min(sizes) > 0:
         if max(sizes) > LARGEST_VOXEL_MM:
             yield Finding(
                 "note",
@@ -246,7 +223,7 @@ def _geometry(record: Record, _: MapFacts) -> Iterator[Finding]:
                 "Voxels are much longer in one direction than in the others",
                 "Cubic voxels are most accurate; thick slices lower the values of small structures.",
             )
-    angle = number(record.inputs.get("obliquity_degrees"))
+    angle = record.inputs.obliquity_degrees
     if angle is not None and angle > OBLIQUE_DEGREES:
         yield Finding(
             "note",

@@ -9,16 +9,13 @@ from urllib.parse import quote
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
-from qsmxt_app.report.findings import MapFacts, find
+from qsmxt_app.records.scan import ScanRecord, read_records
+from qsmxt_app.report.findings import find
 from qsmxt_app.report.participant import worst
-from qsmxt_app.report.quality import read_quality
 from qsmxt_app.report.rendering import render
-from qsmxt_app.report.scan_record import Record, read_records
 from qsmxt_app.report.thumbnail import read_thumbnail
 
-_FACTS_UNKNOWN = MapFacts()
-
-_BEYOND = (("bad", "bad"), ("look", "to look at"))
+_BEYOND = (("bad", "poor"), ("look", "to review"))
 
 MOST_PICTURES = 500
 """Participants beyond which the list has no pictures: at 3 kB each the page would load slowly."""
@@ -65,9 +62,10 @@ def build_index(output_dir: Path) -> Path:
 
 def _summary(rows: Sequence[Row]) -> str:
     failed, doubted = (sum(row.level == level for row in rows) for level in ("error", "warning"))
-    states = ((len(rows) - failed - doubted, "done"), (doubted, "to look at"), (failed, "failed"))
+    review = "needs review" if doubted == 1 else "need review"
+    states = ((len(rows) - failed - doubted, "done"), (doubted, review), (failed, "failed"))
     told = ", ".join(f"{count} {words}" for count, words in states if count)
-    return f"{len(rows)} {'participants' if len(rows) != 1 else 'participant'}: {told}."
+    return f"{len(rows)} participant{'s' * (len(rows) != 1)}: {told}."
 
 
 def _row(output_dir: Path, label: str, *, with_picture: bool) -> Row:
@@ -77,20 +75,20 @@ def _row(output_dir: Path, label: str, *, with_picture: bool) -> Row:
     level, state, summary = _state(records)
     link = quote(page) if (output_dir / page).is_file() else ""
     picture = read_thumbnail(output_dir, label) if with_picture else ""
-    return Row(name, link, level, state, len(records), _quality(output_dir, records), summary, picture)
+    return Row(name, link, level, state, len(records), _quality(records), summary, picture)
 
 
-def _quality(output_dir: Path, records: Sequence[Record]) -> str:
+def _quality(records: Sequence[ScanRecord]) -> str:
     """Say how many measures are beyond their limits; nothing where nothing was measured."""
-    states = [measure.state for record in records for measure in read_quality(output_dir, record)]
+    states = [measure.state for record in records for measure in record.quality.values()]
     beyond = [f"{states.count(state)} {words}" for state, words in _BEYOND if state in states]
     return ", ".join(beyond) or ("good" if "good" in states else "")
 
 
-def _state(records: Sequence[Record]) -> tuple[str, str, str]:
+def _state(records: Sequence[ScanRecord]) -> tuple[str, str, str]:
     if not records:
         return "warning", "no record", "Nothing was recorded: not run yet, or stopped early."
-    findings = [finding for record in records for finding in find(record, _FACTS_UNKNOWN)]
+    findings = [finding for record in records for finding in find(record)]
     failed = sum(record.failed for record in records)
     level = worst(findings)
     first = next((finding.title for finding in findings if finding.level == level and level != "note"), "")

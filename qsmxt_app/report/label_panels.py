@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.panel import Panel, View, make_view
 from qsmxt_app.report.pictures import CHI, Window, outline
 from qsmxt_app.report.rendering import show_number
-from qsmxt_app.report.scan_record import Record, mapping, number, sequence, text
 from qsmxt_app.report.slices import Cut, SliceGrid, size_mm
 from qsmxt_app.report.volumes import Slices, Volumes
 
@@ -21,7 +21,7 @@ OUTLINE_COLOURS = 12
 _Overlay = Callable[[Cut], tuple[tuple[str, str], ...]]
 
 
-def segmentation_panel(volumes: Volumes, anatomy: Volumes, record: Record) -> Panel | None:
+def segmentation_panel(volumes: Volumes, anatomy: Volumes, record: ScanRecord) -> Panel | None:
     """Outlines of the regions over chi and the magnitude, and over T1w in its own space.
 
     Parameters
@@ -43,7 +43,7 @@ def segmentation_panel(volumes: Volumes, anatomy: Volumes, record: Record) -> Pa
     )
     if not views:
         return None
-    atlas, method = text(record.segmentation.get("atlas")), text(record.segmentation.get("method"))
+    atlas, method = record.segmentation.atlas, record.segmentation.method
     made = f" They are from {atlas or method}." if atlas or method else ""
     words = (
         "The outlines should follow what can be seen, above all the deep grey nuclei, which are bright on "
@@ -53,7 +53,7 @@ def segmentation_panel(volumes: Volumes, anatomy: Volumes, record: Record) -> Pa
     return Panel("segmentation", "Regions", words, views)
 
 
-def registration_panel(anatomy: Volumes, record: Record) -> Panel | None:
+def registration_panel(anatomy: Volumes, record: ScanRecord) -> Panel | None:
     """T1w and the magnitude moved onto it, in turn: what does not move in the picture is aligned."""
     pair = (("T1w", "t1w"), ("Magnitude", "magnitude_in_t1w"))
     if anatomy.grid is None or any(key not in anatomy.slices for _, key in pair):
@@ -67,11 +67,11 @@ def registration_panel(anatomy: Volumes, record: Record) -> Panel | None:
     return Panel("registration", "T1w and magnitude", words, views, legend=legend, flip=True)
 
 
-def _how_aligned(record: Record) -> str:
-    alignment = mapping(record.segmentation.get("alignment"))
-    if alignment.get("used") == "header":
-        return "Their headers were taken at their word, because registration did not make it better."
-    before, after = number(alignment.get("cost_before")), number(alignment.get("cost_after"))
+def _how_aligned(record: ScanRecord) -> str:
+    alignment = record.segmentation.alignment
+    if alignment.used == "header":
+        return "The alignment of their headers was kept, because registration did not improve it."
+    before, after = alignment.cost_before, alignment.cost_after
     if before is None or after is None:
         return "They were registered rigidly."
     change = f"from {show_number(before)} to {show_number(after)}"
@@ -121,11 +121,10 @@ def _mask_outline(anatomy: Volumes) -> _Overlay:
     return overlay
 
 
-def why_no_regions(record: Record) -> str:
+def why_no_regions(record: ScanRecord) -> str:
     """Say why there is no segmentation: switched off, failed, or never done."""
     told = record.segmentation
-    if told.get("status") == "failed":
-        messages = [text(mapping(error).get("message")) for error in sequence(told.get("errors"))]
-        return f"No regions, because a step failed: {'; '.join(filter(None, messages)) or 'see the log'}."
-    reason = text(told.get("reason"))
-    return f"No regions: {reason}." if reason else "No regions were recorded."
+    if told.status == "failed":
+        messages = [error.message for error in told.errors if error.message]
+        return f"No regions, because a step failed: {'; '.join(messages) or 'see the log'}."
+    return f"No regions: {told.reason}." if told.reason else "No regions were recorded."

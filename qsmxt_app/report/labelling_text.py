@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qsmxt_app.records.group import GroupRecord, TemplateResult
+from qsmxt_app.records.open_values import number, text
+from qsmxt_app.records.scan import ScanRecord, Segmentation
 from qsmxt_app.report.rendering import show_product
-from qsmxt_app.report.scan_record import Record, mapping, number, numbers, sequence, text
-from qsmxt_app.report.study.group_record import GroupRecord
 from qsmxt_app.segment.atlases import ATLASES
 
 _PROGRAMS = (
@@ -18,7 +19,7 @@ _PROGRAMS = (
 )
 
 
-def segmentation_sentences(settings: Mapping[str, Any], record: Record) -> tuple[str, ...]:
+def segmentation_sentences(settings: Mapping[str, Any], record: ScanRecord) -> tuple[str, ...]:
     """Write how regions were labelled and their values read; nothing where there were none.
 
     Parameters
@@ -29,9 +30,9 @@ def segmentation_sentences(settings: Mapping[str, Any], record: Record) -> tuple
         What was done; without a section on the segmentation, what the settings ask for.
     """
     done = record.segmentation
-    if done and done.get("status") != "done":
+    if done.status not in ("", "done"):
         return ()
-    method = text(done.get("method")) or text(settings.get("segmentation"))
+    method = done.method or text(settings.get("segmentation"))
     if method in ("", "none"):
         return ()
     versions = record.software
@@ -43,20 +44,20 @@ def segmentation_sentences(settings: Mapping[str, Any], record: Record) -> tuple
 
 def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
     """Write how the template was built; nothing where the group level built none."""
-    template = record.template if record else {}
+    template = record.template if record else None
     if not record or not template:
         return ()
-    sizes = numbers(template.get("voxel_size"))
+    sizes = template.voxel_size
     grid = f" with voxels of {show_product(sizes)} mm³" if len(sizes) == 3 else ""
-    channels = " and ".join(text(name) for name in sequence(template.get("channels"))[:2])
-    people = len(mapping(template.get("participants")))
-    if text(template.get("existing")):
+    channels = " and ".join(template.channels[:2])
+    people = len(template.participants)
+    if template.existing:
         return (
             f"The maps of {people} participants were brought to an existing template ({_name(template)})"
             f"{grid} by affine and diffeomorphic registration [@avants2008], and averaged.",
         )
-    rounds = len(sequence(template.get("rounds")))
-    version = text(record.software.get("antspyx"))
+    rounds = len(template.rounds)
+    version = record.software.get("antspyx")
     ants = f" (antspyx {_plain(version)})" if version else ""
     return (
         f"A template was built from {people} participants{grid}: the mean of their {channels or 'images'}, "
@@ -68,13 +69,13 @@ def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
     )
 
 
-def _labelled(method: str, done: Mapping[str, Any], settings: Mapping[str, Any], ants: str) -> str:
-    on = "the magnitude" if done and not done.get("t1w") else "the T1-weighted image"
-    atlas = text(done.get("atlas")) or text(settings.get("atlas"))
+def _labelled(method: str, done: Segmentation, settings: Mapping[str, Any], ants: str) -> str:
+    on = "the magnitude" if done.status and not done.t1w else "the T1-weighted image"
+    atlas = done.atlas or text(settings.get("atlas"))
     if method == "meshnet":
         name = f" ({_plain(atlas)})" if atlas else ""
         return f"Regions were labelled on {on} by a MeshNet{name} [@fedorov2017;@masoud2023]."
-    if method == "derivatives" or (not done and settings.get("derivatives")):
+    if method == "derivatives" or (not done.status and settings.get("derivatives")):
         program = next((words for key, words in _PROGRAMS if key in atlas.lower()), "another program")
         return f"Labels of {program} were used{f' ({_plain(atlas)})' if atlas else ''}."
     source = ATLASES[atlas].phrase if atlas in ATLASES else f"the atlas {_plain(atlas)}"
@@ -84,11 +85,10 @@ def _labelled(method: str, done: Mapping[str, Any], settings: Mapping[str, Any],
     )
 
 
-def _aligned(done: Mapping[str, Any], ants: str) -> str:
-    if done and not done.get("t1w"):
+def _aligned(done: Segmentation, ants: str) -> str:
+    if done.status and not done.t1w:
         return ""
-    used = text(mapping(done.get("alignment")).get("used"))
-    if used == "header":
+    if done.alignment.used == "header":
         return "The T1-weighted image and the gradient echo were taken to be aligned as their headers say."
     return (
         f"The magnitude was aligned rigidly to the T1-weighted image, by mutual information with {ants} "
@@ -106,9 +106,9 @@ def _values(settings: Mapping[str, Any]) -> str:
     return f"Regional values are over {counted}{eroded}, inside the mask of the map."
 
 
-def _name(template: Mapping[str, Any]) -> str:
-    return _plain(text(template.get("name"))) or "without a name"
+def _name(template: TemplateResult) -> str:
+    return _plain(template.name) or "without a name"
 
 
-def _plain(value: object) -> str:
-    return text(value).replace("[@", "[ @")
+def _plain(value: str) -> str:
+    return value.replace("[@", "[ @")

@@ -17,11 +17,12 @@ from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.padded_grid import LARGEST_NOISE
 from qsmxt_app.qsm.tgv import TGVOptions
 from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
+from qsmxt_app.records.open_values import number, numbers, text
+from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.acquisition_text import acquisition_sentences
 from qsmxt_app.report.labelling_text import segmentation_sentences
 from qsmxt_app.report.pictures import CHI
 from qsmxt_app.report.references import all_references
-from qsmxt_app.report.scan_record import Record, number, numbers, text
 
 _CITATION = re.compile(r"\[@([a-z0-9;@]+)\]")
 
@@ -69,7 +70,7 @@ _OF_OUTPUTS = {
 """Sentences about maps beside chi, each for runs that wrote the map."""
 
 
-def describe_methods(settings: Mapping[str, Any], record: Record | None = None) -> Methods:
+def describe_methods(settings: Mapping[str, Any], record: ScanRecord | None = None) -> Methods:
     """Write the methods of one acquisition.
 
     Parameters
@@ -79,7 +80,7 @@ def describe_methods(settings: Mapping[str, Any], record: Record | None = None) 
     record
         What was really done; without it the text says what the settings ask for, as before a run.
     """
-    done = record or Record(stem="")
+    done = record or ScanRecord(stem="")
     sentences = [
         _software(done),
         *acquisition_sentences(done),
@@ -95,7 +96,7 @@ def describe_methods(settings: Mapping[str, Any], record: Record | None = None) 
     return Methods(tuple(sentence for sentence in sentences if sentence))
 
 
-def methods_of(record: Record) -> Methods:
+def methods_of(record: ScanRecord) -> Methods:
     """Write the methods of an acquisition from its record alone."""
     return describe_methods(record.settings, record)
 
@@ -120,11 +121,11 @@ def cited(sentences: Iterable[str]) -> tuple[Reference, ...]:
     return tuple(known[key] for key in dict.fromkeys(keys))
 
 
-def _software(record: Record) -> str:
-    version = text(record.software.get("qsmxt"))
+def _software(record: ScanRecord) -> str:
+    version = record.software.get("qsmxt")
     name = f"qsmxt {_plain(version)}" if version else "qsmxt"
-    python = text(record.software.get("python"))
-    nipype = text(record.software.get("nipype"))
+    python = record.software.get("python")
+    nipype = record.software.get("nipype")
     return (
         f"Susceptibility maps were computed with {name}, a BIDS-App [@gorgolewski2016] built on nipype"
         f"{f' {_plain(nipype)}' if nipype else ''} [@gorgolewski2011]"
@@ -133,24 +134,24 @@ def _software(record: Record) -> str:
     )
 
 
-def _made(output: str, settings: Mapping[str, Any], record: Record) -> bool:
+def _made(output: str, settings: Mapping[str, Any], record: ScanRecord) -> bool:
     """Whether a map was written or, before a run, will be."""
     if record.outputs or record.status:
         return output in record.outputs
-    return len(record.echo_times) > 1 if output == "r2star" else settings.get(output) is True
+    return len(record.inputs.echo_times) > 1 if output == "r2star" else settings.get(output) is True
 
 
 def _shown() -> str:
     return f"Maps are shown in gray from {CHI.low:g} to {CHI.high:g} {CHI.unit}."
 
 
-def _phase(settings: Mapping[str, Any], record: Record) -> str:
-    if len(record.echo_times) == 1:
+def _phase(settings: Mapping[str, Any], record: ScanRecord) -> str:
+    if len(record.inputs.echo_times) == 1:
         return (
             "The field followed from the phase of the single echo, unwrapped by "
             f"{_unwrapping(settings, record)}."
         )
-    bipolar = record.inputs.get("bipolar") is True and len(record.echo_times) > 2
+    bipolar = record.inputs.bipolar and len(record.inputs.echo_times) > 2
     readout = " and so was the difference between odd and even echoes [@li2015]" if bipolar else ""
     return (
         f"Phase offsets were estimated and removed as in MCPC-3D-S [@eckstein2018]{readout}. The total field "
@@ -159,15 +160,15 @@ def _phase(settings: Mapping[str, Any], record: Record) -> str:
     )
 
 
-def _unwrapping(settings: Mapping[str, Any], record: Record) -> str:
+def _unwrapping(settings: Mapping[str, Any], record: ScanRecord) -> str:
     name = text(settings.get("unwrapping"))
     version = _version(record, "warpkit") if name == "romeo" else ""
     return f"{_phrase(UNWRAPPING_METHODS.get(name))}{version}"
 
 
-def _version(record: Record, library: str) -> str:
+def _version(record: ScanRecord, library: str) -> str:
     """Name and version of a library, in parentheses, where the record tells it."""
-    version = text(record.software.get(library))
+    version = record.software.get(library)
     return f" ({library} {_plain(version)})" if version else ""
 
 
@@ -190,7 +191,7 @@ def _masking(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _susceptibility(settings: Mapping[str, Any], record: Record) -> list[str]:
+def _susceptibility(settings: Mapping[str, Any], record: ScanRecord) -> list[str]:
     if text(settings.get("qsm_method")) == "two-step":
         return _two_step(settings)
     weights = numbers(settings.get("tgv_alpha"))
@@ -251,7 +252,7 @@ def _stopping(settings: Mapping[str, Any]) -> str:
     return f"{until}{f', with at most {most:.0f} iterations' if most else ''}"
 
 
-def _two_pass(settings: Mapping[str, Any], record: Record) -> str:
+def _two_pass(settings: Mapping[str, Any], record: ScanRecord) -> str:
     used = "chi_singlepass" in record.outputs if record.outputs else settings.get("two_pass") is True
     if not used:
         return ""
@@ -262,8 +263,8 @@ def _two_pass(settings: Mapping[str, Any], record: Record) -> str:
     )
 
 
-def _reference(settings: Mapping[str, Any], record: Record) -> str:
-    reference = text(record.tgv.get("reference")) or text(settings.get("reference")) or "mean"
+def _reference(settings: Mapping[str, Any], record: ScanRecord) -> str:
+    reference = record.reference.reference or text(settings.get("reference")) or "mean"
     if reference == "none":
         return "Susceptibility in ppm was not referenced to a region."
     if reference == "mean":
@@ -271,8 +272,8 @@ def _reference(settings: Mapping[str, Any], record: Record) -> str:
     if reference == "region":
         return "Susceptibility in ppm is relative to its mean over a supplied region."
     name = _plain(reference.replace("-", " "))
-    voxels = number(record.tgv.get("reference_voxels"))
-    counted = f" ({voxels:.0f} voxels)" if voxels else ""
+    voxels = record.reference.reference_voxels
+    counted = f" ({voxels} voxels)" if voxels else ""
     return f"Susceptibility in ppm is relative to its mean over the labelled region {name}{counted}."
 
 

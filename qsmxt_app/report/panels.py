@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.records.open_values import number
+from qsmxt_app.records.scan import InversionResult, ScanRecord
 from qsmxt_app.report.panel import Panel, View, make_view
 from qsmxt_app.report.pictures import (
     CHI,
@@ -23,7 +22,6 @@ from qsmxt_app.report.pictures import (
     outline,
     r2star_window,
 )
-from qsmxt_app.report.scan_record import Record, mapping, number, numbers
 from qsmxt_app.report.slices import Cut, size_mm
 from qsmxt_app.report.volumes import Volumes
 
@@ -32,7 +30,7 @@ WIDE = Window(-0.5, 0.5, "ppm")
 DIFFERENCE = Window(-0.05, 0.05, "ppm", "RdBu_r")
 
 
-def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
+def chi_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
     """Susceptibility in three planes; after two passes, also the single pass and the difference."""
     grid, final, single = volumes.grid, volumes.slices.get("chi"), volumes.slices.get("chi_singlepass")
     if grid is None or final is None:
@@ -54,7 +52,7 @@ def chi_panel(volumes: Volumes, record: Record) -> Panel | None:
     if noise is not None:
         told = "What the noise of the field causes, estimated; streaks and partial volume are not part of it."
         views.append(make_view("Standard error", noise, grid, CHI_NOISE, caption=told))
-    told = str(record.tgv.get("reference", "mean"))
+    told = record.reference.reference or "mean"
     known = {
         "none": "an unknown constant",
         "mean": "the mean over the mask",
@@ -122,9 +120,9 @@ def phase_panel(volumes: Volumes, coarse: Volumes) -> Panel | None:
     return Panel("phase", "Phase", words, views)
 
 
-def field_panel(volumes: Volumes, record: Record) -> Panel | None:
+def field_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
     """Total field, local field, and the error of the fit."""
-    strength = number(record.inputs.get("field_strength"))
+    strength = record.inputs.field_strength
     total = field_window(hz_per_ppm(strength) if strength and strength > 0 else None)
     local = Window(total.low / 10, total.high / 10, "Hz", "RdBu_r")
     views = _views(
@@ -162,19 +160,19 @@ def swi_panel(volumes: Volumes) -> Panel | None:
     return Panel("swi", "Susceptibility-weighted images", words, views)
 
 
-def r2star_panel(volumes: Volumes, record: Record) -> Panel | None:
+def r2star_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
     """R2*, where there are several echoes."""
     if volumes.grid is None or "r2star" not in volumes.slices:
         return None
-    window = r2star_window(number(record.inputs.get("field_strength")))
+    window = r2star_window(record.inputs.field_strength)
     view = make_view("R2*", volumes.slices["r2star"], volumes.grid, window)
     words = "How fast the signal decays. High in iron-rich nuclei, veins and beside air; low in fluid."
     return Panel("r2star", "R2*", words, (view,))
 
 
-def convergence_panel(record: Record) -> Panel | None:
+def convergence_panel(record: ScanRecord) -> Panel | None:
     """How the solver approached its solution."""
-    tolerance = number(record.tgv.get("tolerance")) or number(record.settings.get("tgv_tolerance"))
+    tolerance = number(record.settings.get("tgv_tolerance"))
     kinds = (
         ("chi_change", "Relative change of χ", "#0b5c6b", tolerance),
         ("equation_residual", "Residual of the field equation", "#8a4b08", None),
@@ -189,31 +187,30 @@ def convergence_panel(record: Record) -> Panel | None:
     )
     if not plots:
         return None
-    states = [_state(name, solve) for name, solve in _solves(record) if solve]
+    states = [_state(name, solve) for name, solve in _solves(record) if solve.iterations]
     words = " ".join([*states, "Both curves should fall and flatten."])
     return Panel("convergence", "Convergence", words, plots=plots)
 
 
-def _solves(record: Record) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    return ("whole mask", record.tgv), ("reliable voxels", record.tgv_reliable)
+def _solves(record: ScanRecord) -> tuple[tuple[str, InversionResult], ...]:
+    return ("whole mask", record.inversion), ("reliable voxels", record.inversion_reliable)
 
 
-def _curves(record: Record, key: str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def _curves(record: ScanRecord, key: str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     curves = {}
     for name, solve in _solves(record):
-        history = mapping(solve.get("history"))
-        iterations, values = numbers(history.get("iteration")), numbers(history.get(key))
-        count = min(len(iterations), len(values))
-        if count:
-            curves[name] = (np.array(iterations[:count]), np.array(values[:count]))
+        history = solve.history
+        points = [
+            (iteration, value)
+            for iteration, value in zip(history.iteration, getattr(history, key), strict=False)
+            if value is not None
+        ]
+        if points:
+            iterations, values = np.array(points, dtype=np.float64).T
+            curves[name] = (iterations, values)
     return curves
 
 
-def _state(name: str, solve: Mapping[str, Any]) -> str:
-    count = number(solve.get("iterations"))
-    number_of = f"{count:.0f} iterations" if count else "an unknown number of iterations"
-    converged = solve.get("converged")
-    verb = (
-        "converged after" if converged is True else "did not converge in" if converged is False else "ran for"
-    )
-    return f"{name.capitalize()}: {verb} {number_of}."
+def _state(name: str, solve: InversionResult) -> str:
+    verb = {True: "converged after", False: "did not converge in", None: "ran for"}[solve.converged]
+    return f"{name.capitalize()}: {verb} {solve.iterations} iterations."

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput
+from qsmxt_app.records.open_values import text, words
+from qsmxt_app.records.quality import Measure
+from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report.embedding import voxels_per_scan
 from qsmxt_app.report.findings import LEVELS, Finding, find
 from qsmxt_app.report.label_panels import registration_panel, segmentation_panel, why_no_regions
@@ -22,20 +25,9 @@ from qsmxt_app.report.panels import (
     r2star_panel,
     swi_panel,
 )
-from qsmxt_app.report.quality import Measure, read_quality
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.regional_panel import regional_findings, regional_values_panel
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
-from qsmxt_app.report.scan_record import (
-    Record,
-    mapping,
-    number,
-    numbers,
-    output_path,
-    read_records,
-    sequence,
-    text,
-)
 from qsmxt_app.report.thumbnail import write_thumbnail
 from qsmxt_app.report.viewer_section import Viewer, ViewerScan
 from qsmxt_app.report.volumes import ON_COARSE, ON_T1W, Volumes, read_volumes
@@ -59,7 +51,7 @@ class Acquisition:
 
     anchor: str
     title: str
-    record: Record
+    record: ScanRecord
     level: str
     state: str
     findings: Sequence[Finding]
@@ -128,11 +120,11 @@ def build_participant_report(output_dir: Path, subject: str, *, volumes: str = "
 
 
 def _acquisition(
-    output_dir: Path, record: Record, volumes: Volumes, anatomy: Volumes, coarse: Volumes, index: int
+    output_dir: Path, record: ScanRecord, volumes: Volumes, anatomy: Volumes, coarse: Volumes, index: int
 ) -> Acquisition:
-    missing = (*volumes.facts.missing, *anatomy.facts.missing, *coarse.facts.missing)
+    missing = (*volumes.missing, *anatomy.missing, *coarse.missing)
     findings = (
-        *find(record, replace(volumes.facts, missing=missing)),
+        *find(record, missing),
         *regional_findings(output_dir, record),
     )
     level = worst(findings)
@@ -156,7 +148,7 @@ def _acquisition(
         state=_STATES[level],
         findings=findings,
         highlights=_highlights(record, volumes),
-        quality=read_quality(output_dir, record),
+        quality=tuple(record.quality.values()),
         facts=_input_facts(record),
         settings=_settings(record),
         panels=[panel for panel in panels.values() if panel is not None],
@@ -168,24 +160,27 @@ def _acquisition(
 
 def _summary(acquisitions: Sequence[Acquisition]) -> str:
     """Say in a sentence what was found, what became of it, and how long it took."""
-    sessions = {text(item.record.entities.get("ses")) for item in acquisitions} - {""}
+    sessions = {item.record.entities.get("ses", "") for item in acquisitions} - {""}
     among = f" in {len(sessions)} sessions" if len(sessions) > 1 else ""
     failed = sum(item.level == "error" for item in acquisitions)
     doubted = sum(item.level == "warning" for item in acquisitions)
     count = f"{len(acquisitions)} {'acquisitions' if len(acquisitions) != 1 else 'acquisition'}{among}"
     states = [
         f"{number_of} {words}"
-        for number_of, words in ((failed, "failed"), (doubted, "to look at"))
+        for number_of, words in (
+            (failed, "failed"),
+            (doubted, "needs review" if doubted == 1 else "need review"),
+        )
         if number_of
     ] or ["nothing unusual"]
     # what several scans share, such as the labels of a T1w, stands in the record of each
-    steps = {step for item in acquisitions for step in item.record.timings.items()}
+    steps = {step for item in acquisitions for step in item.record.all_timings.items()}
     seconds = sum(spent for _, spent in steps)
     return f"{count}: {', '.join(states)}.{f' All steps took {show_duration(seconds)}.' if seconds else ''}"
 
 
-def _viewer_scan(output_dir: Path, record: Record, volumes: Volumes) -> ViewerScan:
-    names = region_names(output_path(output_dir, record, "dseg"))
+def _viewer_scan(output_dir: Path, record: ScanRecord, volumes: Volumes) -> ViewerScan:
+    names = region_names(record.output(output_dir, "dseg"))
     segmentation = volumes.embedded.get("dseg")
     regions = (
         tuple(names.get(label, f"Region {label}") for label in segmentation.labels) if segmentation else ()
@@ -199,7 +194,7 @@ def worst(findings: Sequence[Finding]) -> str:
     return min((finding.level for finding in findings), key=LEVELS.index, default="")
 
 
-def _why_absent(name: str, record: Record) -> str:
+def _why_absent(name: str, record: ScanRecord) -> str:
     if name == "regional values":
         return "No regional values: they need nuclei and white matter that were labelled."
     if name == "regions":
@@ -208,106 +203,85 @@ def _why_absent(name: str, record: Record) -> str:
         return f"No {name}: --no-swi."
     if name.startswith("convergence") and record.settings.get("qsm_method") == "two-step":
         return f"No {name}: that is drawn for TGV-QSM only."
-    if name.startswith("R2*") and len(record.echo_times) == 1:
+    if name.startswith("R2*") and len(record.inputs.echo_times) == 1:
         return f"No {name}: it needs at least two echoes."
     return f"No {name}{' was written, because a step failed' if record.failed else ' was recorded'}."
 
 
-def _highlights(record: Record, volumes: Volumes) -> list[tuple[str, str]]:
-    chi, tgv = volumes.statistics.get("chi", {}), record.tgv
-    iterations = number(tgv.get("iterations"))
-    settled = " (not converged)" if tgv.get("converged") is False else ""
+def _highlights(record: ScanRecord, volumes: Volumes) -> list[tuple[str, str]]:
+    chi, inversion = volumes.statistics.get("chi", {}), record.inversion
+    stopped = " (not converged)" if inversion.converged is False else ""
     values = (
         ("χ, 1st to 99th percentile", _interval(chi.get("low"), chi.get("high"), "ppm")),
-        ("Mask", _amount(record.mask.get("volume_ml"), "ml", 4)),
-        ("Unreliable phase", _percent(record.mask.get("hole_fraction"))),
-        ("Field error, median", _amount(record.field.get("noise_median_hz"), "Hz")),
-        ("Iterations", f"{iterations:.0f}{settled}" if iterations else ""),
-        ("All steps", show_duration(sum(record.timings.values())) if record.timings else ""),
+        ("Mask", _amount(record.mask.volume_ml, "ml", 4)),
+        ("Unreliable phase", _percent(record.mask.hole_fraction)),
+        ("Field error, median", _amount(record.field.noise_median_hz, "Hz")),
+        ("Iterations", f"{inversion.iterations}{stopped}" if inversion.iterations else ""),
+        ("All steps", show_duration(sum(record.all_timings.values())) if record.all_timings else ""),
     )
     return [(name, value) for name, value in values if value]
 
 
-def _input_facts(record: Record) -> list[tuple[str, str]]:
+def _input_facts(record: ScanRecord) -> list[tuple[str, str]]:
     inputs = record.inputs
-    times = [f"{1000 * time:.4g}" for time in record.echo_times]
-    bipolar = inputs.get("bipolar")
+    times = [f"{1000 * time:.4g}" for time in record.inputs.echo_times]
     facts = (
         ("Echo times", f"{', '.join(times)} ms" if times else ""),
-        ("Field strength", _amount(inputs.get("field_strength"), "T")),
-        ("Voxel size", _product(inputs.get("voxel_size"), "mm")),
-        ("Matrix", _product(inputs.get("shape"), "", 4)),
-        ("Tilt of the slices", _amount(inputs.get("obliquity_degrees"), "°").replace(" °", "°")),
+        ("Field strength", _amount(inputs.field_strength, "T")),
+        ("Voxel size", _product(inputs.voxel_size, "mm")),
+        ("Matrix", _product(inputs.shape, "", 4)),
+        ("Tilt of the slices", _amount(inputs.obliquity_degrees, "°").replace(" °", "°")),
         (
             "B0 direction in voxel axes",
-            ", ".join(show_number(v) for v in numbers(inputs.get("b0_direction"))),
+            ", ".join(show_number(v) for v in inputs.b0_direction or ()),
         ),
-        (
-            "Readout",
-            {True: "bipolar", False: "monopolar"}.get(bipolar, "") if isinstance(bipolar, bool) else "",
-        ),
-        ("Coil combination", text(mapping(inputs.get("sidecar")).get("CoilCombinationMethod"))),
+        ("Readout", {True: "bipolar", False: "monopolar", None: ""}[inputs.bipolar]),
+        ("Coil combination", text(inputs.sidecar.get("CoilCombinationMethod"))),
         ("Preset", _preset(record)),
-        ("Phase scaling", text(inputs.get("phase_scaling"))),
-        ("Units of the phase", text(inputs.get("phase_units"))),
-        ("Mask", text(record.mask.get("method"))),
-        ("Mask threshold", _amount(record.mask.get("threshold"), "")),
-        ("Trusted field", _percent(record.field.get("trusted_fraction"))),
+        ("Phase scaling", inputs.phase_scaling),
+        ("Units of the phase", inputs.phase_units),
+        ("Mask", record.mask.method),
+        ("Mask threshold", _amount(record.mask.threshold, "")),
+        ("Voxels with a reliable field", _percent(record.field.trusted_fraction)),
         ("χ relative to", _reference(record)),
-        ("Mean taken off χ", _amount(record.tgv.get("reference_value_ppm"), "ppm")),
+        ("Mean subtracted from χ", _amount(record.reference.reference_value_ppm, "ppm")),
     )
     return [(name, value) for name, value in facts if value]
 
 
-def _reference(record: Record) -> str:
+def _reference(record: ScanRecord) -> str:
     """What chi is relative to, and how many voxels that are."""
-    name, voxels = text(record.tgv.get("reference")), numbers([record.tgv.get("reference_voxels")])
-    return f"{name}, {voxels[0]:.0f} voxels" if voxels and voxels[0] else name
+    name, voxels = record.reference.reference, record.reference.reference_voxels
+    return f"{name}, {voxels} voxels" if voxels else name
 
 
-def _preset(record: Record) -> str:
+def _preset(record: ScanRecord) -> str:
     """Name of the preset, and why it was chosen where nobody named it."""
-    name, reason = text(record.settings.get("preset")), text(record.preset.get("reason"))
+    name, reason = text(record.settings.get("preset")), record.preset.reason
     return f"{name}, chosen because: {reason}" if reason else name
 
 
-def _settings(record: Record) -> list[tuple[str, str]]:
-    values = {**record.settings, "input files": sequence(record.inputs.get("files"))}
-    return [(name.replace("_", " "), _setting(value)) for name, value in values.items()]
+def _settings(record: ScanRecord) -> list[tuple[str, str]]:
+    values = {**record.settings, "input files": list(record.inputs.files)}
+    return [(name.replace("_", " "), words(value, "\n")) for name, value in values.items()]
 
 
-def _setting(value: object) -> str:
-    if isinstance(value, list):
-        return "\n".join(_setting(item) for item in value)
-    return ("no", "yes")[value] if isinstance(value, bool) else text(value)
-
-
-def _steps(record: Record) -> list[Step]:
-    names = list(dict.fromkeys([*record.timings, *record.memory_mb]))
-    longest = max(record.timings.values(), default=0.0) or 1.0
-    return [
-        Step(
-            name,
-            record.timings.get(name),
-            record.memory_mb.get(name),
-            record.timings.get(name, 0.0) / longest,
-        )
-        for name in names
-    ]
+def _steps(record: ScanRecord) -> list[Step]:
+    timings, memory = record.all_timings, record.all_memory_mb
+    longest = max(timings.values(), default=0.0) or 1.0
+    return [Step(name, time, memory.get(name), time / longest) for name, time in timings.items()]
 
 
 def _versions(acquisitions: Sequence[Acquisition]) -> list[tuple[str, str]]:
-    pairs = {(name, text(value)) for item in acquisitions for name, value in item.record.software.items()}
-    return sorted(pairs)
+    return sorted({pair for item in acquisitions for pair in item.record.software.items()})
 
 
-def _amount(value: object, unit: str, digits: int = 3) -> str:
-    return f"{show_number(value, digits)} {unit}".strip() if number(value) is not None else ""
+def _amount(value: float | None, unit: str, digits: int = 3) -> str:
+    return f"{show_number(value, digits)} {unit}".strip() if value is not None else ""
 
 
-def _percent(value: object) -> str:
-    known = number(value)
-    return f"{100 * known:.1f} %" if known is not None else ""
+def _percent(value: float | None) -> str:
+    return f"{100 * value:.1f} %" if value is not None else ""
 
 
 def _interval(low: float | None, high: float | None, unit: str) -> str:
@@ -316,5 +290,5 @@ def _interval(low: float | None, high: float | None, unit: str) -> str:
     return f"{show_number(low, 2)} to {show_number(high, 2)} {unit}"
 
 
-def _product(value: object, unit: str, digits: int = 3) -> str:
-    return f"{show_product(numbers(value), digits)} {unit}".strip() if numbers(value) else ""
+def _product(value: Sequence[float] | None, unit: str, digits: int = 3) -> str:
+    return f"{show_product(value, digits)} {unit}".strip() if value else ""

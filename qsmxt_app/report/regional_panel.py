@@ -8,12 +8,12 @@ from pathlib import Path
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.findings import Finding
 from qsmxt_app.report.panel import Panel, Table
 from qsmxt_app.report.pictures import figure_uri
 from qsmxt_app.report.regional import Compared, compare, read_regional_values
 from qsmxt_app.report.rendering import show_number
-from qsmxt_app.report.scan_record import Record, output_path
 
 _COLOURS = {"L": "#0b5c6b", "R": "#8a4b08", "": "#3b3f46"}
 _SIDES = {"L": "left", "R": "right", "": "both sides"}
@@ -21,7 +21,7 @@ _OPPOSITE_SHARE = 0.75
 _HEIGHT_OF_A_ROW = 0.26
 
 
-def regional_values_panel(output_dir: Path, record: Record) -> Panel | None:
+def regional_values_panel(output_dir: Path, record: ScanRecord) -> Panel | None:
     """Medians and quartiles of the nuclei over the expected ranges, and the numbers below.
 
     Parameters
@@ -31,7 +31,7 @@ def regional_values_panel(output_dir: Path, record: Record) -> Panel | None:
     record
         Names the table of regional values.
     """
-    compared = compare(read_regional_values(output_path(output_dir, record, "stats")))
+    compared = compare(read_regional_values(record.output(output_dir, "stats")))
     if not compared:
         return None
     words = (
@@ -55,9 +55,9 @@ def regional_values_panel(output_dir: Path, record: Record) -> Panel | None:
     return Panel("values", "Regional values", words, plots=((_plot(compared), alt),), table=table)
 
 
-def regional_findings(output_dir: Path, record: Record) -> tuple[Finding, ...]:
+def regional_findings(output_dir: Path, record: ScanRecord) -> tuple[Finding, ...]:
     """Say when nuclei that hold iron are diamagnetic: the sign of the phase, or the labels, are wrong."""
-    compared = compare(read_regional_values(output_path(output_dir, record, "stats")))
+    compared = compare(read_regional_values(record.output(output_dir, "stats")))
     rich = [one for one in compared if one.expected.low > 0]
     dark = [one for one in rich if one.median < 0]
     if not rich or len(dark) < _OPPOSITE_SHARE * len(rich):

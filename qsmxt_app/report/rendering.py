@@ -8,9 +8,13 @@ from typing import Any
 
 import jinja2
 
-from qsmxt_app.report.scan_record import number
+from qsmxt_app.records.open_values import number
+from qsmxt_app.records.quality import Measure
 
 MINUS = "\N{MINUS SIGN}"
+
+_LEVELS = {"good": "done", "look": "warning", "bad": "error"}
+_WORDS = {"good": "good", "look": "needs review", "bad": "poor"}
 
 
 def render(template: str, **values: Any) -> str:
@@ -70,6 +74,27 @@ def show_memory(megabytes: object) -> str:
     return f"{known / 1000:.2f} GB" if known >= 1000 else f"{known:.0f} MB"
 
 
+def state_words(measure: Measure) -> str:
+    """Return the state of a measure in words."""
+    return _WORDS.get(measure.state, "not measured" if measure.value is None else "no limit")
+
+
+def level(measure: Measure) -> str:
+    """Return the state as a level of a page: `done`, `warning`, `error`, or empty."""
+    return _LEVELS.get(measure.state, "")
+
+
+def limits_words(measure: Measure) -> str:
+    """Return the limits in words: what is good, and what is poor."""
+    if measure.limits is None:
+        return ""
+    shown = [show_number(limit) for limit in measure.limits]
+    if len(shown) == 4:
+        return f"{shown[1]} to {shown[2]} (poor outside {shown[0]} to {shown[3]})"
+    sign, poor = ("≤", "above") if measure.limits[1] > measure.limits[0] else ("≥", "below")
+    return f"{sign} {shown[0]} (poor {poor} {shown[1]})"
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -79,5 +104,12 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": show_number, "duration": show_duration, "memory": show_memory}
+    environment.filters |= {
+        "number": show_number,
+        "duration": show_duration,
+        "memory": show_memory,
+        "state": state_words,
+        "level": level,
+        "limits": limits_words,
+    }
     return environment

@@ -13,15 +13,11 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.embedding import EMBEDDED, Embedded, Shrinking, embed, plan_shrinking
-from qsmxt_app.report.findings import MapFacts
-from qsmxt_app.report.scan_record import Record, output_path, text
 from qsmxt_app.report.slices import Cut, SliceGrid, make_grid, plan_cuts, take, to_ras
 
 Slices = Mapping[Cut, NDArray[np.float32]]
-
-NORMAL_QUARTILES = 1.349
-"""Interquartile range of a standard normal distribution."""
 
 MANY_CUTS = {"axial": 8, "coronal": 4, "sagittal": 4}
 FEW_CUTS = {"axial": 4, "coronal": 1, "sagittal": 1}
@@ -50,23 +46,22 @@ ON_COARSE = ("offset",)
 
 _WITH_MANY_CUTS = ("chi", "chi_singlepass", "dseg")
 _WITH_STATISTICS = ("chi", "magnitude", "t1w", "magnitude_in_t1w")
-_SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 
 
 @dataclass(frozen=True)
 class Volumes:
-    """The slices of all maps that could be read, on one grid, and what whole volumes show."""
+    """The slices of all maps that could be read, on one grid, and the ranges of whole volumes."""
 
     grid: SliceGrid | None
     slices: Mapping[str, Slices]
     statistics: Mapping[str, Mapping[str, float]]
-    facts: MapFacts
+    missing: Sequence[str]
     embedded: Mapping[str, Embedded]
     shrinking: Shrinking | None = None
 
 
 def read_volumes(
-    output_dir: Path, record: Record, keys: Sequence[str] = ON_MAP, *, embed_voxels: int | None = 0
+    output_dir: Path, record: ScanRecord, keys: Sequence[str] = ON_MAP, *, embed_voxels: int | None = 0
 ) -> Volumes:
     """Read what the report shows of one acquisition on one grid.
 
@@ -75,7 +70,7 @@ def read_volumes(
     output_dir
         The derivative dataset.
     record
-        Names the files. Those that are missing, damaged or on another grid are listed in the facts.
+        Names the files. Those that are missing, damaged or on another grid are listed in `missing`.
     keys
         Outputs on one grid.
     embed_voxels
@@ -84,13 +79,12 @@ def read_volumes(
     grid: SliceGrid | None = None
     slices: dict[str, Slices] = {}
     statistics: dict[str, Mapping[str, float]] = {}
-    facts: dict[str, Any] = {}
     missing: list[str] = []
     embedded: dict[str, Embedded] = {}
     shrinking: Shrinking | None = None
     for key in keys:
-        name = text(record.outputs.get(key))
-        loaded = _load(output_path(output_dir, record, key))
+        name = record.outputs.get(key)
+        loaded = _load(record.output(output_dir, key))
         if loaded is None:
             missing += [name] if name else []
             continue
@@ -106,8 +100,7 @@ def read_volumes(
         slices[key] = {cut: take(turned, grid, cut) for cut in _cuts(key, grid)}
         if key in _WITH_STATISTICS:
             statistics[key] = _statistics(turned)
-        facts |= _facts(key, turned, statistics.get(key, {}))
-    return Volumes(grid, slices, statistics, MapFacts(**facts, missing=tuple(missing)), embedded, shrinking)
+    return Volumes(grid, slices, statistics, missing, embedded, shrinking)
 
 
 def _cuts(key: str, grid: SliceGrid) -> dict[Cut, None]:
@@ -116,16 +109,6 @@ def _cuts(key: str, grid: SliceGrid) -> dict[Cut, None]:
     if key == "dseg" or not counts:
         counts.append(FEW_CUTS)
     return dict.fromkeys(cut for count in counts for cut in plan_cuts(grid, count))
-
-
-def _facts(key: str, volume: NDArray[np.float32], statistics: Mapping[str, float]) -> dict[str, Any]:
-    """Gather what findings need from a whole volume."""
-    if key == "mask":
-        return {"mask_voxels": int(np.count_nonzero(volume)), "edge_fraction": _edge_fractions(volume)}
-    if key == "chi":
-        not_finite = int(np.count_nonzero(~np.isfinite(volume)))
-        return {"not_finite": not_finite, "chi_spread": statistics.get("spread")}
-    return {}
 
 
 def _load(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
@@ -143,25 +126,10 @@ def _load(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64]] 
     return (volume, affine) if volume.ndim == 3 and volume.size else None
 
 
-def _edge_fractions(mask: NDArray[np.float32]) -> dict[str, float]:
-    """Share of each face of the volume that the mask touches.
-
-    A neck leaves through the bottom of most images, so the bottom counts only where the top is cut as well.
-    """
-    inside = mask != 0
-    shares: dict[str, float] = {}
-    for axis, names in enumerate(_SIDES):
-        for name, index in zip(names, (0, -1), strict=True):
-            shares[name] = float(np.take(inside, index, axis=axis).mean())
-    if not shares["top"]:
-        del shares["bottom"]
-    return shares
-
-
 def _statistics(volume: NDArray[np.float32]) -> dict[str, float]:
     """Summarise the voxels that are not outside (zero) and are numbers."""
     values = volume[(volume != 0) & np.isfinite(volume)]
     if not values.size:
         return {}
-    low, lower, upper, high, top = (float(value) for value in np.percentile(values, [1, 25, 75, 99, 99.8]))
-    return {"low": low, "high": high, "top": top, "spread": (upper - lower) / NORMAL_QUARTILES}
+    low, high, top = (float(value) for value in np.percentile(values, [1, 99, 99.8]))
+    return {"low": low, "high": high, "top": top}

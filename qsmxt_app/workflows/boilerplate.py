@@ -7,10 +7,9 @@ from pathlib import Path
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.report.citation import write_citations
-from qsmxt_app.report.scan_record import parse_record
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.records import described_inputs, software_versions
+from qsmxt_app.workflows.records import planned_record
 
 
 def write_boilerplate(
@@ -32,13 +31,8 @@ def write_boilerplate(
     tuple of pathlib.Path
         The Markdown, HTML and BibTeX files.
     """
-    planned = []
-    for acquisition in acquisitions:
-        own = settings_for(acquisition, settings)[0]
-        content = {
-            "inputs": described_inputs(acquisition, own, bids_dir),
-            "settings": own.as_dict(),
-            "software": software_versions(),
-        }
-        planned.append(parse_record(content, acquisition.stem))
+    planned = [
+        planned_record(acquisition, settings_for(acquisition, settings)[0], bids_dir)
+        for acquisition in acquisitions
+    ]
     return write_citations(output_dir, planned)

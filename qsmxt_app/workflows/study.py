@@ -18,6 +18,8 @@ from nipype import config as nipype_config
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.errors import QsmxtError
+from qsmxt_app.records.json_file import write_record
+from qsmxt_app.records.scan import StepError, record_path
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.cluster_executor import SCHEDULERS, executor_for
 from qsmxt_app.workflows.incomplete_nodes import discard_incomplete_nodes
@@ -28,11 +30,11 @@ from qsmxt_app.workflows.output_locks import outputs_of, page_of, write_shared_p
 from qsmxt_app.workflows.participant import ScanGraph, build_participant, build_report, work_folder
 from qsmxt_app.workflows.preset_choice import settings_for
 from qsmxt_app.workflows.progress import ProgressDisplay
-from qsmxt_app.workflows.records import problem_record, scan_record, write_record
+from qsmxt_app.workflows.records import problem_record, scan_record
 from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.scan_steps import need_of, step_names
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
-from qsmxt_app.workflows.segmentation.segmentation_record import plan_by_the_mean, segmentation_record
+from qsmxt_app.workflows.segmentation.segmentation_record import plan_by_the_mean, region_result
 from qsmxt_app.workflows.segmentation.steps import REGION_STEPS, step_sizes
 from qsmxt_app.workflows.step_needs import step_cost
 
@@ -251,54 +253,44 @@ class Study:
         failed = [step for step in scan.steps if f"{scan.name}.{step}" in result.failures]
         ended = [step for step in scan.steps if f"{scan.name}.{step}" in result.ended]
         notes = {step: scan.failure(step) for step in failed}
+        log_file = self._relative_log()
         errors = [
-            {
-                "step": step,
-                "message": notes[step].get("message") or result.failures[f"{scan.name}.{step}"],
-                "log": self._relative_log(),
-            }
+            StepError(step, notes[step].get("message") or result.failures[f"{scan.name}.{step}"], log_file)
             for step in failed
         ]
         if not errors and len(ended) < len(scan.steps):
-            errors = [
-                {"step": "run", "message": "stopped before it was finished", "log": self._relative_log()}
-            ]
-        regions = segmentation_record(
-            scan,
-            self.request.bids_dir.absolute(),
-            ended=result.ended,
-            failures=result.failures,
-            log=self._relative_log(),
-        )
+            errors = [StepError("run", "stopped before it was finished", log_file)]
+        bids_dir = self.request.bids_dir.absolute()
+        regions = region_result(scan, bids_dir, ended=result.ended, failures=result.failures, log=log_file)
         record = scan_record(
             scan,
             regions,
-            self.request.bids_dir.absolute(),
+            bids_dir,
             self.output_dir,
             ended=ended,
             errors=errors,
             command=self.request.command,
         )
-        for text in record["warnings"]:
+        for text in record.warnings:
             log.warning("%s: %s", scan.acquisition.label, text)
-        write_record(record, self.output_dir)
+        write_record(record, record_path(self.output_dir, record))
         label = scan.acquisition.label
         if errors:
             code = int(notes[failed[0]].get("exit_code", SOMETHING_FAILED)) if failed else SOMETHING_FAILED
-            return [ScanOutcome(label, errors[0]["step"], errors[0]["message"], code)]
+            return [ScanOutcome(label, errors[0].step, errors[0].message, code)]
         return [
             ScanOutcome(label),
             *(
-                ScanOutcome(f"{label} regions", error["step"], error["message"], SOMETHING_FAILED)
-                for error in regions.get("errors", ())[:1]
+                ScanOutcome(f"{label} regions", error.step, error.message, SOMETHING_FAILED)
+                for error in regions.segmentation.errors[:1]
             ),
         ]
 
     def _problem(self, problem: Problem) -> ScanOutcome:
         record = problem_record(problem, self.settings, self._relative_log(), self.request.command)
-        write_record(record, self.output_dir)
+        write_record(record, record_path(self.output_dir, record))
         log.error("%s", problem)
-        return ScanOutcome(str(record["stem"]).replace("_", " "), "", str(problem), problem.exit_code)
+        return ScanOutcome(record.stem.replace("_", " "), "", str(problem), problem.exit_code)
 
     def _conclude(self) -> None:
         """Write what covers all participants."""

@@ -79,7 +79,7 @@ def ras_affine(shape: tuple[int, ...] = SHAPE, size: float = VOXEL_MM) -> np.nda
 def record(stem: str, outputs: dict[str, str]) -> dict[str, Any]:
     iterations = list(range(0, 401, 10))
     return {
-        "schema": 1,
+        "version": 2,
         "stem": stem,
         "entities": dict(part.split("-", 1) for part in stem.split("_")),
         "status": "done",
@@ -103,9 +103,9 @@ def record(stem: str, outputs: dict[str, str]) -> dict[str, Any]:
         "mask": {"method": "phase-quality, otsu", "threshold": 0.62, "volume_ml": 1450.0,
                  "hole_fraction": 0.03},
         "field": {"noise_median_hz": 0.21, "trusted_fraction": 0.96},
-        "tgv": {
-            "iterations": 400, "converged": True, "reference": "mean", "reference_value_ppm": -0.0021,
-            "tolerance": 1e-3,
+        "reference": {"reference": "mean", "reference_value_ppm": -0.0021},
+        "inversion": {
+            "iterations": 400, "converged": True,
             "history": {
                 "iteration": iterations,
                 "chi_change": [float(np.exp(-i / 55)) for i in iterations],
@@ -179,4 +179,4 @@ def group_record(out: Path, **content: object) -> None:
     """Write the record of a group level."""
     path = out / "figures" / "group_desc-qsm_record.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"template": {}, **content}))
+    path.write_text(json.dumps({"version": 2, **content}))

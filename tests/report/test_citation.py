@@ -4,9 +4,9 @@ from pathlib import Path
 
 from report_data import Outputs
 
+from qsmxt_app.records.group import GROUP_RECORD
+from qsmxt_app.records.scan import Inputs, ScanRecord
 from qsmxt_app.report import write_citations
-from qsmxt_app.report.scan_record import parse_record
-from qsmxt_app.report.study.group_record import GROUP_RECORD
 
 
 def test_files_hold_the_text_and_just_its_references(outputs: Outputs) -> None:
@@ -46,7 +46,7 @@ def test_failed_acquisitions_are_not_described(outputs: Outputs) -> None:
 
 def test_the_text_can_be_written_before_a_run(tmp_path: Path) -> None:
     planned = [
-        parse_record({"settings": {"two_pass": False}, "inputs": {"echo_times": times}}, stem)
+        ScanRecord(stem=stem, settings={"two_pass": False}, inputs=Inputs(echo_times=tuple(times)))
         for stem, times in (("sub-01", [0.004, 0.01]), ("sub-02", [0.004, 0.01]), ("sub-03", [0.02]))
     ]
     text = write_citations(tmp_path, planned)[0].read_text(encoding="utf-8")

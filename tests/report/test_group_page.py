@@ -34,7 +34,7 @@ def test_scan_that_does_not_lie_upon_the_template_is_named(tmp_path: Path) -> No
     group_table(tmp_path, PEOPLE)
     group_record(tmp_path, outputs={"similarity": {"sub-01": 0.93, "sub-02": 0.2, "sub-03": None}})
     page = build_group_report(tmp_path).read_text()
-    assert re.findall(r"(sub-\d+) hardly lies upon the template", page) == ["sub-02"]
+    assert re.findall(r"(sub-\d+) is poorly aligned with the template", page) == ["sub-02"]
 
 
 def test_values_split_by_a_column_and_leave_out_what_is_missing(tmp_path: Path) -> None:

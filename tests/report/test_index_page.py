@@ -1,6 +1,5 @@
 import base64
 import io
-import json
 from typing import Any
 
 import numpy as np
@@ -38,20 +37,17 @@ def test_each_participant_has_its_state(outputs: Outputs) -> None:
 
 
 def test_everybody_is_counted_and_pictured(outputs: Outputs) -> None:
-    outputs.add("sub-01")
-    outputs.add("sub-02", maps={}, change=fail)
     quality = {
-        "noise": {"value": 0.2, "limits": [0.03, 0.05]},
-        "streaks": {"value": 2.0, "limits": [1.5, 3.0]},
-        "residual": {"value": 0.1, "limits": [0.2, 0.5]},
+        name: {"value": 1.0, "units": "1", "limits": None, "state": state, "title": "x", "description": "y"}
+        for name, state in (("noise", "bad"), ("streaks", "look"), ("residual", "good"))
     }
-    path = outputs.folder / "sub-01" / "anat" / "sub-01_desc-qsm_quality.json"
-    path.write_text(json.dumps({"measures": quality}), encoding="utf-8")
+    outputs.add("sub-01", change=lambda content: content.update(quality=quality))
+    outputs.add("sub-02", maps={}, change=fail)
     for subject in ("01", "02"):
         build_participant_report(outputs.folder, subject)
     tree = html.fromstring(build_index(outputs.folder).read_bytes())
     assert tree.xpath("//p[@class='summary']/text()") == ["2 participants: 1 done, 1 failed."]
-    assert rows(outputs)["sub-01"][2] == "1 bad, 1 to look at"
+    assert rows(outputs)["sub-01"][2] == "1 poor, 1 to review"
     (picture,) = tree.xpath("//tr[th//a/text()='sub-01']//img/@src")
     image = Image.open(io.BytesIO(base64.b64decode(picture.partition("base64,")[2])))
     assert max(image.size) <= 110

@@ -18,7 +18,9 @@ from PIL import Image
 from report_data import Outputs, head, ras_affine, rotation
 
 from qsmxt_app.errors import NoInput
+from qsmxt_app.records.scan import read_record
 from qsmxt_app.report import build_index, build_participant_report
+from qsmxt_app.workflows.quality import record_quality
 
 HOSTILE = "\"'><script>alert(1)</script><img src=https://example.org/x onerror=alert(2)>{{ 7*7 }}"
 
@@ -130,7 +132,8 @@ def test_holes_and_outline_are_drawn_over_the_magnitude(outputs: Outputs) -> Non
 
 def fail(content: dict[str, Any]) -> None:
     content |= {
-        "status": "failed", "outputs": {}, "tgv": {}, "field": {}, "mask": {}, "timings": {"prepare": 1.0},
+        "status": "failed", "outputs": {}, "inversion": {}, "field": {}, "mask": {},
+        "timings": {"prepare": 1.0},
         "errors": [{"step": "masks", "message": "the mask is empty", "log": "logs/run/crash.txt"}],
     }  # fmt: skip
 
@@ -186,14 +189,14 @@ def test_a_single_echo_has_no_r2star_and_the_page_says_why(outputs: Outputs) -> 
 @pytest.mark.parametrize(
     "change",
     [
-        drop("tgv"),
+        drop("inversion"),
         drop("mask", "field"),
         drop("inputs", "settings", "software", "timings", "memory_mb"),
         lambda content: content["outputs"].pop("mask"),
         lambda content: content["outputs"].pop("magnitude"),
         lambda content: content["outputs"].pop("chi"),
         lambda content: content["outputs"].update(r2star="sub-01/anat/gone.nii.gz"),
-        lambda content: content["tgv"].update(history={"iteration": [1], "chi_change": [float("nan")]}),
+        lambda content: content["inversion"].update(history={"iteration": [1], "chi_change": [float("nan")]}),
         lambda content: content.clear(),
     ],
 )
@@ -229,7 +232,7 @@ def test_damaged_volumes_are_named_and_the_rest_is_shown(outputs: Outputs, damag
 def test_voxels_that_are_no_numbers_are_an_error(outputs: Outputs) -> None:
     maps = head()
     maps["chi"][18, 22, 16] = np.nan
-    outputs.add(maps=maps)
+    record_quality(outputs.folder, read_record(outputs.add(maps=maps)))
     assert "1 voxels of the susceptibility map are not numbers" in page(outputs).text_content()
 
 
@@ -335,11 +338,11 @@ def test_two_steps_and_a_preset_that_was_chosen_are_told(outputs: Outputs) -> No
         content["settings"] |= {"qsm_method": "two-step", "background": "lbv", "inversion": "tv"}
         content["preset"] = {"preset": "epi", "reason": "ScanningSequence EP says so"}
         content["background"] = {"background_converged": False}
-        content["tgv"] |= {"converged": False, "history": {}}
+        content["inversion"] |= {"converged": False, "history": {}}
 
     outputs.add(change=two_step)
     text = page(outputs).text_content()
     assert "chosen because: ScanningSequence EP says so" in text
-    assert "background field stopped before it had settled" in text
+    assert "Background field removal stopped before it converged" in text
     assert "--inversion" in text
     assert "--tgv-iterations" not in text

@@ -2,11 +2,12 @@ import json
 
 import numpy as np
 import pytest
-from report_data import Outputs, head
+from report_data import Outputs, head, ras_affine
 
+from qsmxt_app.records.scan import ScanRecord, read_record
 from qsmxt_app.report.participant import build_participant_report
-from qsmxt_app.report.quality import KINDS, Measure, measure_quality, read_quality, write_quality
-from qsmxt_app.report.scan_record import Record, read_record
+from qsmxt_app.report.rendering import limits_words
+from qsmxt_app.workflows.quality import KINDS, check_maps, measure_quality, record_quality
 
 REGIONS = (
     ("frontal-white-matter", "L", -0.030), ("frontal-white-matter", "R", -0.030), ("putamen", "L", 0.060),
@@ -31,7 +32,7 @@ def outputs(tmp_path):
 
 
 def found(outputs, path):
-    return {one.kind.name: one for one in measure_quality(outputs.folder, read_record(path))}
+    return measure_quality(outputs.folder, read_record(path))
 
 
 def test_every_kind_is_measured_or_said_to_be_missing(outputs):
@@ -86,9 +87,9 @@ def test_white_matter_is_used_where_it_is_labelled(outputs):
     ],
 )  # fmt: skip
 def test_values_are_held_against_limits_that_are_shown(name, value, state):
-    measure = Measure(KINDS[name], value)
+    measure = KINDS[name].measured(value)
     assert measure.state == state
-    assert bool(measure.good) == (KINDS[name].limits is not None)
+    assert bool(limits_words(measure)) == (KINDS[name].limits is not None)
 
 
 def test_other_parts_of_the_body_have_no_expected_volume(outputs):
@@ -104,27 +105,35 @@ def test_a_crop_inside_the_head_may_be_small(outputs):
 
 
 def test_what_is_written_is_read_back_and_shown(outputs):
-    record = read_record(outputs.add())
-    path = write_quality(outputs.folder, record)
-    assert path.name == "sub-01_run-1_desc-qsm_quality.json"
-    assert path.parent == outputs.folder / "sub-01" / "anat"
-    assert read_quality(outputs.folder, record) == measure_quality(outputs.folder, record)
+    path = outputs.add()
+    record = record_quality(outputs.folder, read_record(path))
+    assert read_record(path) == record
+    assert record.quality == measure_quality(outputs.folder, record)
+    path = outputs.folder / "sub-01" / "anat" / "sub-01_run-1_desc-qsm_quality.json"
     written = json.loads(path.read_text())["measures"]["hole_fraction"]
     assert (written["value"], written["limits"], written["state"]) == (0.03, [0.25, 0.5], "good")
     page = build_participant_report(outputs.folder, "01").read_text()
-    assert "Holes of the mask" in page
-    assert "up to 0.25 (bad above 0.5)" in page
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[]", '{"measures": 3}', '{"measures": {"a": {"value": "x", "limits": [1]}}}']
-)
-def test_a_damaged_file_shows_no_measures_and_fails_nothing(outputs, content):
-    record = read_record(outputs.add())
-    (outputs.folder / "sub-01" / "anat" / "sub-01_run-1_desc-qsm_quality.json").write_text(content)
-    assert all(measure.value is None for measure in read_quality(outputs.folder, record))
+    assert "Mask holes" in page
+    assert "≤ 0.25 (poor above 0.5)" in page
 
 
 def test_without_a_map_nothing_is_written(outputs):
-    assert write_quality(outputs.folder, Record(stem="sub-01")) is None
-    assert read_quality(outputs.folder, Record(stem="sub-01")) == ()
+    record = ScanRecord(stem="sub-01")
+    assert record_quality(outputs.folder, record) is record
+    assert not list(outputs.folder.rglob("*_quality.json"))
+
+
+def test_whole_volumes_are_checked_in_the_directions_of_the_head(outputs):
+    maps = head()
+    maps["mask"][:, :, -1] = 1  # through the top, so that the bottom counts as well
+    maps["chi"][3:5, 4, 5] = np.nan
+    flipped = {name: volume[::-1] for name, volume in maps.items()}
+    affine = ras_affine() @ np.diag([-1, 1, 1, 1])
+    affine[0, 3] *= -1
+    checks = check_maps(outputs.folder, read_record(outputs.add(maps=flipped, affine=affine)))
+    assert checks.edge_fraction == {"left": 0.03125, "right": 0.03125, "back": 0.03125, "front": 0.03125,
+                                    "bottom": 0.0, "top": 1.0}  # fmt: skip
+    assert checks.not_finite == 2
+    assert checks.mask_voxels == np.count_nonzero(maps["mask"])
+    values = maps["chi"][np.isfinite(maps["chi"]) & (maps["chi"] != 0)]
+    assert checks.chi_spread == pytest.approx(np.diff(np.percentile(values, [25, 75]))[0] / 1.349, rel=1e-4)

@@ -136,7 +136,7 @@ def write_record(out: Path, entities: dict[str, str], content: dict[str, object]
     stem = "_".join(f"{key}-{label}" for key, label in entities.items())
     path = out / f"sub-{entities['sub']}" / "figures" / f"{stem}_desc-qsm_record.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"schema": 1, "stem": stem, "entities": entities, **content}))
+    path.write_text(json.dumps({"version": 2, "stem": stem, "entities": entities, **content}))
 
 
 def write_dataset(folder: Path, raw_people: dict[str, list[str]]) -> tuple[Path, Path]:

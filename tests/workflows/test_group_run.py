@@ -417,7 +417,7 @@ def test_scans_that_were_made_in_another_way_are_named_once(
         }
         record.write_text(json.dumps(content))
     assert main([str(copy.raw), str(copy.out), "group", "--no-template"]) == 0
-    found = {one["what"]: one["who"] for one in copy.record()["mixtures"]}
+    found = {one["what"]: one["who"] for one in copy.record()["inconsistent_settings"]}
     assert found == {
         "reference of chi": "mean in 2 scans; lateral ventricle in sub-02_ses-A",
         "preset": "gre in 2 scans; body in sub-02_ses-A",

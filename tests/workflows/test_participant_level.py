@@ -64,7 +64,7 @@ def test_the_record_tells_what_was_done(finished):
     assert told["inputs"]["echo_times"] == [0.005, 0.012, 0.02]
     assert told["inputs"]["files"][0].startswith("sub-01/anat/")
     assert set(told["timings"]) == set(told["memory_mb"])
-    assert told["tgv"]["iterations"] == told["tgv"]["history"]["iteration"][-1]
+    assert told["inversion"]["iterations"] == told["inversion"]["history"]["iteration"][-1]
     assert told["mask"]["volume_ml"] == pytest.approx(mini_head(1).head.sum() * 0.064, rel=0.15)
     assert all((finished.out / path).is_file() for path in told["outputs"].values())
     assert (finished.out / "sub-01.html").is_file()

@@ -50,7 +50,7 @@ def test_chi_is_relative_to_both_sides_of_a_region(study, by_mean, tmp_path):
     assert told["ReferenceVoxels"] == np.count_nonzero(where)
     rows = table(out)
     assert set(rows["reference"]) == {"caudate"}
-    assert record(out)["tgv"]["reference"] == "caudate"
+    assert record(out)["reference"]["reference"] == "caudate"
     page = (out / "sub-01.html").read_text()
     assert f"relative to its mean over the labelled region caudate ({np.count_nonzero(where)} voxels)" in page
     assert "Values are relative to the mean over the region caudate" in page

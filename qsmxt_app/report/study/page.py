@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -17,11 +16,12 @@ from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.errors import NoInput
 from qsmxt_app.group.outliers import FEWEST, LIMIT
+from qsmxt_app.records import group
+from qsmxt_app.records.group import GroupRecord, read_group_record
+from qsmxt_app.records.open_values import words
+from qsmxt_app.records.quality import Measure
 from qsmxt_app.report.findings import Finding
-from qsmxt_app.report.quality import Measure
 from qsmxt_app.report.rendering import render, show_duration, show_memory, show_number, show_product
-from qsmxt_app.report.scan_record import mapping, number, sequence, text, words
-from qsmxt_app.report.study.group_record import GroupRecord, read_group_record
 from qsmxt_app.report.study.panels import change_panel, template_panel
 from qsmxt_app.report.study.plots import distribution_plots
 from qsmxt_app.report.study.quality import quality_table, similarities
@@ -105,7 +105,7 @@ def build_group_report(output_dir: Path) -> Path:
         highlights=_highlights(record),
         findings=_findings(record) + _unlike(alike),
         missing=missing,
-        name=text(record.template.get("name")),
+        name=record.template.name if record.template else "",
         panels=panels,
         maps=maps,
         group_by=record.group_by,
@@ -129,31 +129,32 @@ def _findings(record: GroupRecord) -> list[Finding]:
     found = [
         Finding(
             "error",
-            f"A step failed: {text(one.get('step')).replace('_', ' ')}",
-            text(one.get("message")),
+            f"A step failed: {one.step.replace('_', ' ')}",
+            one.message,
             record.log,
         )
         for one in record.failures
     ]
-    if record.missing:
+    count = len(record.missing)
+    if count:
         found.append(
             Finding(
                 "warning",
-                f"{len(record.missing)} scans or participants are left out",
+                f"{count} scan{'s' * (count > 1)} or participant{'s are' if count > 1 else ' is'} left out",
                 "They are named below, with the reason. All averages and tables are without them.",
             )
         )
     found += [
         Finding(
             "warning",
-            f"Not the same in all scans: {text(one.get('what'))}",
-            f"{text(one.get('who'))}. Their values cannot be compared as they are: run the participant level "
+            f"Not the same in all scans: {one.what}",
+            f"{one.who}. Their values cannot be compared as they are: run the participant level "
             "again in one way, or take these scans apart.",
         )
         for one in record.inconsistent_settings
     ]
-    people = mapping(record.template.get("participants"))
-    if len(people) == 1:
+    template = record.template
+    if template and len(template.participants) == 1:
         found.append(
             Finding(
                 "warning",
@@ -162,7 +163,7 @@ def _findings(record: GroupRecord) -> list[Finding]:
                 "is 0. Add participants before it is used as a template.",
             )
         )
-    if text(record.template.get("ended")).endswith("were asked for") and record.template.get("rounds"):
+    if template and template.ended.endswith("were asked for") and template.rounds:
         found.append(
             Finding(
                 "note",
@@ -174,11 +175,11 @@ def _findings(record: GroupRecord) -> list[Finding]:
 
 
 def _unlike(alike: Mapping[str, Measure]) -> list[Finding]:
-    """Warn of scans that do not lie upon the template."""
+    """Warn of scans that are poorly aligned with the template."""
     return [
         Finding(
             "warning",
-            f"{scan} hardly lies upon the template",
+            f"{scan} is poorly aligned with the template",
             f"Its magnitude correlates with the template by {show_number(measure.value)} only. Look at its "
             "map in the template: where the registration failed, leave it out (--participant-label).",
         )
@@ -188,13 +189,15 @@ def _unlike(alike: Mapping[str, Measure]) -> list[Finding]:
 
 
 def _highlights(record: GroupRecord) -> list[tuple[str, str]]:
-    people, rounds = mapping(record.template.get("participants")), sequence(record.template.get("rounds"))
-    size = sequence(record.template.get("voxel_size"))
-    last = number(mapping(rounds[-1]).get("change")) if rounds else None
+    template = record.template
+    if template is None:
+        return []
+    people, rounds = template.participants, template.rounds
+    last = rounds[-1].change if rounds else None
     pairs = (
         ("Participants in the template", str(len(people)) if people else ""),
-        ("Scans in it", str(sum(len(sequence(scans)) for scans in people.values())) if people else ""),
-        ("Voxels of the template", f"{show_product(size)} mm" if size else ""),
+        ("Scans in it", str(sum(map(len, people.values()))) if people else ""),
+        ("Voxels of the template", f"{show_product(template.voxel_size)} mm" if template.voxel_size else ""),
         ("Deformable rounds", str(len(rounds)) if rounds else ""),
         ("Change in the last round", show_number(last, 2) if last is not None else ""),
     )
@@ -202,24 +205,19 @@ def _highlights(record: GroupRecord) -> list[tuple[str, str]]:
 
 
 def _facts(record: GroupRecord) -> list[tuple[str, str]]:
-    facts = [("rounds ended because", text(record.template.get("ended")))]
+    facts = [("rounds ended because", record.template.ended)] if record.template else []
     facts += [
         (f"{name}: time, memory", f"{show_duration(seconds)}, {show_memory(record.memory_mb.get(name))}")
         for name, seconds in record.timings.items()
     ]
     facts += [(name.replace("_", " "), words(value)) for name, value in record.settings.items()]
-    facts += [(f"version of {name}", text(value)) for name, value in record.software.items()]
+    facts += [(f"version of {name}", value) for name, value in record.software.items()]
     return [(name, value) for name, value in facts if value]
 
 
-def _missing(output_dir: Path, one: Mapping[str, Any]) -> MissingScan:
-    participant = f"sub-{text(one.get('participant'))}"
-    return MissingScan(
-        text(one.get("scan")) or participant,
-        _page(output_dir, participant),
-        text(one.get("reason")),
-        text(one.get("log")),
-    )
+def _missing(output_dir: Path, one: group.MissingScan) -> MissingScan:
+    participant = f"sub-{one.participant}"
+    return MissingScan(one.scan or participant, _page(output_dir, participant), one.reason, one.log)
 
 
 def _links(output_dir: Path) -> list[tuple[str, str]]:

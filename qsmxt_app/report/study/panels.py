@@ -11,11 +11,10 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from qsmxt_app.records.group import GroupRecord
 from qsmxt_app.report.panel import Panel, View, make_view
 from qsmxt_app.report.pictures import CHI, Window, curve_plot, r2star_window
-from qsmxt_app.report.scan_record import mapping, number, sequence, text
 from qsmxt_app.report.slices import SliceGrid, make_grid, plan_cuts, take, to_ras
-from qsmxt_app.report.study.group_record import GroupRecord
 
 MAGNITUDE = Window(0.0, 2.0, "of the median tissue")
 SPREAD = Window(0.0, 0.05, "ppm", "inferno")
@@ -24,9 +23,9 @@ CUTS = {"axial": 8, "coronal": 4, "sagittal": 4}
 
 def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
     """Template and average maps in three planes, with spread and count."""
-    name, people = text(record.template.get("name")), len(mapping(record.template.get("participants")))
-    if not name:
+    if record.template is None:
         return None
+    name, people = record.template.name, len(record.template.participants)
     plain = f"tpl-{name}_"
     shown = (
         ("Average χ", (f"{plain}Chimap", f"{plain}desc-mean_Chimap"), CHI, "mean over participants"),
@@ -64,21 +63,22 @@ def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
 
 def change_panel(record: GroupRecord) -> Panel | None:
     """How much the template changed in each deformable round."""
-    changes = [number(mapping(one).get("change")) for one in sequence(record.template.get("rounds"))]
+    template = record.template
+    changes = [one.change for one in template.rounds] if template else []
     known: NDArray[np.float64] = np.array([change for change in changes if change is not None])
-    if not known.size:
+    if template is None or not known.size:
         return None
     rounds: NDArray[np.float64] = np.linspace(1, known.size, known.size)
     plot = curve_plot(
         "Change of the template",
         {"change": (rounds, known)},
         colour="#0b5c6b",
-        criterion=number(record.template.get("tolerance")),
+        criterion=template.tolerance,
         against="Round",
     )
     words = (
         "Root mean square change of the template in every deformable round, relative to its contrast. Later "
-        f"rounds see finer detail. They ended because {text(record.template.get('ended'))}."
+        f"rounds see finer detail. They ended because {template.ended}."
     )
     return Panel("change", "How it settled", words, plots=((plot, "change of the template by round"),))
 

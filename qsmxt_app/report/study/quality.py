@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from qsmxt_app.report.quality import Measure, MeasureType, read_quality
-from qsmxt_app.report.rendering import show_number
-from qsmxt_app.report.scan_record import mapping, number, read_records
-from qsmxt_app.report.study.group_record import GroupRecord
+from qsmxt_app.records.group import GroupRecord
+from qsmxt_app.records.open_values import number
+from qsmxt_app.records.quality import Measure, state_of
+from qsmxt_app.records.scan import read_records
+from qsmxt_app.report.rendering import level, show_number
 
-LIKENESS = MeasureType(
-    "similarity",
-    "Similarity to the template",
-    "1",
-    (0.5, 0.3),
-    "Correlation of the scan's magnitude with the template, to which it was brought. Low where it does not "
-    "lie upon it.",
+SIMILARITY_LIMITS = (0.5, 0.3)
+SIMILARITY_TITLE = "Similarity to the template"
+SIMILARITY_MEANING = (
+    "Correlation of the scan's magnitude with the template, to which it was registered. Low where they are "
+    "poorly aligned."
 )
 
 
@@ -49,9 +48,19 @@ class QualityTable:
 
 
 def similarities(record: GroupRecord) -> dict[str, Measure]:
-    """Return how alike each scan is to the template, by its name."""
-    told = mapping(record.outputs.get("similarity"))
-    return {scan: Measure(LIKENESS, number(value)) for scan, value in told.items()}
+    """Return how similar each scan is to the template, by its name."""
+    values = {scan: number(value) for scan, value in record.outputs.get("similarity", {}).items()}
+    return {
+        scan: Measure(
+            value,
+            "1",
+            SIMILARITY_LIMITS,
+            state_of(value, SIMILARITY_LIMITS),
+            SIMILARITY_TITLE,
+            SIMILARITY_MEANING,
+        )
+        for scan, value in values.items()
+    }
 
 
 def quality_table(
@@ -73,22 +82,21 @@ def quality_table(
         page = f"sub-{label}.html"
         link = quote(page) if (output_dir / page).is_file() else ""
         for record in read_records(output_dir, label):
-            own = [alike[record.stem]] if record.stem in alike else []
-            found = {one.kind.name: one for one in (*own, *read_quality(output_dir, record))}
-            measured.append((record.stem, link, found))
-    kinds = {name: measure.kind for _, _, found in measured for name, measure in found.items()}
+            own = {"similarity": alike[record.stem]} if record.stem in alike else {}
+            measured.append((record.stem, link, own | record.quality))
+    kinds = {name: measure for _, _, found in measured for name, measure in found.items()}
     rows = [
         QualityRow(stem, link, [_cell(found.get(name)) for name in kinds]) for stem, link, found in measured
     ]
-    return QualityTable([(_title(kind), kind.meaning) for kind in kinds.values()], rows)
+    return QualityTable([(_title(kind), kind.description) for kind in kinds.values()], rows)
 
 
-def _title(kind: MeasureType) -> str:
+def _title(kind: Measure) -> str:
     return f"{kind.title} [{kind.units}]" if kind.units not in ("", "1") else kind.title
 
 
 def _cell(measure: Measure | None) -> Cell:
     if measure is None or measure.value is None:
         return Cell("")
-    level = measure.level if measure.level != "done" else ""
-    return Cell(show_number(measure.value), measure.value, level)
+    own = level(measure)
+    return Cell(show_number(measure.value), measure.value, own if own != "done" else "")

@@ -7,6 +7,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, traits
 
+from qsmxt_app.records.scan import read_records
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec
 
 
@@ -30,14 +31,13 @@ class WriteReport(Step):
     input_spec, output_spec = ReportInputSpec, ReportOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Write the quality measures of every map, then `sub-XX.html`, which shows them."""
+        """Measure the quality of every map for its record, then write `sub-XX.html` from the records."""
         from qsmxt_app.report.participant import build_participant_report
-        from qsmxt_app.report.quality import write_quality
-        from qsmxt_app.report.scan_record import read_records
+        from qsmxt_app.workflows.quality import record_quality
 
         given = self.inputs
         for record in read_records(Path(given.output_dir), given.subject):
-            write_quality(Path(given.output_dir), record)
+            record_quality(Path(given.output_dir), record)
         self._results["page"] = str(
             build_participant_report(Path(given.output_dir), given.subject, volumes=given.volumes)
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import derivative_path
+from qsmxt_app.records.scan import AlignmentResult, Segmentation, StepError
 from qsmxt_app.workflows.participant import ScanGraph
 from qsmxt_app.workflows.segmentation.plan import NONE, SegmentationPlan
 from qsmxt_app.workflows.step_group import Part
@@ -17,9 +18,18 @@ from qsmxt_app.workflows.step_group import Part
 DONE, FAILED = "done", "failed"
 
 
-def segmentation_record(
+@dataclass(frozen=True)
+class RegionResult:
+    """How the regions of a scan were found, the files of them, and the facts of a region as reference."""
+
+    segmentation: Segmentation
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+
+def region_result(
     scan: ScanGraph, bids_dir: Path, *, ended: Collection[str], failures: Mapping[str, str], log: str
-) -> dict[str, Any]:
+) -> RegionResult:
     """Describe how the regions of a scan were found, or why they were not.
 
     Parameters
@@ -34,43 +44,35 @@ def segmentation_record(
         Full names and messages of those that failed.
     log
         File to read.
-
-    Returns
-    -------
-    dict
-        The section `segmentation`, with the files that were written under `outputs`, and under `reference`
-        what chi is relative to where that is a region.
     """
     plan = scan.plan
-    warned = []
+    warned: tuple[str, ...] = ()
     if plan.no_reference:
         wanted = scan.settings.reference
-        warned.append(f"Chi is relative to its mean over the mask, not to {wanted}: {plan.no_reference}")
+        warned = (f"Chi is relative to its mean over the mask, not to {wanted}: {plan.no_reference}",)
     if plan.method == NONE:
-        return {"status": NONE, "reason": plan.reason, "warnings": warned, "outputs": {}}
+        return RegionResult(Segmentation(NONE, reason=plan.reason, warnings=warned))
     facts = {
         step: part.facts(step) for part in scan.labelling for step in part.steps if part.full(step) in ended
     }
-    errors = _errors(scan, ended, failures)
+    errors = [StepError(step, message, log) for step, message in _errors(scan, ended, failures)]
     status = FAILED if errors else DONE
     if plan.runs and plan.no_reference:
-        errors.append({"step": "reference", "message": warned[0]})
-    return {
-        "status": status,
-        "method": plan.method,
-        "reason": plan.reason,
-        "atlas": plan.source,
-        "t1w": os.path.relpath(plan.t1w, bids_dir) if plan.t1w else None,
-        "alignment": facts.get("align", {}).get("alignment", {}),
-        "reference": facts.get("reference", {}),
-        "warnings": [*warned, *(text for noted in facts.values() for text in noted.get("warnings", ()))],
-        "errors": [{**error, "log": log} for error in errors],
-        "timings": {step: noted["seconds"] for step, noted in facts.items()},
-        "memory_mb": {step: noted["peak_mb"] for step, noted in facts.items()},
-        "outputs": {
-            name: path for noted in facts.values() for name, path in noted.get("outputs", {}).items()
-        },
-    }
+        errors.append(StepError("reference", warned[0], log))
+    segmentation = Segmentation(
+        status,
+        method=plan.method,
+        reason=plan.reason,
+        atlas=plan.source,
+        t1w=os.path.relpath(plan.t1w, bids_dir) if plan.t1w else None,
+        alignment=AlignmentResult(**facts.get("align", {}).get("alignment", {})),
+        warnings=(*warned, *(text for noted in facts.values() for text in noted.get("warnings", ()))),
+        errors=tuple(errors),
+        timings={step: noted["seconds"] for step, noted in facts.items()},
+        memory_mb={step: noted["peak_mb"] for step, noted in facts.items()},
+    )
+    outputs = {name: path for noted in facts.values() for name, path in noted.get("outputs", {}).items()}
+    return RegionResult(segmentation, outputs, facts.get("reference", {}))
 
 
 def plan_by_the_mean(
@@ -89,8 +91,8 @@ def plan_by_the_mean(
     if not plan.reference or not made:
         return None
     labelled = any(part.full("label") in ended for part in scan.labelling)
-    error = _errors(scan, ended, failures)[0]
-    reason = error["message"] if labelled else f"{error['step']}: {error['message']}"
+    step, message = _errors(scan, ended, failures)[0]
+    reason = message if labelled else f"{step}: {message}"
     return replace(plan, reference="", no_reference=reason, problem="" if labelled else reason)
 
 
@@ -102,18 +104,19 @@ def regions_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ..
     return tuple(path.relative_to(output_dir).as_posix() for path in found)
 
 
-def _errors(scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]) -> list[dict[str, str]]:
+def _errors(scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the steps that failed, and why."""
     if scan.plan.problem:
-        return [{"step": "segmentation", "message": scan.plan.problem}]
+        return [("segmentation", scan.plan.problem)]
     errors = [
-        {"step": step, "message": _message(part, step, failures)}
+        (step, _message(part, step, failures))
         for part in scan.labelling
         for step in part.steps
         if part.full(step) in failures
     ]
     if errors or all(part.full(step) in ended for part in scan.labelling for step in part.steps):
         return errors
-    return [{"step": "segmentation", "message": "there is no susceptibility map, or the run was stopped"}]
+    return [("segmentation", "there is no susceptibility map, or the run was stopped")]
 
 
 def _message(part: Part, step: str, failures: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from qsmxt_app.errors import NoInput, QsmxtError, WrongUsage
 from qsmxt_app.group.csv_text import read_tsv
 from qsmxt_app.group.inconsistent_settings import InconsistentSetting, inconsistent_settings
 from qsmxt_app.group.tables import assemble, scan_rows
+from qsmxt_app.records.group import MissingScan
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.study.page import build_group_report
 from qsmxt_app.terminal import PlainConsole
@@ -49,7 +50,6 @@ from qsmxt_app.workflows.study_level.finish import Finisher, WarpedScan
 from qsmxt_app.workflows.study_level.group_record import GroupResult, write_group_record
 from qsmxt_app.workflows.study_level.inputs import (
     GroupScan,
-    Missing,
     Phenotypes,
     StudyOutputs,
     existing_participants,
@@ -139,7 +139,7 @@ class GroupLevel:
     def __init__(self, request: Request, plan: GroupPlan, folder: RunFolder) -> None:
         self.request, self.plan, self.folder = request, plan, folder
         self.settings, self.output_dir = request.settings, request.output_dir.absolute()
-        self.missing: list[Missing] = list(plan.study.missing)
+        self.missing: list[MissingScan] = list(plan.study.missing)
         self.people: list[Person] = []
         self.template: BuiltTemplate | None = None
         self.warped: dict[str, list[WarpedScan]] = {}

@@ -10,7 +10,9 @@ from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.bids.entities import parse_name, without_prefix
 from qsmxt_app.group.csv_text import read_tsv
-from qsmxt_app.report.scan_record import Record, number, output_path, read_records, text, words
+from qsmxt_app.records.group import MissingScan
+from qsmxt_app.records.open_values import text, words
+from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.node_base import read_json
 from qsmxt_app.workflows.outputs import method_parameters
@@ -51,21 +53,11 @@ class GroupScan:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A participant, or a scan of one, that takes no part, and why; `log` as in records."""
-
-    participant: str
-    scan: str
-    reason: str
-    log: str = ""
-
-
-@dataclass(frozen=True)
 class StudyOutputs:
     """All scans that can be used, by participant and name, and what is missing."""
 
     scans: tuple[GroupScan, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingScan, ...]
 
     @property
     def participants(self) -> dict[str, list[GroupScan]]:
@@ -99,7 +91,7 @@ def read_study(output_dir: Path, raw: Path, subjects: Sequence[str], settings: S
         Its selection of sessions, acquisitions and runs is followed.
     """
     scans: list[GroupScan] = []
-    missing: list[Missing] = []
+    missing: list[MissingScan] = []
     wanted = _wanted(settings)
     for subject in subjects:
         records = [record for record in read_records(output_dir, subject) if _selected(record, wanted)]
@@ -132,29 +124,29 @@ def _table(path: Path) -> list[dict[str, str]]:
         return []
 
 
-def _read_scan(output_dir: Path, subject: str, record: Record) -> GroupScan | Missing:
-    paths = {key: output_path(output_dir, record, key) for key in record.outputs}
+def _read_scan(output_dir: Path, subject: str, record: ScanRecord) -> GroupScan | MissingScan:
+    paths = {key: record.output(output_dir, key) for key in record.outputs}
     files = {key: path for key, path in paths.items() if path is not None}
     absent = [name for key, name in NEEDED.items() if key not in files]
     if not absent:
         labels = parse_name(files["dseg"].name) if "dseg" in files else None
         atlas = labels.entities.get("seg", "") if labels else ""
-        entities = {str(key): text(label) for key, label in record.entities.items()}
-        return GroupScan(subject, record.stem, entities, files, atlas, _how_made(record, files["chi"]))
+        how = _how_made(record, files["chi"])
+        return GroupScan(subject, record.stem, record.entities, files, atlas, how)
     if record.errors:
         error = record.errors[0]
         reason = f"{error.step}: {error.message}" if error.step else error.message
-        return Missing(subject, record.stem, reason, error.log)
-    return Missing(subject, record.stem, f"its {' and '.join(absent)} cannot be found")
+        return MissingScan(subject, record.stem, reason, error.log)
+    return MissingScan(subject, record.stem, f"its {' and '.join(absent)} cannot be found")
 
 
-def _how_made(record: Record, chi: Path) -> dict[str, str]:
+def _how_made(record: ScanRecord, chi: Path) -> dict[str, str]:
     """Return what scans ought to share: of settings, those that a preset does not stand for."""
     sidecar = read_json(sidecar_path(chi))
     reference = text(sidecar.get("Reference"))
-    preset = text(record.preset.get("preset")) or text(record.settings.get("preset"))
+    preset = record.preset.preset or text(record.settings.get("preset"))
     own = {name: value for name, value in method_parameters(record.settings).items() if name != "reference"}
-    strength = number(record.inputs.get("field_strength"))
+    strength = record.inputs.field_strength
     return {
         "reference of chi": "a mask of its own" if reference == MASKED_REFERENCE else reference,
         "units of chi": text(sidecar.get("Units")),
@@ -162,23 +154,23 @@ def _how_made(record: Record, chi: Path) -> dict[str, str]:
         **{f"{name.replace('_', ' ')} ({preset})": words(value) for name, value in own.items()},
         # 2.89 T and 3.0004 T are what scanners of 3 T write
         "field strength": f"{round(2 * strength) / 2:g} T" if strength else "",
-        "version of qsmxt": text(record.software.get("qsmxt")),
+        "version of qsmxt": record.software.get("qsmxt", ""),
     }
 
 
 def _not_run(
-    raw: Path, subject: str, records: Sequence[Record], wanted: Mapping[str, frozenset[str]]
-) -> list[Missing]:
+    raw: Path, subject: str, records: Sequence[ScanRecord], wanted: Mapping[str, frozenset[str]]
+) -> list[MissingScan]:
     """Name a participant, or a session of one, of which there is no record."""
     folders = sorted((raw / f"sub-{subject}").glob("ses-*"))
     sessions = [folder.name.removeprefix("ses-") for folder in folders if folder.is_dir()]
     if "ses" in wanted:
         sessions = [label for label in sessions if label in wanted["ses"]]
     if not records:
-        return [Missing(subject, "", NOT_RUN)]
-    seen = {text(record.entities.get("ses")) for record in records}
+        return [MissingScan(subject, "", NOT_RUN)]
+    seen = {record.entities.get("ses", "") for record in records}
     return [
-        Missing(subject, f"sub-{subject}_ses-{label}", NOT_RUN) for label in sessions if label not in seen
+        MissingScan(subject, f"sub-{subject}_ses-{label}", NOT_RUN) for label in sessions if label not in seen
     ]
 
 
@@ -195,5 +187,5 @@ def _wanted(settings: Settings) -> dict[str, frozenset[str]]:
     }
 
 
-def _selected(record: Record, wanted: Mapping[str, frozenset[str]]) -> bool:
-    return all(text(record.entities.get(key)) in labels for key, labels in wanted.items())
+def _selected(record: ScanRecord, wanted: Mapping[str, frozenset[str]]) -> bool:
+    return all(record.entities.get(key, "") in labels for key, labels in wanted.items())
