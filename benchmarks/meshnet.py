@@ -21,7 +21,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from qsmxt_app.registration import Image, apply
-from qsmxt_app.segment.meshnet import label_by_network
+from qsmxt_app.segment.network import label_by_network
+from qsmxt_app.segment.network_files import load_network
 from qsmxt_app.workflows.resources import limited_threads
 
 # FreeSurfer's numbers, and the Dice of the network's own implementation
@@ -52,7 +53,7 @@ def main() -> None:
         labels, regions = label_by_network(
             t1w,
             t1w.array > 0,
-            given.data / "meshnet" / "weights" / "subcortical-30ch",
+            load_network(given.data / "meshnet" / "weights" / "subcortical-30ch"),
             threads=given.threads,
         )
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -74,6 +74,8 @@ def _labelled(method: str, done: Segmentation, settings: Mapping[str, Any], ants
     atlas = done.atlas or text(settings.get("atlas"))
     if method == "meshnet":
         name = f" ({_plain(atlas)})" if atlas else ""
+        if atlas.endswith(".onnx"):
+            return f"Regions were labelled on {on} by a network{name}, run by ONNX Runtime."
         return f"Regions were labelled on {on} by a MeshNet{name} [@fedorov2017;@masoud2023]."
     if method == "derivatives" or (not done.status and settings.get("derivatives")):
         program = next((words for key, words in _PROGRAMS if key in atlas.lower()), "another program")

@@ -57,7 +57,7 @@ class Settings(
             flags = " and ".join(f"--{name.replace('_', '-')}" for name in looking)
             raise WrongUsage(f"{flags} exclude each other.", "Give one of them.")
         if self.segmentation == "meshnet" and self.model is None and not self.derivatives:
-            raise WrongUsage("--segmentation meshnet needs a network.", "Give its folder by --model.")
+            raise WrongUsage("--segmentation meshnet needs a network.", "Give it by --model.")
         if self.roi_threshold >= 1:
             raise WrongUsage(f"--roi-threshold {self.roi_threshold:g} leaves no voxel.", "Give less than 1.")
         check_choice_or_file("mask", self.mask, MASK_METHODS)

@@ -18,7 +18,7 @@ class SegmentationSettings:
 
     segmentation: str = setting(
         "atlas",
-        "how regions are labelled: atlas (registered to the T1w), meshnet (a network, needs --model), none",
+        "how regions are labelled: atlas (registered to the T1w), meshnet (a network: --model), none",
         choices=("atlas", "meshnet", "none"),
     )
     atlas: str = setting(
@@ -32,7 +32,7 @@ class SegmentationSettings:
         aliases=("fs-subjects-dir",),
     )
     model: Path | None = setting(
-        None, "folder of a network for meshnet: model.json and its weights", metavar="DIR", kind="folder"
+        None, "network: FILE.onnx beside its FILE.toml, or the folder of a MeshNet", metavar="FILE|DIR"
     )
     roi_threshold: float = setting(
         0.5, "share of a voxel that a region must fill, to count it", metavar="X", least=0.0

@@ -45,6 +45,8 @@ def test_the_default_chain_cites_what_it_uses_and_nothing_else() -> None:
          set()),
         ({"segmentation": {"status": "done", "method": "meshnet", "atlas": "m", "t1w": "T1w.nii.gz",
                            "alignment": {"used": "header"}}}, {"fedorov2017", "masoud2023"}, set()),
+        ({"segmentation": {"status": "done", "method": "meshnet", "atlas": "own.onnx", "t1w": "T1w.nii.gz",
+                           "alignment": {"used": "header"}}}, set(), set()),
         ({"segmentation": {"status": "done", "method": "derivatives", "atlas": "synthseg", "t1w": None}},
          {"billot2023"}, set()),
         ({"segmentation": {"status": "failed", "method": "atlas"}}, set(), set()),

@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -10,19 +11,22 @@ from scipy.ndimage import correlate
 
 from qsmxt_app.errors import NoInput, UnusableData
 from qsmxt_app.registration import Image, apply
-from qsmxt_app.segment.convolution import Layer
 from qsmxt_app.segment.existing_labels import ExistingLabels, load_labels
-from qsmxt_app.segment.meshnet import (
-    Network,
-    classify,
-    conformed_grid,
-    label_by_network,
-    load_network,
-    scale_intensities,
-)
+from qsmxt_app.segment.network import InputGrid, Network, classify, label_by_network
+from qsmxt_app.segment.network_files import load_network, save_network
 from qsmxt_app.segment.regions import Region
 
+onnx = pytest.importorskip("onnx", reason="the extra meshnet is not installed")
 DILATIONS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution: weight (output, input, x, y, z), bias (output), and distance of its taps in voxels."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    dilation: int
 
 
 def random_layers(rng, classes=4, channels=3):
@@ -80,22 +84,17 @@ def write_network(folder, layers, names=("Unknown", "Left-Putamen", "Brain-Stem"
     return folder
 
 
-def test_layers_are_dilated_correlations():
-    """The same with any threads, and wherever they are wanted: what is left out must not be needed."""
+def test_layers_are_dilated_correlations(tmp_path):
     rng = np.random.default_rng(4)
     layers, image = random_layers(rng), rng.random((9, 8, 7)).astype(np.float32)
     expected = scores(layers, image).argmax(0)
     assert len(np.unique(expected)) > 2
+    network = load_network(write_network(tmp_path / "net", layers))
     for threads in (1, 3):
-        found = classify(Network(layers, True, ()), image, np.ones(image.shape, bool), threads=threads)
-        assert np.array_equal(found, expected)
-    for share in (0.5, 0.02):
-        where = rng.random(image.shape) < share
-        found = classify(Network(layers, True, ()), image, where)
-        assert np.array_equal(found, np.where(where, expected, 0))
+        assert np.array_equal(classify(network, image, threads=threads), expected)
 
 
-def test_a_network_is_read_from_its_files(tmp_path):
+def test_a_meshnet_is_read_from_its_files_and_kept_as_onnx(tmp_path):
     layers = random_layers(np.random.default_rng(5))
     network = load_network(write_network(tmp_path / "net", layers))
     assert network.regions == (
@@ -103,10 +102,73 @@ def test_a_network_is_read_from_its_files(tmp_path):
         Region(2, "brainstem", "", "nucleus"),
         Region(3, "else"),
     )
-    assert [layer.dilation for layer in network.layers] == [1, 3, 1]
-    assert all(
-        np.array_equal(one.weight, other.weight) for one, other in zip(network.layers, layers, strict=True)
+    save_network(network, tmp_path / "kept.onnx")
+    again = load_network(tmp_path / "kept.onnx")
+    assert (again.regions, again.grid, again.model) == (network.regions, network.grid, network.model)
+
+
+def model(operator, shape, **attributes):
+    """An ONNX model of one operator."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["image"], ["labels"], **attributes)],
+        "one",
+        [helper.make_tensor_value_info("image", kind, [1, 1, "x", "y", "z"])],
+        [helper.make_tensor_value_info("labels", kind, shape)],
     )
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def test_any_labelling_network_can_be_used(tmp_path):
+    """One that gives back its input, as labels, on a grid of 2 mm that it must be shown whole."""
+    grid = InputGrid((20, 24, 16), 2.0, "RAS", (0.0, 100.0), crop=False)
+    identity = model("Identity", [1, 1, "x", "y", "z"])
+    save_network(Network(identity, (Region(1, "bright"),), grid), tmp_path / "any.onnx")
+    network = load_network(tmp_path / "any.onnx")
+    assert network.grid == grid
+    t1w = np.zeros((40, 48, 32), np.float32)
+    t1w[10:20, 16:26, 8:20] = 7
+    labels, (region,) = label_by_network(Image(t1w, np.eye(4)), np.ones(t1w.shape, bool), network)
+    assert region.name == "bright"
+    assert labels.array.shape == grid.shape
+    assert labels.array[6:9, 9:12, 6:9].all()
+    assert np.count_nonzero(labels.array) == pytest.approx(np.count_nonzero(t1w) / 8, rel=0.4)
+
+
+def test_numbers_without_a_region_are_background():
+    five = np.full((2, 2, 2), 5, np.float32)
+    network = Network(model("Identity", [1, 1, "x", "y", "z"]), (Region(2, "b"), Region(5, "e")))
+    assert (classify(network, five) == 5).all()
+    assert (classify(network, five - 1) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("description", "problem"),
+    [
+        ("shape = [1, 2]", "regions"),
+        ("regions = []\nshape = [1, 2]", "shape has 3 numbers"),
+        ('regions = []\naxes = "LLA"', "LLA"),
+        ("regions = []\nsize = 3", "unknown: size"),
+        ("regions = [", "any"),
+    ],
+)
+def test_a_description_that_is_wrong_is_named(tmp_path, description, problem):
+    (tmp_path / "any.onnx").write_bytes(b"")
+    with pytest.raises(NoInput, match=r"no any\.toml"):
+        load_network(tmp_path / "any.onnx")
+    (tmp_path / "any.toml").write_text(description)
+    with pytest.raises(UnusableData, match=problem):
+        load_network(tmp_path / "any.onnx")
+
+
+def test_a_model_that_cannot_label_the_image_is_refused():
+    image = np.zeros((3, 4, 5), np.float32)
+    with pytest.raises(UnusableData, match="no model"):
+        classify(Network(b"nothing", (Region(1, "a"),)), image)
+    flat = Network(model("GlobalAveragePool", [1, 1, 1, 1, 1]), (Region(1, "a"),))
+    with pytest.raises(UnusableData, match="no label for each voxel"):
+        classify(flat, image)
 
 
 class Harm:
@@ -139,7 +201,7 @@ def test_what_is_missing_or_does_not_fit_is_named(tmp_path):
 def test_the_grid_lies_around_the_middle_of_the_image():
     affine = np.array([[0, 0, 1.2, -80], [1.0, 0, 0, -100], [0, 0.9, 0, -110], [0, 0, 0, 1]])
     image = Image(np.zeros((200, 220, 150), np.float32), affine)
-    grid = conformed_grid(image)
+    grid = InputGrid().around(image)
     assert nib.aff2axcodes(grid.affine) == ("L", "I", "A")
     assert grid.voxel_size == (1.0, 1.0, 1.0)
     assert np.allclose(grid.affine @ [128, 128, 128, 1], affine @ [100, 110, 75, 1])
@@ -152,7 +214,7 @@ def test_an_image_on_the_grid_of_the_network_is_not_interpolated():
     )
     image = Image(rng.random((256, 30, 31)).astype(np.float32), affine)
     voxels = np.array([[100, 3, 4], [128, 15, 15], [255, 29, 30]])
-    grid = conformed_grid(image)
+    grid = InputGrid().around(image)
     there = np.rint(
         (voxels @ affine[:3, :3].T + affine[:3, 3] - grid.affine[:3, 3])
         @ np.linalg.inv(grid.affine[:3, :3]).T
@@ -161,7 +223,7 @@ def test_an_image_on_the_grid_of_the_network_is_not_interpolated():
 
 
 def test_intensities_run_from_the_2nd_to_the_98th_percentile():
-    scaled = scale_intensities(np.arange(101, dtype=np.float32).reshape(1, 1, 101))
+    scaled = InputGrid().scale(np.arange(101, dtype=np.float32).reshape(1, 1, 101))
     assert scaled[0, 0, 2] == 0
     assert scaled[0, 0, 98] == pytest.approx(1)
     assert scaled[0, 0, 50] == pytest.approx(0.5)
@@ -181,7 +243,7 @@ def test_labels_lie_where_the_brain_is(tmp_path):
     brain = np.zeros(t1w.shape, bool)
     brain[15:35, 25:50, 8:30] = True
     affine = np.array([[-1.0, 0, 0, 30], [0, 0, 1.0, -20], [0, 1.0, 0, 15], [0, 0, 0, 1]])
-    labels, _ = label_by_network(Image(t1w, affine), brain, folder)
+    labels, _ = label_by_network(Image(t1w, affine), brain, load_network(folder))
     bright = np.argwhere(t1w > 0) @ affine[:3, :3].T + affine[:3, 3]
     index = np.rint((bright - labels.affine[:3, 3]) @ np.linalg.inv(labels.affine[:3, :3]).T).astype(int)
     assert np.all(labels.array[tuple(index.T)] == 1)
@@ -197,8 +259,8 @@ def test_real_weights_find_the_nuclei_of_a_real_brain(test_data):
     network = load_network(test_data / "meshnet" / "weights" / "subcortical-30ch")
     nuclei = np.isin(truth.array, [10, 49, 11, 50, 12, 51])
     box = tuple(slice(i.min() - 8, i.max() + 9) for i in np.nonzero(nuclei))
-    shown = scale_intensities(np.asarray(image.dataobj, np.float32))[box]
-    found = classify(network, shown, np.ones(shown.shape, bool), threads=2)
+    shown = InputGrid().scale(np.asarray(image.dataobj, np.float32))[box]
+    found = classify(network, shown, threads=2)
     numbers = {region.name: region.index for region in network.regions}
     for name, pair in {"thalamus": (10, 49), "caudate": (11, 50), "putamen": (12, 51)}.items():
         here, there = found == numbers[name], np.isin(truth.array[box], pair)

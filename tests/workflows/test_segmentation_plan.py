@@ -87,11 +87,7 @@ def test_names_of_files_hold_only_what_bids_allows(scan, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "files", "inputs"),
     [
-        (
-            "model",
-            ("model.json", "colormap.json", "model.pth"),
-            {"label_t1w": ("model", "classes", "weights")},
-        ),
+        ("model", ("model.json", "colormap.json", "model.pth"), {"label_t1w": ("model", "files")}),
         ("atlas", ("T1w.nii.gz", "dseg.nii.gz", "dseg.tsv"), {"prepare_t1w": ("atlas",)}),
         ("derivatives", ("sub-01_ses-A/mri/aseg.mgz",), {"label_t1w": ("existing",)}),
     ],
@@ -109,7 +105,9 @@ def test_steps_find_what_is_named_relative_to_the_current_folder(
     nodes = anatomy_nodes(plan, scan, settings, bids_dir=tmp_path, output_dir=tmp_path / "out", threads=1)
     for step, names in inputs.items():
         for name in names:
-            assert getattr(nodes[step].inputs, name).startswith(f"{tmp_path}/mine"), name
+            found = getattr(nodes[step].inputs, name)
+            for path in found if isinstance(found, list) else [found]:
+                assert path.startswith(f"{tmp_path}/mine"), name
 
 
 def test_a_network_needs_its_memory_whatever_the_image(scan, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.segment.atlas_loading import atlas_regions, check_atlas
 from qsmxt_app.segment.existing_labels import regions_of
-from qsmxt_app.segment.meshnet import network_regions
+from qsmxt_app.segment.network_files import network_regions
 from qsmxt_app.segment.reference_region import find_reference
 from qsmxt_app.segment.regions import Region
 from qsmxt_app.settings import Settings

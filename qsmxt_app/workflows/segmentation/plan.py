@@ -9,7 +9,7 @@ from pathlib import Path
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.errors import NoInput
 from qsmxt_app.segment.existing_labels import ExistingLabels, find_labels
-from qsmxt_app.segment.meshnet import check_network
+from qsmxt_app.segment.network_files import check_network
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.preset_choice import body_part
 
@@ -87,13 +87,13 @@ def _planned(acquisition: Acquisition, settings: Settings) -> SegmentationPlan:
     return SegmentationPlan(ATLAS, f"atlas {name}, registered to {where}", name, t1w)
 
 
-def _network(folder: Path, t1w: Path | None) -> SegmentationPlan:
+def _network(path: Path, t1w: Path | None) -> SegmentationPlan:
     problem = "" if t1w else f"--segmentation {MESHNET} needs a T1w. Use {ATLAS}, which does without."
     try:
-        check_network(folder)
+        check_network(path)
     except NoInput as error:
         problem = str(error)
-    return SegmentationPlan(MESHNET, f"network {folder.name}", folder.name, t1w, problem=problem)
+    return SegmentationPlan(MESHNET, f"network {path.name}", path.name, t1w, problem=problem)
 
 
 def _existing(acquisition: Acquisition, settings: Settings, t1w: Path | None) -> SegmentationPlan:

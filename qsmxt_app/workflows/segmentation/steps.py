@@ -18,7 +18,7 @@ from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.segment.atlases import ATLASES
-from qsmxt_app.segment.meshnet import CLASSES, DESCRIPTION, WEIGHTS
+from qsmxt_app.segment.network_files import network_files
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
@@ -227,9 +227,8 @@ def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
     if plan.method == ATLAS:
         return LabelByAtlas()
     if plan.method == MESHNET:
-        files = {"model": DESCRIPTION, "classes": CLASSES, "weights": WEIGHTS}
-        folder = (settings.model or Path()).absolute()
-        return LabelByNetwork(**{name: str(folder / file) for name, file in files.items()})
+        model = (settings.model or Path()).absolute()
+        return LabelByNetwork(model=str(model), files=[str(file) for file in network_files(model)])
     if plan.labels is None:
         raise ValueError("a plan to take labels that names none")
     table = {"table": str(plan.labels.table.absolute())} if plan.labels.table else {}

@@ -142,21 +142,21 @@ class LabelByNetwork(Step):
     """Label the T1w by a network."""
 
     class _InputSpec(LabelInputSpec):
-        model = File(exists=True, mandatory=True, desc="its description")
-        classes = File(exists=True, mandatory=True, desc="names of what it labels")
-        weights = File(exists=True, mandatory=True)
+        model = traits.Str(mandatory=True, desc="ONNX file, or folder of a MeshNet")
+        files = traits.List(File(exists=True), mandatory=True, desc="those of the network, for the cache")
 
     input_spec, output_spec = _InputSpec, LabelOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the labels on the grid of the network."""
-        from qsmxt_app.segment.meshnet import label_by_network
+        from qsmxt_app.segment.network import label_by_network
+        from qsmxt_app.segment.network_files import load_network
 
         given = self.inputs
         labels, regions = label_by_network(
             load_image(given.t1w),
             load_mask(given.t1w_mask),
-            Path(given.model).parent,
+            load_network(Path(given.model)),
             threads=given.num_threads,
         )
         save_labels(self, labels, regions_table(regions), folder)
