@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from qsmxt_app.bids.entities import FileName, parse_name
 from qsmxt_app.errors import NoInput, UnusableData
 
+LARGEST_BYTES = 32 << 20
+"""Size of the largest JSON file that is read."""
+
 
 class Sidecars:
-    """Reads the metadata of images; each folder is listed and each JSON file read once.
+    """Reads the metadata of images; each JSON file is read once.
+
+    pybids could keep metadata in its index, too: it would read them all before anything is known to be
+    wanted, fail altogether where one file is damaged, and take five times as long (`benchmarks/index.py`).
 
     Parameters
     ----------
     root
         The dataset's folder, where inheritance starts.
+    paths
+        All JSON files that may be sidecars.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, paths: Iterable[Path]) -> None:
         self._root = root
         self._folders: dict[Path, list[tuple[FileName, Path]]] = {}
         self._contents: dict[Path, dict[str, Any]] = {}
+        for path in paths:
+            if name := parse_name(path.name):
+                self._folders.setdefault(path.parent, []).append((name, path))
 
     def metadata(self, image: Path) -> dict[str, Any]:
         """Merge all sidecars that apply to an image, the nearest and most specific last.
@@ -41,25 +54,15 @@ class Sidecars:
         if name is None:
             raise UnusableData(f"{image}: not a BIDS file name.")
         merged: dict[str, Any] = {}
-        for folder in self._folders_down_to(image.parent):
+        for depth in range(len(image.parent.relative_to(self._root).parts), -1, -1):
             applying = [
                 (len(sidecar.entities), path)
-                for sidecar, path in self._sidecars_in(folder)
+                for sidecar, path in self._folders.get(image.parents[depth], ())
                 if sidecar.suffix == name.suffix and sidecar.entities.items() <= name.entities.items()
             ]
             for _, path in sorted(applying):
                 merged |= self._read(path)
         return merged
-
-    def _folders_down_to(self, folder: Path) -> list[Path]:
-        inside = folder.relative_to(self._root).parts
-        return [self._root.joinpath(*inside[:depth]) for depth in range(len(inside) + 1)]
-
-    def _sidecars_in(self, folder: Path) -> list[tuple[FileName, Path]]:
-        if folder not in self._folders:
-            found = ((parse_name(path.name), path) for path in folder.glob("*.json"))
-            self._folders[folder] = [(name, path) for name, path in found if name is not None]
-        return self._folders[folder]
 
     def _read(self, path: Path) -> dict[str, Any]:
         if path not in self._contents:
@@ -68,16 +71,19 @@ class Sidecars:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that must hold an object.
+    """Read a JSON file that must hold an object; a byte order mark at its start does no harm.
 
     Raises
     ------
     UnusableData
-        If it is not JSON, or not an object.
+        If it is not JSON, not an object, or larger than any sidecar.
     NoInput
         If it cannot be read.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
+            raise UnusableData(f"{path}: not a JSON file of at most {LARGEST_BYTES >> 20} MB.", "Remove it.")
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UnusableData(f"{path}: not valid JSON ({error}).", "Correct the file.") from error

@@ -26,6 +26,12 @@ class DataSettings:
     bids_filter_file: Path | None = setting(
         None, "JSON file with the entities to select, as for fMRIPrep", kind="file"
     )
+    bids_database_dir: Path | None = setting(
+        None,
+        "folder of a saved pybids index of BIDS_DIR, used if it exists and created otherwise; "
+        "remove it after the dataset has changed",
+        metavar="DIR",
+    )
     skip_bids_validation: bool = setting(
         False,
         "do not check first that the input is valid BIDS",

@@ -17,7 +17,7 @@ class RunningSettings:
 
     work_dir: Path | None = setting(
         None,
-        "intermediate files; the same command goes on from there (default: OUTPUT_DIR/work)",
+        "intermediate files; the same command goes on from there (default: OUTPUT_DIR/.work)",
         short="w",
         metavar="DIR",
     )

@@ -129,7 +129,7 @@ def _describe(request: Request, plan: Plan) -> int:
 
 
 def _plan_dataset(request: Request) -> Plan:
-    dataset = open_dataset(request.bids_dir)
+    dataset = open_dataset(request.bids_dir, request.settings.bids_database_dir)
     subjects = select_labels("sub", request.settings.participant_label, dataset.subjects)
     if not request.settings.skip_bids_validation:
         validate_dataset(request.bids_dir, subjects=subjects if request.settings.participant_label else None)

@@ -58,8 +58,14 @@ class Request:
 
     @property
     def work_dir(self) -> Path:
-        """Where intermediate files go."""
-        return (self.settings.work_dir or self.output_dir / "work").absolute()
+        """Where intermediate files go: hidden, so that no reader of the derivative takes them for results.
+
+        A folder of an earlier version, which was not hidden, is used on.
+        """
+        if self.settings.work_dir:
+            return self.settings.work_dir.absolute()
+        earlier = self.output_dir / "work"
+        return (earlier if earlier.is_dir() else self.output_dir / ".work").absolute()
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_a_session_that_does_not_exist(raw):
 def test_filter_file(tmp_path):
     path = tmp_path / "filter.json"
     path.write_text(json.dumps({"megre": {"session": "A", "run": [1, None], "suffix": "MEGRE"}}))
-    assert read_bids_filter(path) == {"megre": {"ses": "A", "run": [1, None]}}
+    assert read_bids_filter(path) == {"megre": {"ses": "A", "run": [1, None], "suffix": "MEGRE"}}
     for content in ('{"bold": {}}', '{"megre": {"sesion": "A"}}', '{"megre": 1}', "{", "[]"):
         path.write_text(content)
         with pytest.raises(WrongUsage, match="--bids-filter-file"):

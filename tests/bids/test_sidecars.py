@@ -20,7 +20,12 @@ def test_the_nearest_and_most_specific_sidecar_wins(tmp_path):
     _write(tmp_path / "sub-01", **{"sub__01_acq__x_MEGRE": {"c": "other acquisition"}})
     _write(anat, **{"sub__01_ses__A_echo__2_part__mag_MEGRE": {"d": "image"}})
     image = anat / "sub-01_ses-A_echo-2_part-mag_MEGRE.nii.gz"
-    assert Sidecars(tmp_path).metadata(image) == {"a": "root", "b": "root echo", "c": "subject", "d": "image"}
+    assert Sidecars(tmp_path, tmp_path.rglob("*.json")).metadata(image) == {
+        "a": "root",
+        "b": "root echo",
+        "c": "subject",
+        "d": "image",
+    }
 
 
 @pytest.mark.parametrize(
@@ -31,11 +36,11 @@ def test_broken_sidecars_are_named(tmp_path, content, text):
     path.parent.mkdir(parents=True)
     path.write_text(content)
     with pytest.raises(UnusableData, match=text) as error:
-        Sidecars(tmp_path).metadata(path.with_name("sub-01_T1w.nii.gz"))
+        Sidecars(tmp_path, tmp_path.rglob("*.json")).metadata(path.with_name("sub-01_T1w.nii.gz"))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_byte_order_mark_is_no_error(tmp_path):
     (tmp_path / "T1w.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
-    assert Sidecars(tmp_path).metadata(tmp_path / "sub-01_T1w.nii.gz") == {"a": 1}
+    assert Sidecars(tmp_path, tmp_path.rglob("*.json")).metadata(tmp_path / "sub-01_T1w.nii.gz") == {"a": 1}

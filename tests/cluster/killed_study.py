@@ -126,7 +126,7 @@ def _submit(study: KilledStudy, environment: dict[str, str], *more: str) -> tupl
 
 def _kill_when_at_work(study: KilledStudy, job: str) -> None:
     end = time.monotonic() + SECONDS
-    while not list((study.out / "work").glob(f"{study.killed.replace('-', '_')}/*/prepare/facts.json")):
+    while not list((study.out / ".work").glob(f"{study.killed.replace('-', '_')}/*/prepare/facts.json")):
         if time.monotonic() > end:
             raise TimeoutError(f"{study.killed} did not start: {states(job)}")
         time.sleep(0.2)

@@ -347,7 +347,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(group: Group, 
     shutil.rmtree(copy.out / "tpl-study")
     command = [sys.executable, "-m", "qsmxt_app", str(copy.raw), str(copy.out), "group", "-q"]
     process = subprocess.Popen([*command, "--template-rounds", "2"], start_new_session=True)
-    work = copy.out / "work" / "group"
+    work = copy.out / ".work" / "group"
     # in the second round, with one of three participants registered
     while process.poll() is None and not list(work.glob("deform_2_*/facts.json")):
         time.sleep(0.05)

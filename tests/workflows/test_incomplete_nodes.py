@@ -53,7 +53,7 @@ def test_steps_that_were_not_finished_are_left_to_nipype(step):
 def test_a_run_after_a_crash_of_the_machine_gives_the_same_maps(finished):
     chi = finished.out / "sub-01" / "anat" / "sub-01_run-1_Chimap.nii.gz"
     before = chi.read_bytes()
-    work = next((finished.out / "work").glob("sub_01/*run_1*"))
+    work = next((finished.out / ".work").glob("sub_01/*run_1*"))
     os.truncate(next((work / "masks").glob("*.nii")), 400)
     os.truncate(work / "relaxation" / "result_relaxation.pklz", 0)
     chi.unlink()

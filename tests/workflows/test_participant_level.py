@@ -1,6 +1,7 @@
 import gzip
 import json
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +14,7 @@ from qsmxt_app.cli import main
 from qsmxt_app.config import load_settings
 from qsmxt_app.workflows.scan_steps import need_of
 from qsmxt_app.workflows.step_needs import memory_gb
+from qsmxt_app.workflows.study import Request
 
 
 def voxels(path):
@@ -53,6 +55,23 @@ def test_relaxation_and_field_have_their_units(finished):
 
 def test_the_output_is_valid_bids(finished):
     assert find_issues(finished.out, config=None) == []
+
+
+def test_a_reader_of_the_derivative_finds_results_and_no_intermediate_files(finished):
+    from bids.layout import BIDSLayout
+
+    layout = BIDSLayout(finished.raw, validate=False, derivatives=finished.out)
+    images = layout.get(scope="derivatives", extension=[".nii", ".nii.gz"], return_type="filename")
+    assert {Path(image).relative_to(finished.out).parts[1] for image in images} == {"anat", "fmap"}
+    chi = layout.get(scope="derivatives", suffix="Chimap", extension=".nii.gz", run=1, desc=None)
+    assert [image.filename for image in chi] == ["sub-01_run-1_Chimap.nii.gz"]
+
+
+def test_the_work_folder_of_an_earlier_version_is_used_on(tmp_path):
+    request = Request(tmp_path / "raw", tmp_path / "out", load_settings({}))
+    assert request.work_dir == tmp_path / "out" / ".work"
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    assert request.work_dir == tmp_path / "out" / "work"
 
 
 def test_the_record_tells_what_was_done(finished):
