@@ -62,7 +62,8 @@ def test_a_reader_of_the_derivative_finds_results_and_no_intermediate_files(fini
 
     layout = BIDSLayout(finished.raw, validate=False, derivatives=finished.out)
     images = layout.get(scope="derivatives", extension=[".nii", ".nii.gz"], return_type="filename")
-    assert {Path(image).relative_to(finished.out).parts[1] for image in images} == {"anat", "fmap"}
+    # the volumes of the report lie in figures
+    assert {Path(image).relative_to(finished.out).parts[1] for image in images} == {"anat", "fmap", "figures"}
     chi = layout.get(scope="derivatives", suffix="Chimap", extension=".nii.gz", run=1, desc=None)
     assert [image.filename for image in chi] == ["sub-01_run-1_Chimap.nii.gz"]
 
