@@ -1,20 +1,18 @@
-"""How fast a folder of DICOM files is read, against reading the bytes of their headers alone.
+"""How fast a folder of DICOM files is found and understood.
 
-    python -m benchmarks.dicom_scan [--files 20000] [--threads 2]
+    python -m benchmarks.dicom_scan [--files 20000] [--processes 2]
 
 Writes the files (Siemens, Philips and GE headers of a few kB, and half of them with 60 kB of vendor data in
 the header, as scanners do) into a temporary folder, reads all once so that the disk plays no part, then times
-both ways in turns.
+the scan. 20,000 files shall take less than 90 s on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,58 +44,22 @@ def write_files(folder: Path, n_files: int) -> None:
                 dataset.save_as(path)
 
 
-def header_sizes(folder: Path) -> list[tuple[str, int]]:
-    """Each file with the size of its header in bytes."""
-    sizes = []
-    for path in sorted(folder.rglob("*.dcm")):
-        content = path.read_bytes()
-        sizes.append((str(path), content.rfind(b"\xe0\x7f\x10\x00") + 12))
-    return sizes
-
-
-def read_bytes(files: list[tuple[str, int]]) -> int:
-    """Read the bytes of headers, and nothing else."""
-    total = 0
-    for path, size in files:
-        descriptor = os.open(path, os.O_RDONLY)
-        total += len(os.read(descriptor, size))
-        os.close(descriptor)
-    return total
-
-
-def time_bytes(files: list[tuple[str, int]], threads: int) -> float:
-    """Seconds to read all headers' bytes."""
-    start = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(read_bytes, [files[i::threads] for i in range(threads)]))
-    return time.perf_counter() - start
-
-
-def time_scan(folder: Path, threads: int) -> float:
-    """Seconds to find and understand all files."""
-    start = time.perf_counter()
-    find_dicom(folder, n_threads=threads)
-    return time.perf_counter() - start
-
-
 def main() -> None:
-    """Print both times and their ratio."""
+    """Print the time and the rate."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=20000)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_files(folder, options.files)
-        files = header_sizes(folder)
-        find_dicom(folder / "000")  # compile
-        rounds = [(time_bytes(files, options.threads), time_scan(folder, options.threads)) for _ in range(3)]
-        one, two = (min(times) for times in zip(*rounds, strict=True))
-        megabytes = sum(size for _, size in files) / 1e6
-        print(f"{len(files)} files, {megabytes:.0f} MB of headers, {options.threads} threads")
-        print(f"bytes of the headers alone  {one:6.2f} s  {len(files) / one:8.0f} files/s")
-        print(f"scan: found and understood  {two:6.2f} s  {len(files) / two:8.0f} files/s")
-        print(f"ratio {two / one:.2f}")
+        for path in folder.rglob("*.dcm"):
+            path.read_bytes()
+        start = time.perf_counter()
+        found = find_dicom(folder, n_procs=options.processes)
+        seconds = time.perf_counter() - start
+    rate = len(found.headers) / seconds
+    print(f"{len(found.headers)} files, {options.processes} processes: {seconds:.1f} s, {rate:.0f} files/s")
 
 
 if __name__ == "__main__":

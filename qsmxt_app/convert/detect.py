@@ -9,7 +9,8 @@ from typing import Literal
 
 from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, parse_name
 from qsmxt_app.convert.dicom.find import list_files
-from qsmxt_app.convert.dicom.reading import NotDicom, UnusableFile, read_elements
+from qsmxt_app.convert.dicom.header import elements
+from qsmxt_app.convert.dicom.reading import NotDicom, UnusableFile, read_dataset
 from qsmxt_app.errors import NoInput
 
 Kind = Literal["bids", "dicom", "nifti"]
@@ -39,7 +40,7 @@ def detect_input(folder: Path) -> Input:
     damaged = False
     for path in sorted(set(paths).difference(nifti)):
         try:
-            read_elements(path)
+            read_dataset(path, elements())
         except NotDicom:
             continue
         except (UnusableFile, OSError):

@@ -9,6 +9,7 @@ from typing import Literal
 
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.series import Series, same_grid
+from qsmxt_app.convert.dicom.vendors import is_field_map_sequence
 
 Role = Literal[
     "gradient-echo",
@@ -43,7 +44,6 @@ _PROCESSED = frozenset(
 )
 _SPIN_ECHO_PLANAR = re.compile(r"epse|ep_b|ez_b|dwi", re.I)
 _GRADIENT_ECHO = re.compile(r"ffe|gre|spgr|flash|fl[23]d|fe", re.I)
-_SIEMENS_FIELD_MAP = re.compile(r"\*?fm[23]d\d*r?|gre_?field_?map", re.I)
 _ENDING: dict[Component, re.Pattern[str]] = {
     "phase": re.compile(r"(^|[^a-z])(pha?|phase|pha_images)(_?map)?$", re.I),
     "real": re.compile(r"(^|[^a-z])real$", re.I),
@@ -219,7 +219,7 @@ def _is_echo_planar(series: Series) -> bool:
 
 
 def _field_map_sequence(series: Series) -> bool:
-    return bool(_SIEMENS_FIELD_MAP.search(series.scan.technique))
+    return is_field_map_sequence(series.scan.manufacturer, series.scan.technique)
 
 
 def is_neighbour(one: Series, two: Series) -> bool:

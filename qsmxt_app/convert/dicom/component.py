@@ -22,34 +22,27 @@ _TOKENS: dict[Component, frozenset[str]] = {
     }),
 }  # fmt: skip
 _NEITHER = frozenset({"V", "VELOCITY", "VELOCITY MAP", "PHASE CONTRAST M", "FLOW", "PCA"})
-_GE_TYPES: dict[int, Component] = {0: "magnitude", 1: "phase", 2: "real", 3: "imaginary"}
 _SPECIAL: tuple[Component, ...] = ("b0map", "phasediff")
 
 
 def component_of(
-    manufacturer: str,
     image_type: Sequence[str],
     complex_component: str = "",
     rescale_type: str = "",
-    ge_type: int | None = None,
-    philips_type: str = "",
+    private: Component | None = None,
 ) -> Component:
     """Tell what the numbers of an image are.
 
     Parameters
     ----------
-    manufacturer
-        (0008,0070), any case.
     image_type
-        (0008,0008), or (0008,9007) of a frame, or Siemens' (0021,1175): upper case.
+        (0008,0008), or (0008,9007) of a frame, with the vendor's own words: upper case.
     complex_component
         (0008,9208) Complex Image Component.
     rescale_type
         (0028,1054).
-    ge_type
-        (0043,102F) of GE: 0, 1, 2, 3 for magnitude, phase, real, imaginary.
-    philips_type
-        (2005,1011) of Philips: ``M``, ``P``, ``R``, ``I``, ``B0``.
+    private
+        What a private element of the vendor says (`Vendor.component`).
 
     Returns
     -------
@@ -59,20 +52,18 @@ def component_of(
 
     Notes
     -----
-    What is said most precisely wins: units of Hz, then the words for differences and maps, the vendors'
+    What is said most precisely wins: units of Hz, then the words for differences and maps, the vendor's
     own element, and last the standard's, which has no word for a difference or a field map.
     """
     specific = tuple(image_type[2:])
-    if philips_type.upper() == "B0" or rescale_type.upper() == "HZ":
+    if private == "b0map" or rescale_type.upper() == "HZ":
         return "b0map"
     for special in _SPECIAL:
         if not _TOKENS[special].isdisjoint(specific):
             return special
     if _NEITHER.intersection(specific):
         return "magnitude" if "M" in specific else "unknown"
-    if manufacturer.upper().startswith("GE") and ge_type in _GE_TYPES:
-        return _GE_TYPES[ge_type]
-    return _by_words((philips_type.upper(), *specific, complex_component.upper()), rescale_type)
+    return private or _by_words((*specific, complex_component.upper()), rescale_type)
 
 
 def _by_words(words: Sequence[str], rescale_type: str) -> Component:

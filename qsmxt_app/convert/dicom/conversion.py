@@ -205,7 +205,7 @@ def _find(source: Path, table_stem: Path, work_dir: Path, settings: Settings, n_
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return find_dicom(source, n_threads=n_procs, leave_alone=own, progress=show)
+        return find_dicom(source, n_procs=n_procs, leave_alone=own, progress=show)
 
 
 def sort_series(found: Found, table_stem: Path, settings: Settings) -> tuple[SortedSeries, Labels]:

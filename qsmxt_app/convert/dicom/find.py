@@ -1,41 +1,29 @@
-"""Finding DICOM images in any folder, by content, and reading their headers in parallel."""
+"""Finding DICOM images in any folder, by content, and reading their headers in several processes."""
 
 from __future__ import annotations
 
-import gc
+import multiprocessing
 import os
+import signal
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from qsmxt_app.convert.dicom.batch import BATCH, Packets, read_packets, unpack
-from qsmxt_app.convert.dicom.fields import indices
 from qsmxt_app.convert.dicom.frames import with_frames
-from qsmxt_app.convert.dicom.header import (
-    KIND_NAMES,
-    SCAN_NAMES,
-    SLICE_NAMES,
-    Header,
-    ImageKind,
-    ScanParameters,
-    decoded,
-    header_of,
-    is_enhanced,
-    kind_of,
-    scan_of,
-)
-from qsmxt_app.convert.dicom.reading import UnusableFile, read_elements, without_warnings
+from qsmxt_app.convert.dicom.header import Header, elements, header_of
+from qsmxt_app.convert.dicom.reading import UnusableFile, read_dataset, without_warnings
+from qsmxt_app.errors import UnusableData
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 Progress = Callable[[int, int], None]
 """Called with the number of files read and of files found."""
+BATCH = 64
+"""Files that a process reads at once."""
+FEW = 256
+"""Files up to which starting processes takes longer than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +53,7 @@ class Found:
 def find_dicom(
     folder: Path,
     *,
-    n_threads: int = 2,
+    n_procs: int = 2,
     leave_alone: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> Found:
@@ -75,8 +63,8 @@ def find_dicom(
     ----------
     folder
         Any tree. Links to folders are followed, but no folder is read twice.
-    n_threads
-        Threads that read; the walk over a header does not hold the interpreter's lock.
+    n_procs
+        Processes that read; a small folder is read in this one.
     leave_alone
         Folders below that are not looked into (an output folder, for instance).
     progress
@@ -85,35 +73,62 @@ def find_dicom(
     Returns
     -------
     Found
-        Every file below the folder exactly once, sorted by path, whatever the order on disk and of threads.
+        Every file below the folder exactly once, sorted by path, whatever the order on disk and of processes.
+
+    Raises
+    ------
+    UnusableData
+        If a process that reads is killed.
     """
     paths, left_out = list_files(folder, leave_alone)
     headers: list[Header] = []
-    done = 0
+    known: dict[Any, Any] = {}
     batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
-    with without_warnings(), _without_collection(), ThreadPoolExecutor(max(n_threads, 1)) as pool:
-        for batch in _in_order(pool, _read_batch, batches, ahead=4 * n_threads):
-            for one in batch:
-                if isinstance(one, LeftOut):
-                    left_out.append(one)
-                else:
-                    headers.append(one)
+    done = 0
+    try:
+        for batch in _read_batches(batches, 1 if len(paths) <= FEW else n_procs):
+            headers += [_shared(one, known) for one in batch if isinstance(one, Header)]
+            left_out += [one for one in batch if isinstance(one, LeftOut)]
             done += len(batch)
             if progress is not None:
                 progress(done, len(paths))
+    except BrokenProcessPool as error:
+        raise UnusableData(
+            f"{folder}: a process that reads headers was killed after {done} of {len(paths)} files, "
+            "probably out of memory.",
+            "Lower --n-cpus, or look for a damaged file among those that follow in the order of names.",
+        ) from error
     return Found(tuple(headers), tuple(sorted(left_out, key=lambda one: str(one.path))))
 
 
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Spare the garbage collector from going through all headers again and again: they hold no circles."""
-    enabled = gc.isenabled()
-    gc.disable()
+def _read_batches(batches: Sequence[list[str]], n_procs: int) -> Iterator[list[Header | LeftOut]]:
+    """Read files in this process, or in new ones, which share none of its threads; results in order."""
+    if n_procs <= 1:
+        yield from map(_read_batch, batches)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(n_procs, context, initializer=_ignore_interrupts)
     try:
-        yield
+        yield from pool.map(_read_batch, batches)
     finally:
-        if enabled:
-            gc.enable()
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that waits."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _read_batch(paths: Sequence[str]) -> list[Header | LeftOut]:
+    known: dict[Any, Any] = {}
+    found = [read_file(path) for path in paths]
+    return [_shared(one, known) if isinstance(one, Header) else one for one in found]
+
+
+def _shared(header: Header, known: dict[Any, Any]) -> Header:
+    """Keep what many files have in common once: in memory, and on the way between processes."""
+    slices = tuple(one._replace(kind=known.setdefault(one.kind, one.kind)) for one in header.slices)
+    return header._replace(scan=known.setdefault(header.scan, header.scan), slices=slices)
 
 
 def list_files(folder: Path, leave_alone: Sequence[Path] = ()) -> tuple[list[str], list[LeftOut]]:
@@ -164,59 +179,14 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, function: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
-) -> Iterator[_Result]:
-    """Map in parallel, results in order, at most so many ahead of what has been taken."""
-    remaining = iter(items)
-    running = [pool.submit(function, item) for item in islice(remaining, ahead)]
-    while running:
-        result = running.pop(0).result()
-        running.extend(pool.submit(function, item) for item in islice(remaining, 1))
-        yield result
-
-
-def _read_batch(paths: Sequence[str]) -> list[Header | LeftOut]:
-    packets = read_packets(paths)
-    return [_from_packets(path, one) or read_file(path) for path, one in zip(paths, packets, strict=True)]
-
-
-def _from_packets(path: str, packets: Packets | None) -> Header | None:
-    """Header of an ordinary classic file; None for all others."""
-    if packets is None:
-        return None
-    scan, kind = _scan(packets[0]), _kind(packets[1])
-    if scan is None or kind is None:
-        return None
-    values = packets[2]
-    header = decoded(path, scan, kind, (values + _NOTHING)[: len(_NOTHING)])
-    return header if header.sop_uid else None
-
-
-_NOTHING = [b""] * len(SLICE_NAMES)
-
-
-@lru_cache(maxsize=4096)
-def _scan(packet: bytes) -> ScanParameters | None:
-    values = unpack(packet)
-    scan = scan_of(tuple(values.get(index) for index in indices(*SCAN_NAMES)))
-    return None if scan.enhanced or _unusable_scan(scan) else scan
-
-
-@lru_cache(maxsize=4096)
-def _kind(packet: bytes) -> ImageKind | None:
-    values = unpack(packet)
-    kind = kind_of(tuple(values.get(index) for index in indices(*KIND_NAMES)))
-    return kind if kind.rows and kind.columns else None
-
-
 def read_file(path: str) -> Header | LeftOut:
     """Read the header of one file, or say why it is no image."""
     try:
-        raw = read_elements(path)
-        header = header_of(path, raw)
-        if is_enhanced(raw):
-            header = with_frames(header)
+        with without_warnings():
+            dataset = read_dataset(path, elements())
+            header = header_of(path, dataset)
+            if header.scan.enhanced:
+                header = with_frames(header, dataset)
     except UnusableFile as error:
         return LeftOut(Path(path), str(error))
     except OSError as error:
@@ -226,13 +196,11 @@ def read_file(path: str) -> Header | LeftOut:
 
 
 def _unusable(header: Header) -> str:
-    first = header.slices[0].kind
+    scan, first = header.scan, header.slices[0].kind
     if not header.sop_uid:
         return "DICOM without a UID of its own"
-    return _unusable_scan(header.scan) or ("" if first.rows and first.columns else "DICOM without an image")
-
-
-def _unusable_scan(scan: ScanParameters) -> str:
     if scan.modality != "MR":
         return f"DICOM of another kind: modality {scan.modality or 'not given'}"
-    return "" if scan.series_uid else "DICOM without the UID of its series"
+    if not scan.series_uid:
+        return "DICOM without the UID of its series"
+    return "" if first.rows and first.columns else "DICOM without an image"

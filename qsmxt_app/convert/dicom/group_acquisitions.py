@@ -14,6 +14,7 @@ from qsmxt_app.convert.converted_image import ANATOMICAL, Datatype, Suffix
 from qsmxt_app.convert.dicom.classify import Role, belongs_to_map, is_neighbour, same_protocol
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.series import Series, Stack, same_grid
+from qsmxt_app.convert.dicom.vendors import vendor_of
 from qsmxt_app.convert.naming import legal_label
 
 NEAR_MINUTES = 15.0
@@ -125,7 +126,8 @@ class _Piece:
     @property
     def reconstruction(self) -> str | None:
         words = {word for stack, _ in self.stacks for word in stack.kind.image_type}
-        return next((word for word in ("NORM", "ND") if word in words), None)
+        known = vendor_of(self.entry.series.scan.manufacturer).reconstructions
+        return next((word for word in known if word in words), None)
 
 
 @dataclass

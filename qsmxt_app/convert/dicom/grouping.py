@@ -17,8 +17,7 @@ from qsmxt_app.convert.dicom.duplicates import without_duplicates, without_secon
 from qsmxt_app.convert.dicom.find import LeftOut
 from qsmxt_app.convert.dicom.header import Header, ImageKind, ScanParameters, Slice, Vector, acquired_at
 from qsmxt_app.convert.dicom.series import Series, Stack
-
-_GE_FIELD_MAPS = ("B0MAP", "B0RF")
+from qsmxt_app.convert.dicom.vendors import vendor_of
 
 _Member = tuple[Header, Slice]
 
@@ -64,10 +63,10 @@ def _series(identity: tuple[str, ...], members: Sequence[Header]) -> Series:
 def _stacks(scan: ScanParameters, members: Sequence[Header]) -> list[Stack]:
     slices = [(header, one) for header in members for one in header.slices]
     groups: defaultdict[tuple[ImageKind, Component], list[_Member]] = defaultdict(list)
-    field_maps = _ge_field_map_instances(scan, slices)
+    field_maps = _field_map_instances(scan, slices)
     for header, one in slices:
         component = one.kind.component
-        if field_maps is not None:
+        if field_maps:
             component = "b0map" if one.instance in field_maps else "magnitude"
         groups[one.kind, component].append((header, one))
     groups = _merge_rounding(groups)
@@ -100,15 +99,12 @@ def _merge_rounding(
     return merged
 
 
-def _ge_field_map_instances(scan: ScanParameters, slices: Sequence[_Member]) -> set[int] | None:
-    """Instances of the map in a field map of GE: its header does not tell them, but the map comes first."""
-    technique = scan.technique.upper()
-    if not (scan.manufacturer.upper().startswith("GE") and any(name in technique for name in _GE_FIELD_MAPS)):
-        return None
+def _field_map_instances(scan: ScanParameters, slices: Sequence[_Member]) -> frozenset[int]:
+    """Instances of a map of the field where the vendor says which they are, and each slice has a number."""
     instances = sorted(one.instance for _, one in slices if one.instance is not None)
-    if len(instances) != len(slices) or len(set(instances)) % 2:
-        return None
-    return set(instances[: len(instances) // 2])
+    if len(instances) != len(slices):
+        return frozenset()
+    return vendor_of(scan.manufacturer).field_map_instances(scan.technique, instances)
 
 
 def _offset(one: Slice) -> float:

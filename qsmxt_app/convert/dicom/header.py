@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from operator import itemgetter
 from typing import NamedTuple
 
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
+
 from qsmxt_app.convert.dicom.component import Component, component_of
-from qsmxt_app.convert.dicom.fields import (
-    INDEX,
-    Raw,
-    binary_integer,
-    indices,
+from qsmxt_app.convert.dicom.values import (
+    Key,
+    date,
     integer,
     number,
     numbers,
+    positive,
+    seconds,
     text,
+    time,
     uid,
     words,
 )
+from qsmxt_app.convert.dicom.vendors import VENDORS, Vendor, vendor_of
 
 ENHANCED_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"})
 """SOP classes Enhanced MR Image and Legacy Converted Enhanced MR Image."""
@@ -128,7 +131,7 @@ class Slice(NamedTuple):
 
 
 class Header(NamedTuple):
-    """One file."""
+    """One file. An enhanced one has a slice for each of its frames."""
 
     path: str
     sop_uid: str
@@ -136,151 +139,107 @@ class Header(NamedTuple):
     slices: tuple[Slice, ...]
 
 
-SCAN_NAMES = """
-    character_set sop_class study_uid series_uid modality manufacturer model study_date series_date
-    series_time study_time series_number series_description protocol patient_id patient_name
-    birth_date sex identity_removed scanning_sequence sequence_variant acquisition_type
-    sequence_name pulse_sequence_name echo_pulse_sequence echo_planar ge_pulse_sequence
-    ge_internal_sequence philips_technique slice_thickness spacing_between_slices repetition_time
-    inversion_time field_strength flip_angle siemens_mosaic_slices uih_slices ge_locations
-    philips_slices image_type
+STANDARD_ELEMENTS = """
+    SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate SeriesDate AcquisitionDate
+    AcquisitionDateTime StudyTime SeriesTime AcquisitionTime Modality Manufacturer SeriesDescription
+    ManufacturerModelName ComplexImageComponent PatientName PatientID PatientBirthDate PatientSex
+    PatientIdentityRemoved ScanningSequence SequenceVariant MRAcquisitionType SequenceName SliceThickness
+    RepetitionTime EchoTime InversionTime EchoNumbers MagneticFieldStrength SpacingBetweenSlices ProtocolName
+    ReceiveCoilName FlipAngle PulseSequenceName EchoPulseSequence EchoPlanarPulseSequence StudyInstanceUID
+    SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber ImagePositionPatient
+    ImageOrientationPatient TemporalPositionIdentifier ImageComments SamplesPerPixel
+    PhotometricInterpretation NumberOfFrames Rows Columns BitsAllocated PixelSpacing RescaleType
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
 """.split()  # noqa: SIM905 - one name a line would fill the page
-_SCAN_FIELDS = itemgetter(*indices(*SCAN_NAMES))
-KIND_NAMES = """
-    manufacturer image_type siemens_xa_image_type complex_component rescale_type ge_image_type
-    philips_image_type echo_time echo_number inversion_time orientation rows columns pixel_spacing
-    receive_coil siemens_coil siemens_xa_coil image_comments character_set
-""".split()  # noqa: SIM905 - one name a line would fill the page
-_KIND_FIELDS = itemgetter(*indices(*KIND_NAMES))
-SLICE_NAMES = """
-    sop_uid acquisition_date acquisition_datetime acquisition_time acquisition_number instance_number
-    position temporal_position
-""".split()  # noqa: SIM905 - one name a line would fill the page
-_SLICE_FIELDS = itemgetter(*indices(*SLICE_NAMES))
 
 
-def header_of(path: str, raw: Raw) -> Header:
-    """Decode the header of a classic file; of an enhanced one, all but the frames."""
-    return decoded(path, scan_of(_SCAN_FIELDS(raw)), kind_of(_KIND_FIELDS(raw)), _SLICE_FIELDS(raw))
+def elements() -> list[BaseTag]:
+    """Elements of a header that sorting a scan needs: the standard's, and those of the registered vendors."""
+    private = [tag for vendor in VENDORS for tag in (*vendor.elements, vendor.frame) if tag]
+    return [*map(Tag, STANDARD_ELEMENTS), *map(Tag, private)]
 
 
-def decoded(path: str, scan: ScanParameters, kind: ImageKind, own: Sequence[bytes | None]) -> Header:
-    """Header of a file with one slice.
-
-    Parameters
-    ----------
-    own
-        Values of the slice's own fields, in the order of `SLICE_NAMES`, which is that of their tags.
-    """
-    sop_uid, date, acquired, time, acquisition, instance, position, temporal = own
+def header_of(path: str, dataset: Dataset) -> Header:
+    """Describe a classic file; of an enhanced one, all but the frames (see `frames.with_frames`)."""
+    vendor = vendor_of(text(dataset, "Manufacturer"))
     one = Slice(
-        kind,
-        numbers(position),
-        integer(instance),
-        integer(acquisition),
-        integer(temporal),
-        _digits(acquired or (date or b"") + (time or b"")),
+        _kind(dataset, vendor),
+        numbers(dataset, "ImagePositionPatient"),
+        integer(dataset, "InstanceNumber"),
+        integer(dataset, "AcquisitionNumber"),
+        integer(dataset, "TemporalPositionIdentifier"),
+        time(dataset, "AcquisitionDateTime") or time(dataset, "AcquisitionDate", "AcquisitionTime"),
     )
-    return Header(path, uid(sop_uid), scan, (one,))
+    return Header(path, uid(dataset, "SOPInstanceUID"), _scan(dataset, vendor), (one,))
 
 
-def is_enhanced(raw: Raw) -> bool:
-    """Whether the file's frames are described in functional groups."""
-    return uid(raw[INDEX["sop_class"]]) in ENHANCED_CLASSES
-
-
-@lru_cache(maxsize=8192)
-def scan_of(values: tuple[bytes | None, ...]) -> ScanParameters:
-    """Decode the fields of `SCAN_NAMES`."""
-    raw = dict(zip(SCAN_NAMES, values, strict=True))
-    vendor = text(raw["manufacturer"], raw["character_set"])
-    kinds = words(raw["image_type"])
+def _scan(dataset: Dataset, vendor: Vendor) -> ScanParameters:
+    kinds = words(dataset, "ImageType")
     mosaic = "MOSAIC" in kinds or "VFRAME" in kinds
-    expected = {
-        "SIEMENS": binary_integer(raw["siemens_mosaic_slices"]) if mosaic else None,
-        "UIH": integer(raw["uih_slices"]) if mosaic else None,
-        "GE": binary_integer(raw["ge_locations"]),
-        "PHILIPS": binary_integer(raw["philips_slices"]),
-    }.get((vendor.upper().split() or [""])[0])
-    own_name = {
-        "GE": (raw["ge_internal_sequence"], raw["ge_pulse_sequence"]),
-        "PHILIPS": (raw["philips_technique"],),
-    }
-    names = (
-        raw["sequence_name"],
-        raw["pulse_sequence_name"],
-        *own_name.get((vendor.upper().split() or [""])[0], ()),
-    )
-    technique = [text(name, None) for name in names if text(name, None)]
+    slices = vendor.slices_per_volume(dataset, mosaic)
+    keys: tuple[Key, ...] = ("SequenceName", "PulseSequenceName", *vendor.sequence_names)
+    names = [text(dataset, key) for key in keys]
     return ScanParameters(
-        study_uid=uid(raw["study_uid"]),
-        series_uid=uid(raw["series_uid"]),
-        sop_class=uid(raw["sop_class"]),
-        modality=text(raw["modality"]).upper(),
-        manufacturer=vendor,
-        model=text(raw["model"], raw["character_set"]),
-        study_date=_date(raw["study_date"]) or _date(raw["series_date"]),
-        series_date=_date(raw["series_date"]),
-        series_time=_digits(raw["series_time"] or raw["study_time"] or b""),
-        series_number=integer(raw["series_number"]),
-        description=text(raw["series_description"], raw["character_set"]),
-        protocol=text(raw["protocol"], raw["character_set"]),
-        patient_id=text(raw["patient_id"], raw["character_set"]),
-        patient_name=text(raw["patient_name"], raw["character_set"]),
-        birth_date=_date(raw["birth_date"]),
-        sex=text(raw["sex"]).upper()[:1],
-        identity_removed=text(raw["identity_removed"]).upper() == "YES",
-        scanning_sequence=words(raw["scanning_sequence"])
-        or _scanning_words(words(raw["echo_pulse_sequence"]), words(raw["echo_planar"])),
-        sequence_variant=words(raw["sequence_variant"]),
-        acquisition_type=text(raw["acquisition_type"]).upper(),
-        technique=" ".join(dict.fromkeys(technique)),
-        slice_thickness=_positive(number(raw["slice_thickness"])),
-        spacing_between_slices=_positive(abs(number(raw["spacing_between_slices"]) or 0.0)),
-        repetition_time=_seconds(number(raw["repetition_time"])),
-        inversion_time=_seconds(number(raw["inversion_time"])),
-        field_strength=_positive(number(raw["field_strength"])),
-        flip_angle=_positive(number(raw["flip_angle"])),
-        expected_slices=expected if expected and expected > 0 else None,
+        study_uid=uid(dataset, "StudyInstanceUID"),
+        series_uid=uid(dataset, "SeriesInstanceUID"),
+        sop_class=uid(dataset, "SOPClassUID"),
+        modality=text(dataset, "Modality").upper(),
+        manufacturer=text(dataset, "Manufacturer"),
+        model=text(dataset, "ManufacturerModelName"),
+        study_date=date(dataset, "StudyDate") or date(dataset, "SeriesDate"),
+        series_date=date(dataset, "SeriesDate"),
+        series_time=time(dataset, "SeriesTime") or time(dataset, "StudyTime"),
+        series_number=integer(dataset, "SeriesNumber"),
+        description=text(dataset, "SeriesDescription"),
+        protocol=text(dataset, "ProtocolName"),
+        patient_id=text(dataset, "PatientID"),
+        patient_name=text(dataset, "PatientName"),
+        birth_date=date(dataset, "PatientBirthDate"),
+        sex=text(dataset, "PatientSex").upper()[:1],
+        identity_removed=text(dataset, "PatientIdentityRemoved").upper() == "YES",
+        scanning_sequence=words(dataset, "ScanningSequence") or _scanning_sequence(dataset),
+        sequence_variant=words(dataset, "SequenceVariant"),
+        acquisition_type=text(dataset, "MRAcquisitionType").upper(),
+        technique=" ".join(dict.fromkeys(name for name in names if name)),
+        slice_thickness=positive(dataset, "SliceThickness"),
+        # a negative one says that slices overlap or rise the other way
+        spacing_between_slices=abs(number(dataset, "SpacingBetweenSlices") or 0.0) or None,
+        repetition_time=seconds(dataset, "RepetitionTime"),
+        inversion_time=seconds(dataset, "InversionTime"),
+        field_strength=positive(dataset, "MagneticFieldStrength"),
+        flip_angle=positive(dataset, "FlipAngle"),
+        expected_slices=slices if slices and slices > 0 else None,
         mosaic=mosaic,
     )
 
 
-def _scanning_words(echo_pulse: tuple[str, ...], echo_planar: tuple[str, ...]) -> tuple[str, ...]:
+def _scanning_sequence(dataset: Dataset) -> tuple[str, ...]:
     """Codes of classic files for what enhanced files say in words."""
-    codes = {"GRADIENT": ("GR",), "SPIN": ("SE",), "BOTH": ("GR", "SE")}.get("".join(echo_pulse[:1]), ())
-    return (*codes, "EP") if echo_planar[:1] == ("YES",) else codes
+    pulse = "".join(words(dataset, "EchoPulseSequence")[:1])
+    codes = {"GRADIENT": ("GR",), "SPIN": ("SE",), "BOTH": ("GR", "SE")}.get(pulse, ())
+    return (*codes, "EP") if words(dataset, "EchoPlanarPulseSequence")[:1] == ("YES",) else codes
 
 
-@lru_cache(maxsize=8192)
-def kind_of(values: tuple[bytes | None, ...]) -> ImageKind:
-    """Decode the fields of `KIND_NAMES`."""
-    raw = dict(zip(KIND_NAMES, values, strict=True))
-    vendor = (text(raw["manufacturer"]).upper().split() or [""])[0]
-    siemens, philips = vendor == "SIEMENS", vendor == "PHILIPS"
-    kinds = words(raw["image_type"])
-    own = words(raw["siemens_xa_image_type"]) if siemens else ()
+def _kind(dataset: Dataset, vendor: Vendor) -> ImageKind:
+    kinds, own = words(dataset, "ImageType"), vendor.image_type(dataset)
     component = component_of(
-        vendor,
         (*kinds[:2], *own[2:], *kinds[2:]),
-        text(raw["complex_component"]),
-        text(raw["rescale_type"]),
-        binary_integer(raw["ge_image_type"]) if vendor == "GE" else None,
-        text(raw["philips_image_type"]) if philips else "",
+        text(dataset, "ComplexImageComponent"),
+        text(dataset, "RescaleType"),
+        vendor.component(dataset),
     )
-    coil = text(raw["siemens_coil"]) or text(raw["siemens_xa_coil"]) if siemens else ""
     return ImageKind(
         component=component,
         image_type=tuple(dict.fromkeys((*kinds, *own))),
-        echo_time=_seconds(number(raw["echo_time"])),
-        echo_number=integer(raw["echo_number"]),
-        inversion_time=_seconds(number(raw["inversion_time"])),
-        orientation=numbers(raw["orientation"]),
-        rows=(binary_integer(raw["rows"]) or 0) & 0xFFFF,
-        columns=(binary_integer(raw["columns"]) or 0) & 0xFFFF,
-        pixel_spacing=numbers(raw["pixel_spacing"]),
-        coil=coil or text(raw["receive_coil"]),
-        comments=text(raw["image_comments"], raw["character_set"]),
+        echo_time=seconds(dataset, "EchoTime"),
+        echo_number=integer(dataset, "EchoNumbers"),
+        inversion_time=seconds(dataset, "InversionTime"),
+        orientation=numbers(dataset, "ImageOrientationPatient"),
+        rows=integer(dataset, "Rows") or 0,
+        columns=integer(dataset, "Columns") or 0,
+        pixel_spacing=numbers(dataset, "PixelSpacing"),
+        coil=vendor.coil(dataset) or text(dataset, "ReceiveCoilName"),
+        comments=text(dataset, "ImageComments"),
     )
 
 
@@ -301,21 +260,3 @@ def acquired_at(when: str) -> datetime | None:
     return day + timedelta(
         hours=time.hour, minutes=time.minute, seconds=time.second, microseconds=microseconds
     )
-
-
-@lru_cache(maxsize=65536)
-def _digits(raw: bytes) -> str:
-    return "".join(c for c in raw.decode("ascii", "replace").partition("+")[0] if c in "0123456789.")[:26]
-
-
-def _date(raw: bytes | None) -> str:
-    digits = "".join(c for c in (raw or b"").decode("ascii", "replace") if c in "0123456789")
-    return digits[:8] if len(digits) >= 8 else ""
-
-
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None or milliseconds <= 0 else milliseconds / 1000
-
-
-def _positive(value: float | None) -> float | None:
-    return value if value is not None and value > 0 else None

@@ -23,10 +23,11 @@ from qsmxt_app.convert.dicom.converter import (
     is_resampled,
     run_converter,
 )
-from qsmxt_app.convert.dicom.phase_scaling import PhaseScaling, StoredPhase, phase_scaling
+from qsmxt_app.convert.dicom.phase_scaling import phase_scaling
 from qsmxt_app.convert.dicom.reading import open_dicom
 from qsmxt_app.convert.dicom.separating import separate_frames
 from qsmxt_app.convert.dicom.series import Stack
+from qsmxt_app.convert.dicom.vendors import PhaseScaling, StoredPhase
 
 SAME_ECHO = 2e-5
 """s by which two echo times may differ and be the same echo: the converter rounds."""

@@ -23,6 +23,7 @@ from qsmxt_app.convert.dicom.complex_parts import (
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.converter import ConversionFailed
 from qsmxt_app.convert.dicom.group_acquisitions import Member, PlannedAcquisition
+from qsmxt_app.convert.dicom.vendors import Vendor, vendor_of
 from qsmxt_app.convert.dicom.volumes import Volume
 from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
@@ -113,8 +114,9 @@ def _write_one(
 ) -> None:
     sidecar = _sidecar(acquisition, member, volume)
     if member.component not in {"phase", "phasediff"}:
-        rescaling = _field_rescaling(volume) if member.component == "b0map" else None
-        volume.write(place.add(member, "mag", sidecar), rescaling)
+        is_map = member.component == "b0map"
+        own = _vendor(member).field_map_rescaling(volume.sidecar) if is_map else None
+        volume.write(place.add(member, "mag", sidecar), own)
         return
     scaling = volume.phase_scaling
     sidecar |= {"Units": scaling.units, "PhaseScaling": scaling.rule}
@@ -165,8 +167,8 @@ def _write_combined(
         parts = echoes[echo][channels[0] if channels else ""]
         alternate = slices_alternate(polar) if echo == 0 else alternate
         phase = turn_every_second_slice(polar.phase) if alternate else polar.phase
-        if _from_parts(parts) and _is_ge(parts):
-            phase = wrap_phase(-phase)
+        if _from_parts(parts):
+            phase = wrap_phase(_vendor(next(iter(parts.values()))[0]).phase_sign * phase)
         given = whole[echo].get("magnitude")
         _write_polar(acquisition, parts, Polar(polar.magnitude, phase), given, place)
 
@@ -190,8 +192,8 @@ def _from_parts(parts: Parts) -> bool:
     return "real" in parts and "imaginary" in parts
 
 
-def _is_ge(parts: Parts) -> bool:
-    return next(iter(parts.values()))[0].series.scan.manufacturer.upper().startswith("GE")
+def _vendor(member: Member) -> Vendor:
+    return vendor_of(member.series.scan.manufacturer)
 
 
 def _polar(parts: Parts) -> Polar:
@@ -258,14 +260,6 @@ def _image_type(sidecar: Mapping[str, Any], component: str) -> dict[str, Any]:
     if not isinstance(words, list):
         return {}
     return {"ImageType": [word for word in words if word not in _COMPONENT_WORDS] + [component]}
-
-
-def _field_rescaling(volume: Volume) -> tuple[float, float]:
-    """Slope and intercept that give Hz: Philips' own, not those that make magnitudes comparable."""
-    slope, intercept = (volume.sidecar.get(f"PhilipsRescale{name}") for name in ("Slope", "Intercept"))
-    if isinstance(slope, int | float) and isinstance(intercept, int | float):
-        return float(slope), float(intercept)
-    return volume.rescaling
 
 
 def _sidecar(acquisition: PlannedAcquisition, member: Member, volume: Volume) -> dict[str, Any]:

@@ -28,19 +28,13 @@ ORIGINAL = ("ORIGINAL", "PRIMARY")
     ],
 )
 def test_image_types(words: tuple[str, ...], component: str) -> None:
-    assert component_of("ANY", (*ORIGINAL, *words)) == component
-
-
-@pytest.mark.parametrize(
-    ("value", "component"), [(0, "magnitude"), (1, "phase"), (2, "real"), (3, "imaginary")]
-)
-def test_the_element_of_ge_counts_for_ge_alone(value: int, component: str) -> None:
-    assert component_of("GE MEDICAL SYSTEMS", (*ORIGINAL, "OTHER"), ge_type=value) == component
-    assert component_of("SIEMENS", (*ORIGINAL, "M"), ge_type=value) == "magnitude"
+    assert component_of((*ORIGINAL, *words)) == component
 
 
 def test_units_and_vendor_words_count_more_than_the_standard_ones() -> None:
-    assert component_of("Philips", (*ORIGINAL, "T1", "MIXED"), "MIXED", philips_type="P") == "phase"
-    assert component_of("Philips", (*ORIGINAL, "M"), "MAGNITUDE", rescale_type="Hz") == "b0map"
-    assert component_of("CANON_MEC", (*ORIGINAL, "OTHER"), "IMAGINARY") == "imaginary"
-    assert component_of("Philips", (*ORIGINAL, "T1"), rescale_type="mrad") == "phase"
+    assert component_of((*ORIGINAL, "T1", "MIXED"), "MIXED", private="phase") == "phase"
+    assert component_of((*ORIGINAL, "M"), "MAGNITUDE", private="real") == "real"
+    assert component_of((*ORIGINAL, "M"), "MAGNITUDE", rescale_type="Hz") == "b0map"
+    assert component_of((*ORIGINAL, "PHASE DIFFERENCE"), private="phase") == "phasediff"
+    assert component_of((*ORIGINAL, "OTHER"), "IMAGINARY") == "imaginary"
+    assert component_of((*ORIGINAL, "T1"), rescale_type="mrad") == "phase"

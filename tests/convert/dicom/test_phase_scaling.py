@@ -1,9 +1,10 @@
-"""How many stored levels are one turn: decided by vendor and header, never by extremes alone."""
+"""How many stored levels are 2 pi: decided by vendor and header, never by extremes alone."""
 
 import numpy as np
 import pytest
 
-from qsmxt_app.convert.dicom.phase_scaling import StoredPhase, phase_scaling
+from qsmxt_app.convert.dicom.phase_scaling import phase_scaling
+from qsmxt_app.convert.dicom.vendors import StoredPhase
 
 
 def stored(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from qsmxt_app.convert.dicom.fields import NAMES
+
 from qsmxt_app.convert.dicom.header import ScanParameters, header_of
 from qsmxt_app.convert.dicom.subject_labels import Registry, label_people, study_key
 from qsmxt_app.errors import WrongUsage

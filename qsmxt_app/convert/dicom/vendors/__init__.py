@@ -1,0 +1,39 @@
+"""The registry of vendors: a file and a line for each."""
+
+from __future__ import annotations
+
+from qsmxt_app.convert.dicom.vendors import canon, ge, philips, siemens, uih
+from qsmxt_app.convert.dicom.vendors.vendor import PhaseScaling, StoredPhase, Vendor
+
+__all__ = [
+    "GENERIC",
+    "VENDORS",
+    "PhaseScaling",
+    "StoredPhase",
+    "Vendor",
+    "is_field_map_sequence",
+    "vendor_of",
+]
+
+VENDORS: list[Vendor] = [
+    siemens.VENDOR,
+    philips.VENDOR,
+    ge.VENDOR,
+    uih.VENDOR,
+    canon.VENDOR,
+]
+GENERIC = Vendor("a manufacturer that is not known", ())
+"""Follows the standard."""
+
+
+def vendor_of(manufacturer: str) -> Vendor:
+    """Return the vendor whom element (0008,0070) names."""
+    name = manufacturer.upper().strip()
+    return next((vendor for vendor in VENDORS if name.startswith(vendor.manufacturers)), GENERIC)
+
+
+def is_field_map_sequence(manufacturer: str, sequence: str) -> bool:
+    """Whether the phase of a sequence is that of a field map; an unknown manufacturer may be any."""
+    vendor = vendor_of(manufacturer)
+    patterns = [one.field_map_sequence for one in (VENDORS if vendor is GENERIC else [vendor])]
+    return any(pattern is not None and pattern.search(sequence) for pattern in patterns)
