@@ -6,6 +6,7 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ class Preset:
     settings: dict[str, Any]
 
 
+@cache
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets that come with the package, the default first."""
     folder = resources.files("qsmxt_app") / "presets"
@@ -132,8 +134,9 @@ def settings_of_presets() -> frozenset[str]:
     return frozenset(key for name in preset_names() for key in read_preset(name).settings)
 
 
+@cache
 def read_preset(name: str) -> Preset:
-    """Read one of the package's presets.
+    """Read one of the package's presets, once a process.
 
     Raises
     ------

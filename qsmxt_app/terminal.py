@@ -19,6 +19,17 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(char if char.isprintable() or char in keep else "?" for char in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and what it counts.
+
+    Examples
+    --------
+    >>> counted(1, "scan"), counted(0, "scan"), counted(2, "scan")
+    ('1 scan', '0 scans', '2 scans')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class PlainConsole(Console):
     """Console that shows text as it is: neither markup nor control sequences in it have an effect."""
 

@@ -11,6 +11,7 @@ from qsmxt_app.convert.command import ConversionOutcome, convert_folder, keep_so
 from qsmxt_app.convert.detect import Input
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.limits import available_cpus
+from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
     RunFolder,
@@ -19,7 +20,6 @@ from qsmxt_app.workflows.run_folder import (
     log_to,
     stop_logging,
 )
-from qsmxt_app.workflows.study import Request
 
 log = logging.getLogger("qsmxt")
 

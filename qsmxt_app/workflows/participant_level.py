@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from qsmxt_app import __version__
-from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.dataset import Dataset, find_acquisitions, open_dataset, participant_labels
 from qsmxt_app.bids.derivatives import initialise_derivative
 from qsmxt_app.bids.selection import Selection, read_bids_filter, select_labels
 from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.convert.detect import Input, detect_input
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
-from qsmxt_app.settings import Settings
-from qsmxt_app.terminal import PlainConsole
+from qsmxt_app.terminal import PlainConsole, counted
 from qsmxt_app.workflows.boilerplate import write_boilerplate
-from qsmxt_app.workflows.cluster_executor import SCHEDULERS
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
-from qsmxt_app.workflows.estimate import estimate_all, estimate_scan, too_large
-from qsmxt_app.workflows.limits import available_cpus, available_memory_gb
-from qsmxt_app.workflows.other_plugins import read_plugin
+from qsmxt_app.workflows.estimate import estimate_run, estimate_scan
+from qsmxt_app.workflows.machine_share import share_machine
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
-from qsmxt_app.workflows.preset_choice import settings_for
+from qsmxt_app.workflows.plan import RunPlan, plan_run, plan_scan
+from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
     RunFolder,
@@ -34,17 +29,11 @@ from qsmxt_app.workflows.run_folder import (
     log_to,
     stop_logging,
 )
-from qsmxt_app.workflows.scan_steps import step_names
 from qsmxt_app.workflows.segmentation.label_checks import check_labels
-from qsmxt_app.workflows.segmentation.plan import plan_segmentation
-from qsmxt_app.workflows.segmentation.steps import described
-from qsmxt_app.workflows.study import Plan, Request, Study
-from qsmxt_app.workflows.submission import CORES, submit
+from qsmxt_app.workflows.study import Study
+from qsmxt_app.workflows.submission import submit
 
 __all__ = ["Request", "run_participants"]
-
-MOST_THREADS = 8
-SHARE_OF_MEMORY = 0.9
 
 log = logging.getLogger("qsmxt")
 
@@ -105,7 +94,7 @@ def _convert_and_run(request: Request, found: Input) -> int:
     return _run(converted, plan, folder) or code
 
 
-def _show_or_run(request: Request, plan: Plan) -> int:
+def _show_or_run(request: Request, plan: RunPlan) -> int:
     if request.settings.boilerplate_only:
         return _describe(request, plan)
     if request.settings.submit:
@@ -116,19 +105,16 @@ def _show_or_run(request: Request, plan: Plan) -> int:
     return _run(request, plan)
 
 
-def _describe(request: Request, plan: Plan) -> int:
+def _describe(request: Request, plan: RunPlan) -> int:
     """Write the methods of what would be run, and nothing else."""
     output_dir = request.output_dir.absolute()
     initialise_derivative(output_dir, request.bids_dir, __version__)
-    acquisitions = [scan for subject in plan.subjects for scan in plan.acquisitions.get(subject, [])]
-    written = write_boilerplate(
-        acquisitions, request.settings, bids_dir=request.bids_dir, output_dir=output_dir
-    )
+    written = write_boilerplate(plan.all_scans, bids_dir=request.bids_dir, output_dir=output_dir)
     print(f"Methods: {written[0]}")
     return 0
 
 
-def _plan_dataset(request: Request) -> Plan:
+def _plan_dataset(request: Request) -> RunPlan:
     dataset = open_dataset(request.bids_dir, request.settings.bids_database_dir)
     subjects = select_labels("sub", request.settings.participant_label, dataset.subjects)
     if not request.settings.skip_bids_validation:
@@ -136,7 +122,7 @@ def _plan_dataset(request: Request) -> Plan:
     return _plan(request, dataset)
 
 
-def _plan(request: Request, dataset: Dataset) -> Plan:
+def _plan(request: Request, dataset: Dataset) -> RunPlan:
     settings = request.settings
     filters = read_bids_filter(settings.bids_filter_file) if settings.bids_filter_file else {}
     selection = Selection(
@@ -147,63 +133,33 @@ def _plan(request: Request, dataset: Dataset) -> Plan:
         filters,
     )
     found = find_acquisitions(dataset, selection)
-    acquisitions: dict[str, list[Acquisition]] = {}
-    problems: dict[str, list[Problem]] = {}
-    share = machine_share(settings, len(found.acquisitions))
-    # jobs get other machines than the one that submits them
-    elsewhere = settings.submit or share["plugin"] in SCHEDULERS
-    most = math.inf if elsewhere else share["memory_gb"] / (1 if settings.mem_gb else SHARE_OF_MEMORY)
-    for acquisition in found.acquisitions:
-        if problem := too_large(acquisition, settings, most):
-            problems.setdefault(problem.subject, []).append(problem)
-        else:
-            acquisitions.setdefault(acquisition.subject, []).append(acquisition)
-    check_labels(found.acquisitions, settings)
-    for problem in found.problems:
-        problems.setdefault(problem.subject, []).append(problem)
-    return Plan(acquisitions, problems, found.notes, **share)
+    scans = [plan_scan(acquisition, settings) for acquisition in found.acquisitions]
+    check_labels(scans)
+    machine = share_machine(settings, len(scans))
+    return plan_run(scans, found.problems, found.notes, settings, machine)
 
 
-def _plan_reports(request: Request) -> Plan:
+def _plan_reports(request: Request) -> RunPlan:
     existing = participant_labels(request.output_dir)
     if not existing:
         raise NothingSelected(
             f"{request.output_dir} holds no participants.", "Run without --reports-only first."
         )
     subjects = select_labels("sub", request.settings.participant_label, existing)
-    return Plan(
-        {subject: [] for subject in subjects}, {}, (), **machine_share(request.settings, len(subjects))
-    )
+    machine = share_machine(request.settings, len(subjects))
+    return RunPlan(dict.fromkeys(subjects, ()), {}, (), machine)
 
 
-def machine_share(settings: Settings, scans: int) -> dict[str, Any]:
-    """Return how much of the machine is used; many scans run side by side, few get more cores each."""
-    plugin, arguments = read_plugin(settings)
-    cpus = settings.n_cpus or arguments.get("n_procs") or available_cpus()
-    most = available_memory_gb()
-    asked = settings.mem_gb or arguments.get("memory_gb")
-    shared = max(1, min(MOST_THREADS, cpus // max(1, scans)))
-    if plugin in SCHEDULERS:  # each step is a job with cores of its own
-        cpus = shared = settings.n_cpus or CORES
-    return {
-        "n_cpus": cpus,
-        "memory_gb": min(asked, most) if asked else SHARE_OF_MEMORY * most,
-        "threads": min(settings.omp_nthreads or shared, cpus),
-        "plugin": plugin,
-        "plugin_arguments": arguments,
-    }
-
-
-def _run(request: Request, plan: Plan, folder: RunFolder | None = None) -> int:
+def _run(request: Request, plan: RunPlan, folder: RunFolder | None = None) -> int:
     output_dir = request.output_dir.absolute()
-    check_work_dir(request)
+    request.check_work_dir()
     initialise_derivative(output_dir, request.bids_dir, __version__)
     folder = folder or create_run_folder(output_dir, request.settings, request.command)
     create_folder(request.work_dir, PRIVATE)
     handler = log_to(folder, request.verbosity)
     try:
         log.info("%s", request.command)
-        plan = replace(plan, notes=(_expected(plan, request.settings), *plan.notes))
+        plan = replace(plan, notes=(_expected(plan), *plan.notes))
         outcomes = Study(request, plan, folder).run()
     except Exception:
         log.exception("the run ended early")
@@ -213,21 +169,14 @@ def _run(request: Request, plan: Plan, folder: RunFolder | None = None) -> int:
     return _conclude(outcomes, folder, request)
 
 
-def _expected(plan: Plan, settings: Settings) -> str:
+def _expected(plan: RunPlan) -> str:
     """Say what the run is expected to need, and what it may use."""
-    scans = [scan for found in plan.acquisitions.values() for scan in found]
-    machine = f"{plan.n_cpus} cores and {plan.memory_gb:.1f} GB may be used"
-    counted = "1 scan needs" if len(scans) == 1 else f"{len(scans)} scans need"
-    return f"{counted} {estimate_all(scans, settings).text}; {machine}."
-
-
-def check_work_dir(request: Request) -> None:
-    """Keep intermediate files out of the raw dataset, which is only read."""
-    raw, output, work = (path.resolve() for path in (request.bids_dir, request.output_dir, request.work_dir))
-    if work.is_relative_to(raw) and not work.is_relative_to(output):
-        raise WrongUsage(
-            f"--work-dir {request.work_dir} lies inside the raw dataset.", "Choose another folder."
-        )
+    share, scans = plan.machine, plan.all_scans
+    needs = "needs" if len(scans) == 1 else "need"
+    return (
+        f"{counted(len(scans), 'scan')} {needs} {estimate_run(scans).text}; "
+        f"{counted(share.n_cpus, 'core')} and {share.memory_gb:.1f} GB may be used."
+    )
 
 
 def _conclude(outcomes: Sequence[ParticipantOutcome], folder: RunFolder, request: Request) -> int:
@@ -241,28 +190,29 @@ def _conclude(outcomes: Sequence[ParticipantOutcome], folder: RunFolder, request
     return code
 
 
-def _show(plan: Plan, request: Request) -> None:
+def _show(plan: RunPlan, request: Request) -> None:
     """Print what would be run."""
+    share, scans = plan.machine, plan.all_scans
+    processed = f"{counted(len(plan.subjects), 'participant')}, {counted(len(scans), 'scan')}"
+    lines = [
+        f"Would process {processed} on {counted(share.n_cpus, 'core')}, {share.memory_gb:.1f} GB.",
+        *(line for subject in plan.subjects for line in _described(plan, subject)),
+        *plan.notes,
+        f"Results would go to {request.output_dir}, intermediate files to {request.work_dir}.",
+    ]
     console = PlainConsole()
-    settings = request.settings
+    for line in lines:
+        console.print(line)
 
-    def line(text: str) -> None:
-        console.print(text)
 
-    line(f"Would process {len(plan.subjects)} participants on {plan.n_cpus} cores, {plan.memory_gb:.1f} GB.")
-    for subject in plan.subjects:
-        for acquisition in plan.acquisitions.get(subject, []):
-            own, choice = settings_for(acquisition, settings)
-            steps = step_names(acquisition, own)
-            x, y, z = acquisition.shape
-            line(f"{acquisition.label}: {x}x{y}x{z} voxels, {estimate_scan(acquisition, settings).text}")
-            if choice:
-                line(f"  preset {choice.preset}: {choice.reason}")
-            line(f"  {' -> '.join(steps)}")
-            for text in described(plan_segmentation(acquisition, own)):
-                line(f"  regions: {text}")
-        for problem in plan.problems.get(subject, []):
-            line(f"sub-{subject}: cannot be used: {problem}")
-    for note in plan.notes:
-        line(note)
-    line(f"Results would go to {request.output_dir}, intermediate files to {request.work_dir}.")
+def _described(plan: RunPlan, subject: str) -> Iterator[str]:
+    """Yield the lines of a dry run about one participant."""
+    for scan in plan.scans.get(subject, ()):
+        size = "x".join(map(str, scan.acquisition.shape))
+        yield f"{scan.label}: {size} voxels, {estimate_scan(scan).text}"
+        if scan.choice:
+            yield f"  preset {scan.choice.preset}: {scan.choice.reason}"
+        yield f"  {' -> '.join(step.name for step in scan.maps)}"
+        yield from (f"  regions: {text}" for text in scan.segmentation.lines)
+    for problem in plan.problems.get(subject, ()):
+        yield f"sub-{subject}: cannot be used: {problem}"

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import convert
 
 from qsmxt_app import __version__
-from qsmxt_app.bids.acquisition import Acquisition, Problem
+from qsmxt_app.bids.acquisition import Problem
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.records.scan import (
     BackgroundResult,
@@ -31,9 +31,9 @@ from qsmxt_app.report.acquisition_text import SIDECAR_KEYS
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.outputs import maps_on_disk
 from qsmxt_app.workflows.participant import ScanGraph
-from qsmxt_app.workflows.scan_steps import is_bipolar
+from qsmxt_app.workflows.plan import ScanPlan
+from qsmxt_app.workflows.segmentation.plan import REGION_STEPS
 from qsmxt_app.workflows.segmentation.segmentation_record import RegionResult, regions_on_disk
-from qsmxt_app.workflows.segmentation.steps import REGION_STEPS
 
 LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "nipype", "antspyx", "warpkit")
 NOT_FACTS = {"seconds", "peak_mb", "warnings"}
@@ -71,7 +71,8 @@ def scan_record(
     command
         The command line.
     """
-    facts, acquisition = {step: scan.facts(step) for step in scan.steps if step in ended}, scan.acquisition
+    plan, acquisition = scan.plan, scan.plan.acquisition
+    facts = {step: scan.facts(step) for step in scan.steps if step in ended}
     written = facts.get("derivatives", {}).get("outputs", {}) | dict(regions.outputs)
     outputs = {} if errors else written
     there = {*maps_on_disk(output_dir, acquisition), *regions_on_disk(output_dir, acquisition)}
@@ -89,9 +90,9 @@ def scan_record(
     scaling = facts.get("prepare", {}).get("phase_scaling", "")
     inversion, reliable = (_inversion_facts(facts, suffix) for suffix in ("", "_reliable"))
     return ScanRecord(
-        **_beginning(acquisition.stem, acquisition.output_entities, errors, scan.settings, command),
-        inputs=replace(described_inputs(acquisition, scan.settings, bids_dir), phase_scaling=scaling),
-        preset=PresetChoice(scan.choice.preset, scan.choice.reason) if scan.choice else PresetChoice(),
+        **_beginning(acquisition.stem, acquisition.output_entities, errors, plan.settings, command),
+        inputs=replace(described_inputs(plan, bids_dir), phase_scaling=scaling),
+        preset=PresetChoice(plan.choice.preset, plan.choice.reason) if plan.choice else PresetChoice(),
         mask=convert(facts.get("masks", {}), MaskResult),
         field=convert(facts.get("field", {}), FieldResult),
         background=convert(facts.get("background", {}), BackgroundResult),
@@ -127,12 +128,12 @@ def problem_record(problem: Problem, settings: Settings, log: str, command: str)
     return ScanRecord(**_beginning(stem, entities, [error], settings, command))
 
 
-def planned_record(acquisition: Acquisition, settings: Settings, bids_dir: Path) -> ScanRecord:
+def planned_record(scan: ScanPlan, bids_dir: Path) -> ScanRecord:
     """Describe an acquisition before anything is run."""
     return ScanRecord(
-        stem=acquisition.stem,
-        inputs=described_inputs(acquisition, settings, bids_dir),
-        settings=settings.as_dict(),
+        stem=scan.acquisition.stem,
+        inputs=described_inputs(scan, bids_dir),
+        settings=scan.settings.as_dict(),
         software=software_versions(),
     )
 
@@ -151,8 +152,9 @@ def _beginning(
     }
 
 
-def described_inputs(acquisition: Acquisition, settings: Settings, bids_dir: Path) -> Inputs:
+def described_inputs(scan: ScanPlan, bids_dir: Path) -> Inputs:
     """Describe what is known of an acquisition before any of its voxels is read."""
+    acquisition = scan.acquisition
     return Inputs(
         files=tuple(os.path.relpath(file, bids_dir) for file in acquisition.files),
         echo_times=tuple(acquisition.echo_times),
@@ -163,7 +165,7 @@ def described_inputs(acquisition: Acquisition, settings: Settings, bids_dir: Pat
         obliquity_degrees=obliquity_degrees(acquisition.b0_direction),
         phase_units=acquisition.phase_units or "",
         suffix=acquisition.suffix,
-        bipolar=is_bipolar(acquisition, settings),
+        bipolar=scan.bipolar,
         readout_told=acquisition.bipolar is not None,
         sidecar={key: acquisition.metadata[key] for key in SIDECAR_KEYS if key in acquisition.metadata},
     )

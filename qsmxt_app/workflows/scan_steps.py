@@ -1,43 +1,18 @@
-"""The steps of one scan: which there are, what each is given, and what goes from one to another."""
+"""The steps of one scan: what each is given, and what goes from one to another."""
 
 from __future__ import annotations
 
 import json
-from math import prod
 from pathlib import Path
 from typing import Any
-
-from nipype import Node
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings
 from qsmxt_app.workflows import nodes
-from qsmxt_app.workflows.node_base import Step
 from qsmxt_app.workflows.outputs import PARAMETERS, WriteDerivatives, method_parameters
-from qsmxt_app.workflows.segmentation.plan import SegmentationPlan
-from qsmxt_app.workflows.segmentation.steps import (
-    anatomy_voxels,
-    connect_regions,
-    region_makers,
-    region_steps,
-)
-from qsmxt_app.workflows.step_needs import NEEDS, memory_gb
+from qsmxt_app.workflows.plan import ScanPlan
+from qsmxt_app.workflows.segmentation.steps import connect_regions, region_makers, step_node
 
-STEPS = (
-    "prepare",
-    "masks",
-    "field",
-    "relaxation",
-    "swi",
-    "background",
-    "tgv",
-    "tgv_reliable",
-    "inversion",
-    "inversion_reliable",
-    "combine",
-    "chi_noise",
-    "derivatives",
-)
 MAPS = {
     "field": ("total_field", "field_noise", "field_trust", "offset", "reliable"),
     "relaxation": ("r2star", "t2star", "s0"),
@@ -49,39 +24,9 @@ MAPS = {
 }
 
 
-def step_names(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
-    """Return the steps that make the maps of an acquisition, in their order."""
-    two_step = settings.qsm_method == "two-step"
-    inversion, other = ("inversion", "tgv") if two_step else ("tgv", "inversion")
-    left_out = {other, f"{other}_reliable"}
-    if not settings.two_pass:
-        left_out.add(f"{inversion}_reliable")
-    if len(acquisition.echoes) < 2:
-        left_out.add("relaxation")
-    if not two_step and not settings.local_field:
-        left_out.add("background")
-    if not settings.swi:
-        left_out.add("swi")
-    if not settings.chi_noise:
-        left_out.add("chi_noise")
-    return tuple(name for name in STEPS if name not in left_out)
-
-
-def need_of(step: str) -> str:
-    """Return the row of `NEEDS` for a step: both inversions need the same."""
-    return step.removesuffix("_reliable")
-
-
-def scan_nodes(
-    acquisition: Acquisition,
-    settings: Settings,
-    plan: SegmentationPlan,
-    *,
-    bids_dir: Path,
-    output_dir: Path,
-    threads: int,
-) -> dict[str, Any]:
-    """Make the nodes of one acquisition, with all inputs that do not come from other nodes."""
+def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]:
+    """Make the nodes of one scan, with all inputs that do not come from other nodes."""
+    acquisition, settings = scan.acquisition, scan.settings
     times, voxel_size = list(acquisition.echo_times), acquisition.voxel_size
     geometry = {"voxel_size": voxel_size, "b0_direction": acquisition.b0_direction}
     field_step = {**geometry, "field_strength": acquisition.field_strength}
@@ -95,7 +40,7 @@ def scan_nodes(
         "field": lambda: nodes.FitField(
             echo_times=times,
             **field_step,
-            bipolar=is_bipolar(acquisition, settings),
+            bipolar=scan.bipolar,
             unwrapping=settings.unwrapping,
         ),
         "relaxation": lambda: nodes.FitRelaxation(echo_times=times),
@@ -118,34 +63,11 @@ def scan_nodes(
             parameters=json.dumps(method_parameters(settings.as_dict())),
         ),
     }
-    makers |= region_makers(plan, acquisition, settings, _description(acquisition), bids_dir, output_dir)
-    regions, size, echoes = region_steps(plan), prod(acquisition.shape), len(acquisition.echoes)
-    both = size + (anatomy_voxels(plan, acquisition) if regions else 0)
+    makers |= region_makers(scan, _description(acquisition), bids_dir, output_dir)
     return {
-        name: _node(
-            name,
-            makers[need_of(name)](),
-            both if name in regions else size,
-            echoes,
-            _cores(name, settings, threads),
-        )
-        for name in (*step_names(acquisition, settings), *regions)
+        step.name: step_node(makers[step.name.removesuffix("_reliable")](), step)
+        for step in (*scan.maps, *scan.regions)
     }
-
-
-def _cores(name: str, settings: Settings, threads: int) -> int:
-    """Cores for a step: both passes of TGV-QSM run side by side, which is faster than one after the other."""
-    return -(-threads // 2) if settings.two_pass and need_of(name) == "tgv" else threads
-
-
-def _node(name: str, step: Step, voxels: int, echoes: int, threads: int) -> Any:
-    need = NEEDS[need_of(name)]
-    return Node(
-        step,
-        name,
-        n_procs=threads if need.threaded else 1,
-        mem_gb=memory_gb(need_of(name), voxels, echoes),
-    )
 
 
 def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
@@ -202,7 +124,7 @@ def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: st
             )
         else:
             workflow.connect([(end, made[name], [(whole, "mask")])])
-        if need_of(name) == "tgv":
+        if name.startswith("tgv"):
             workflow.connect([(field, made[name], [("laplacian", "laplacian"), ("noise", "noise")])])
         else:
             inputs = [("local_field", "local_field"), ("measured", "measured")]
@@ -224,11 +146,6 @@ def _connect_outputs(workflow: Any, made: dict[str, Any], end: Any, whole: str) 
     for name in PARAMETERS:
         if name in made:
             workflow.connect([(sources[name], derivatives, [("facts", f"{name}_facts")])])
-
-
-def is_bipolar(acquisition: Acquisition, settings: Settings) -> bool:
-    """Return whether the readout alternates: as the user says, else as the sidecar says, else no."""
-    return bool(acquisition.bipolar) if settings.bipolar == "auto" else settings.bipolar == "yes"
 
 
 def _mask_inputs(settings: Settings) -> dict[str, Any]:

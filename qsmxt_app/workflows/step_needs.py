@@ -66,13 +66,18 @@ NEEDS = {
 }
 
 
+def need_of(step: str) -> Need:
+    """Return what a step needs: both passes of an inversion need the same."""
+    return NEEDS[step.removesuffix("_reliable")]
+
+
 def memory_gb(step: str, voxels: int, echoes: int) -> float:
     """Return the memory that a step is declared to need, in GB."""
-    need = NEEDS[step]
+    need = need_of(step)
     peak = voxels * (need.bytes_per_voxel + echoes * need.bytes_per_voxel_and_echo)
     return max(need.least_gb, WORKER_GB + peak / BYTES_PER_GB)
 
 
-def step_cost(step: str, voxels: int) -> float:
-    """Return how long a step takes, relative to others."""
-    return NEEDS[step].cost * voxels / 1e6
+def expected_seconds(step: str, voxels: int) -> float:
+    """Return how long a step takes on two cores."""
+    return need_of(step).cost * voxels / 1e6

@@ -6,90 +6,36 @@ import gc
 import logging
 import shutil
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any
 
-from nipype import config as nipype_config
-
-from qsmxt_app.bids.acquisition import Acquisition, Problem
+from qsmxt_app.bids.acquisition import Problem
 from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.records.json_file import write_record
 from qsmxt_app.records.scan import StepError, record_path
-from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.cluster_executor import SCHEDULERS, executor_for
+from qsmxt_app.workflows.estimate import REPORT_SECONDS
 from qsmxt_app.workflows.incomplete_nodes import discard_incomplete_nodes
 from qsmxt_app.workflows.local_executor import GraphScheduler
+from qsmxt_app.workflows.nipype_config import configure_nipype
 from qsmxt_app.workflows.other_plugins import MULTIPROC, run_with_plugin
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ScanOutcome
 from qsmxt_app.workflows.output_locks import outputs_of, page_of, write_shared_pages
 from qsmxt_app.workflows.participant import ScanGraph, build_participant, build_report, work_folder
-from qsmxt_app.workflows.preset_choice import settings_for
+from qsmxt_app.workflows.plan import RunPlan, ScanPlan, distinct_steps
 from qsmxt_app.workflows.progress import ProgressDisplay
 from qsmxt_app.workflows.records import problem_record, scan_record
+from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import RunFolder
-from qsmxt_app.workflows.scan_steps import need_of, step_names
-from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
 from qsmxt_app.workflows.segmentation.segmentation_record import plan_by_the_mean, region_result
-from qsmxt_app.workflows.segmentation.steps import REGION_STEPS, step_sizes
-from qsmxt_app.workflows.step_needs import step_cost
 
 POLL_SECONDS = 0.5
-REPORT_COST = 2.0
-"""Cost of a report, in the units of `step_cost`."""
 
 log = logging.getLogger("qsmxt")
 _Active = dict[Generator[GraphScheduler, None, None], GraphScheduler]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for."""
-
-    bids_dir: Path
-    output_dir: Path
-    settings: Settings
-    verbosity: int = 0
-    command: str = "qsmxt"
-
-    @property
-    def work_dir(self) -> Path:
-        """Where intermediate files go: hidden, so that no reader of the derivative takes them for results.
-
-        A folder of an earlier version, which was not hidden, is used on.
-        """
-        if self.settings.work_dir:
-            return self.settings.work_dir.absolute()
-        earlier = self.output_dir / "work"
-        return (earlier if earlier.is_dir() else self.output_dir / ".work").absolute()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What will be run: the scans and the problems of each participant, and with how much of the machine."""
-
-    acquisitions: dict[str, list[Acquisition]]
-    problems: dict[str, list[Problem]]
-    notes: tuple[str, ...]
-    n_cpus: int
-    memory_gb: float
-    threads: int
-    plugin: str = MULTIPROC
-    plugin_arguments: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def subjects(self) -> list[str]:
-        """Participants in the order in which they are started."""
-        return list(dict.fromkeys([*self.acquisitions, *self.problems]))
-
-    def sessions(self, subject: str) -> set[str | None]:
-        """Sessions of a participant that are processed; None stands for data without one."""
-        scans = [*self.acquisitions.get(subject, ()), *self.problems.get(subject, ())]
-        return {scan.session for scan in scans}
 
 
 @dataclass(frozen=True)
@@ -111,21 +57,22 @@ class Study:
         Of the run.
     """
 
-    def __init__(self, request: Request, plan: Plan, folder: RunFolder) -> None:
+    def __init__(self, request: Request, plan: RunPlan, folder: RunFolder) -> None:
         self.request, self.plan, self.folder = request, plan, folder
         self.settings = request.settings
         self.output_dir = request.output_dir.absolute()
+        share = plan.machine
         self.machine = executor_for(
-            plan.plugin,
-            plan.plugin_arguments,
-            n_cpus=plan.n_cpus,
-            memory_gb=plan.memory_gb,
+            share.plugin,
+            share.plugin_arguments,
+            n_cpus=share.n_cpus,
+            memory_gb=share.memory_gb,
             work_dir=request.work_dir,
             log_file=folder.log_file,
         )
-        self.display = ProgressDisplay(
-            len(plan.subjects), _total_cost(plan, self.settings), request.verbosity
-        )
+        steps = sum(step.seconds for step in distinct_steps(plan.all_scans))
+        total = steps + REPORT_SECONDS * len(plan.subjects)
+        self.display = ProgressDisplay(len(plan.subjects), total, request.verbosity)
         self.outcomes: list[ParticipantOutcome] = []
         self._costs: dict[str, float] = {}
 
@@ -165,8 +112,8 @@ class Study:
             with held, participant_lock(self.request.work_dir, subject):
                 discard_incomplete_nodes(work_folder(self.request.work_dir, subject))
                 scans += [self._problem(problem) for problem in self.plan.problems.get(subject, [])]
-                if self.plan.acquisitions.get(subject):
-                    scans += yield from self._maps(subject, self.plan.acquisitions[subject])
+                if self.plan.scans.get(subject):
+                    scans += yield from self._maps(subject, self.plan.scans[subject])
                 scans += yield from self._report(subject)
                 if self.settings.clean_workdir and not any(scan.failed for scan in scans):
                     shutil.rmtree(work_folder(self.request.work_dir, subject), ignore_errors=True)
@@ -182,61 +129,45 @@ class Study:
         self.display.participant(subject, outcome.text)
 
     def _maps(
-        self, subject: str, acquisitions: list[Acquisition]
+        self, subject: str, plans: Sequence[ScanPlan]
     ) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
-        scans, result = yield from self._scans(subject, acquisitions)
+        scans, result = yield from self._scans(subject, plans)
         lost = {
             scan.name: plan
             for scan in scans
             if (plan := plan_by_the_mean(scan, result.ended, result.failures))
         }
         if lost and not self.settings.stop_on_first_crash:
-            again = [scan.acquisition for scan in scans if scan.name in lost]
-            others, more = yield from self._scans(subject, again, lost)
+            others, more = yield from self._scans(subject, list(lost.values()))
             result = GraphResult(result.ended | more.ended, result.failures | more.failures)
             scans = (*(scan for scan in scans if scan.name not in lost), *others)
         return [outcome for scan in scans for outcome in self._record(scan, result)]
 
     def _scans(
-        self,
-        subject: str,
-        acquisitions: list[Acquisition],
-        plans: Mapping[str, SegmentationPlan] = MappingProxyType({}),
+        self, subject: str, plans: Sequence[ScanPlan]
     ) -> Generator[GraphScheduler, None, tuple[tuple[ScanGraph, ...], GraphResult]]:
-        """Run the graph of some scans, with the plans for their regions where they are decided already."""
+        """Run the graph of some scans."""
         graph = build_participant(
             subject,
-            acquisitions,
-            self.settings,
+            plans,
             bids_dir=self.request.bids_dir.absolute(),
             output_dir=self.output_dir,
             work_dir=self.request.work_dir,
-            threads=self._threads(acquisitions),
-            plans=plans,
         )
         for scan in graph.scans:
-            if scan.choice:
-                log.info("%s: preset %s: %s", scan.acquisition.label, scan.choice.preset, scan.choice.reason)
-            self._costs |= {scan.full(step): _cost(scan.acquisition, step) for step in scan.steps}
-            sizes = dict(step_sizes(scan.plan, scan.acquisition))
+            if scan.plan.choice:
+                choice = scan.plan.choice
+                log.info("%s: preset %s: %s", scan.plan.label, choice.preset, choice.reason)
+            seconds = {step.name: step.seconds for step in scan.plan.steps}
             self._costs |= {
-                part.full(step): step_cost(step, sizes[step])
-                for part in scan.labelling
-                for step in part.steps
+                part.full(step): seconds[step] for part in (scan, *scan.labelling) for step in part.steps
             }
         return graph.scans, (yield from self._run_graph(graph.workflow))
-
-    def _threads(self, acquisitions: list[Acquisition]) -> int:
-        """Return the cores of one step: registration takes one, which the maps leave to it."""
-        plans = (plan_segmentation(one, settings_for(one, self.settings)[0]) for one in acquisitions)
-        if self.settings.omp_nthreads or not any(plan.runs for plan in plans):
-            return self.plan.threads
-        return max(1, min(self.plan.threads, self.plan.n_cpus - 1))
 
     def _report(self, subject: str) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
         volumes = self.settings.report_volumes
         workflow = build_report(subject, self.output_dir, self.request.work_dir, volumes=volumes)
-        self._costs[f"{workflow.name}.report"] = REPORT_COST
+        self._costs[f"{workflow.name}.report"] = REPORT_SECONDS
         with page_of(self.output_dir, subject):
             result = yield from self._run_graph(workflow)
         name = f"sub-{subject} report"
@@ -246,8 +177,9 @@ class Study:
 
     def _run_graph(self, workflow: Any) -> Generator[GraphScheduler, None, GraphResult]:
         """Yield a scheduler until its graph is finished, or run the graph with another plugin."""
-        if self.plan.plugin not in (MULTIPROC, *SCHEDULERS):
-            return GraphResult(*run_with_plugin(workflow, self.plan.plugin, self.plan.plugin_arguments))
+        share = self.plan.machine
+        if share.plugin not in (MULTIPROC, *SCHEDULERS):
+            return GraphResult(*run_with_plugin(workflow, share.plugin, share.plugin_arguments))
         scheduler = GraphScheduler(self.machine, self._status)
         workflow.run(plugin=scheduler)
         yield scheduler
@@ -278,9 +210,9 @@ class Study:
             command=self.request.command,
         )
         for text in record.warnings:
-            log.warning("%s: %s", scan.acquisition.label, text)
+            log.warning("%s: %s", scan.plan.label, text)
         write_record(record, record_path(self.output_dir, record))
-        label = scan.acquisition.label
+        label = scan.plan.label
         if errors:
             code = int(notes[failed[0]].get("exit_code", SOMETHING_FAILED)) if failed else SOMETHING_FAILED
             return [ScanOutcome(label, errors[0].step, errors[0].message, code)]
@@ -323,45 +255,3 @@ def _advance(participant: Generator[GraphScheduler, None, None], active: _Active
     scheduler = next(participant, None)
     if scheduler is not None:
         active[participant] = scheduler
-
-
-def configure_nipype(folder: RunFolder, verbosity: int) -> None:
-    """Let nipype keep what steps leave beside their outputs, and write crash files into the run's folder."""
-    nipype_config.update_config(
-        {
-            "execution": {
-                "crashdump_dir": str(folder.path),
-                "crashfile_format": "txt",
-                "create_report": "false",
-                # nodes leave facts beside their outputs
-                "remove_unnecessary_outputs": "false",
-                "stop_on_first_crash": "false",
-                "check_version": "false",
-                "poll_sleep_duration": "0.2",
-            },
-            "logging": {"workflow_level": "DEBUG" if verbosity > 1 else "INFO"},
-        }
-    )
-
-
-def _cost(acquisition: Acquisition, step: str) -> float:
-    x, y, z = acquisition.shape
-    return step_cost(need_of(step), x * y * z)
-
-
-def _total_cost(plan: Plan, settings: Settings) -> float:
-    scans = [acquisition for found in plan.acquisitions.values() for acquisition in found]
-    total = REPORT_COST * len(plan.subjects)
-    labelled: set[tuple[str, object]] = set()
-    for acquisition in scans:
-        own, _ = settings_for(acquisition, settings)
-        total += sum(_cost(acquisition, step) for step in step_names(acquisition, own))
-        regions = plan_segmentation(acquisition, own)
-        image = (acquisition.subject, regions.t1w or acquisition.stem)
-        total += sum(
-            step_cost(step, voxels)
-            for step, voxels in step_sizes(regions, acquisition)
-            if image not in labelled or step in REGION_STEPS
-        )
-        labelled.add(image)
-    return total

@@ -25,13 +25,14 @@ from qsmxt_app.errors import CannotCreateOutput, InputOutputFailed, WrongUsage
 from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings, setting_fields
 from qsmxt_app.settings.cluster import ClusterSettings
 from qsmxt_app.settings.text import to_toml
-from qsmxt_app.terminal import PlainConsole, printable
-from qsmxt_app.workflows.estimate import Estimate, estimate_all, estimate_group
+from qsmxt_app.terminal import PlainConsole, counted, printable
+from qsmxt_app.workflows.estimate import Estimate, estimate_run
+from qsmxt_app.workflows.machine_share import CLUSTER_CORES
+from qsmxt_app.workflows.plan import RunPlan
+from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import create_folder
-from qsmxt_app.workflows.study import Plan, Request
+from qsmxt_app.workflows.study_level.group_estimate import estimate_group
 
-CORES = 4
-"""Cores of a task where --n-cpus says nothing: more wait longer in the queue than they save."""
 MAIN_PROCESS_GB = 1.0
 SHARE_OF_MEMORY = 0.9
 TIME_FACTOR, LEAST_MINUTES = 6, 30
@@ -58,7 +59,7 @@ class _Submission:
     estimate: Estimate
 
 
-def submit(request: Request, plan: Plan) -> int:
+def submit(request: Request, plan: RunPlan) -> int:
     """Submit a study, or with `--dry-run` print what would be submitted.
 
     Returns
@@ -90,7 +91,7 @@ def submit(request: Request, plan: Plan) -> int:
     return 0
 
 
-def _prepare(request: Request, plan: Plan) -> _Submission:
+def _prepare(request: Request, plan: RunPlan) -> _Submission:
     settings = request.settings
     options = Options(settings.account, settings.partition, settings.submit_args)
     scheduler = scheduler_for(str(settings.submit))
@@ -108,7 +109,7 @@ def _prepare(request: Request, plan: Plan) -> _Submission:
         request.output_dir.absolute() / "logs" / name,
         image_of(),
     )
-    estimate = _estimate(plan, remaining, settings)
+    estimate = _estimate(plan, remaining)
     each = resources_of(estimate, settings)
     scripts = write_scripts(
         scheduler,
@@ -121,19 +122,17 @@ def _prepare(request: Request, plan: Plan) -> _Submission:
     return _Submission(remaining, done, scheduler, study, scripts, config, estimate)
 
 
-def tasks_of(plan: Plan) -> tuple[Task, ...]:
+def tasks_of(plan: RunPlan) -> tuple[Task, ...]:
     """Return a task for each participant, or for each of its sessions where all scans belong to one."""
     tasks = []
     for subject in plan.subjects:
-        scans = [*plan.acquisitions.get(subject, ()), *plan.problems.get(subject, ())]
-        sessions = list(dict.fromkeys(scan.session for scan in scans))
+        found = [scan.acquisition.session for scan in plan.scans.get(subject, ())]
+        found += [problem.session for problem in plan.problems.get(subject, ())]
+        sessions = plan.sessions(subject)
         if None in sessions:
-            tasks.append(Task(subject, "", len(scans)))
+            tasks.append(Task(subject, "", len(found)))
             continue
-        tasks += [
-            Task(subject, session, sum(scan.session == session for scan in scans))
-            for session in sorted(filter(None, sessions))
-        ]
+        tasks += [Task(subject, session, found.count(session)) for session in sorted(filter(None, sessions))]
     return tuple(tasks)
 
 
@@ -141,29 +140,28 @@ def resources_of(estimate: Estimate, settings: Settings) -> Resources:
     """Return what a task asks for: the estimate with room for the main process and slower machines."""
     needed = (estimate.memory_gb + MAIN_PROCESS_GB) / SHARE_OF_MEMORY
     minutes = max(LEAST_MINUTES, math.ceil(TIME_FACTOR * estimate.seconds / 60))
-    return Resources(settings.n_cpus or CORES, settings.mem_gb or math.ceil(2 * needed) / 2, minutes)
+    return Resources(settings.n_cpus or CLUSTER_CORES, settings.mem_gb or math.ceil(2 * needed) / 2, minutes)
 
 
-def _group_resources(each: Resources, plan: Plan, settings: Settings) -> Resources:
+def _group_resources(each: Resources, plan: RunPlan, settings: Settings) -> Resources:
     """Return what the group level asks for: no less memory than it needs, whatever a task may use."""
-    scans = [scan for found in plan.acquisitions.values() for scan in found]
+    scans = [scan.acquisition for scan in plan.all_scans]
     needed = resources_of(estimate_group(scans, settings, each.cpus), replace(settings, mem_gb=None))
     return replace(needed, memory_gb=max(needed.memory_gb, settings.mem_gb or 0.0))
 
 
-def _estimate(plan: Plan, tasks: Sequence[Task], settings: Settings) -> Estimate:
+def _estimate(plan: RunPlan, tasks: Sequence[Task]) -> Estimate:
     """Return the most that any of the tasks needs."""
     each = [
-        estimate_all(
+        estimate_run(
             [
                 scan
-                for scan in plan.acquisitions.get(task.participant, ())
-                if task.session in ("", scan.session)
-            ],
-            settings,
+                for scan in plan.scans.get(task.participant, ())
+                if task.session in ("", scan.acquisition.session)
+            ]
         )
         for task in tasks
-    ] or [estimate_all([], settings)]
+    ] or [estimate_run([])]
     return Estimate(max(item.memory_gb for item in each), max(item.seconds for item in each))
 
 
@@ -267,8 +265,8 @@ def _show(submission: _Submission) -> None:
 
 def _summary(submission: _Submission) -> str:
     done = f"; {len(submission.done)} are done already" if submission.done else ""
-    counted = "1 task:" if len(submission.tasks) == 1 else f"{len(submission.tasks)} tasks, each"
-    return f"{counted} {submission.estimate.text}{done}."
+    tasks, needs = counted(len(submission.tasks), "task"), submission.estimate.text
+    return f"{tasks}{':' if len(submission.tasks) == 1 else ', each'} {needs}{done}."
 
 
 def _say(text: str) -> None:

@@ -10,8 +10,8 @@ from mini_dataset import write_mini_dataset
 from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
 from qsmxt_app.config import load_settings
 from qsmxt_app.qsm.phase import wrap_phase
+from qsmxt_app.workflows.plan import plan_scan
 from qsmxt_app.workflows.scan_steps import scan_nodes
-from qsmxt_app.workflows.segmentation.plan import plan_segmentation
 
 
 def run(node, folder, **inputs):
@@ -34,10 +34,7 @@ def warnings(tmp_path, part, action):
     change(raw, part, action)
     acquisition = find_acquisitions(open_dataset(raw)).acquisitions[0]
     settings = load_settings({"segmentation": "none"})
-    made = scan_nodes(
-        acquisition, settings, plan_segmentation(acquisition, settings), bids_dir=raw,
-        output_dir=tmp_path / "out", threads=1,
-    )  # fmt: skip
+    made = scan_nodes(plan_scan(acquisition, settings), bids_dir=raw, output_dir=tmp_path / "out")
     prepared, told = run(made["prepare"], tmp_path / "prepare")
     images = {"magnitude": prepared.magnitude, "phase": prepared.phase}
     masks, of_masks = run(made["masks"], tmp_path / "masks", **images)

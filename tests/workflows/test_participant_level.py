@@ -12,7 +12,6 @@ from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.bids.validation import find_issues
 from qsmxt_app.cli import main
 from qsmxt_app.config import load_settings
-from qsmxt_app.workflows.scan_steps import need_of
 from qsmxt_app.workflows.step_needs import memory_gb
 from qsmxt_app.workflows.study import Request
 
@@ -94,7 +93,7 @@ def test_no_step_uses_more_memory_than_it_declares(finished):
     used = record(finished.out, "sub-01_run-1")["memory_mb"]
     voxels_of_scan = int(np.prod(SHAPE))
     for step, megabytes in used.items():
-        assert megabytes / 1000 < memory_gb(need_of(step), voxels_of_scan, 3), step
+        assert megabytes / 1000 < memory_gb(step, voxels_of_scan, 3), step
 
 
 def test_the_written_settings_repeat_the_run(finished):

@@ -7,8 +7,8 @@ from mini_dataset import write_mini_dataset
 
 from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
 from qsmxt_app.config import load_settings
+from qsmxt_app.workflows.plan import plan_scan
 from qsmxt_app.workflows.scan_steps import scan_nodes
-from qsmxt_app.workflows.segmentation.plan import plan_segmentation
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,7 @@ def test_both_passes_share_the_cores(tmp_path, two_pass, threads, cores):
     raw = write_mini_dataset(tmp_path / "raw")
     acquisition = find_acquisitions(open_dataset(raw)).acquisitions[0]
     settings = load_settings({"segmentation": "none", "two_pass": two_pass})
-    made = scan_nodes(
-        acquisition, settings, plan_segmentation(acquisition, settings), bids_dir=raw,
-        output_dir=tmp_path / "out", threads=threads,
-    )  # fmt: skip
+    scan = plan_scan(acquisition, settings).with_threads(threads)
+    made = scan_nodes(scan, bids_dir=raw, output_dir=tmp_path / "out")
     assert {name: node.n_procs for name, node in made.items() if name.startswith("tgv")} == cores
     assert made["field"].n_procs == threads

@@ -8,8 +8,9 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.config import load_settings
 from qsmxt_app.errors import WrongUsage
 from qsmxt_app.workflows.estimate import estimate_scan
+from qsmxt_app.workflows.plan import plan_scan
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
-from qsmxt_app.workflows.segmentation.steps import anatomy_nodes, anatomy_steps, described, region_steps
+from qsmxt_app.workflows.segmentation.steps import anatomy_nodes
 
 
 @pytest.fixture
@@ -23,15 +24,15 @@ def scan(tmp_path):
 def test_a_t1w_is_labelled_once_and_its_scans_follow(scan):
     plan = plan_segmentation(scan, load_settings({}))
     assert plan.reason == "atlas qsmxt, registered to sub-01_ses-A_T1w.nii.gz"
-    assert anatomy_steps(plan) == ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
-    assert region_steps(plan) == ("align", "label", "regions")
+    assert plan.anatomy_steps == ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
+    assert plan.region_steps == ("align", "label", "regions")
 
 
 def test_without_a_t1w_the_magnitude_is_labelled(scan):
     plan = plan_segmentation(replace(scan, t1w=None), load_settings({}))
     assert "the magnitude, as there is no T1w" in plan.reason
-    assert anatomy_steps(plan) == ("prepare_t1w", "register_atlas", "label_t1w")
-    assert region_steps(plan) == ("label", "regions")
+    assert plan.anatomy_steps == ("prepare_t1w", "register_atlas", "label_t1w")
+    assert plan.region_steps == ("label", "regions")
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,8 @@ def test_without_a_t1w_the_magnitude_is_labelled(scan):
 def test_what_is_no_head_or_not_asked_for_has_no_regions(scan, flags, metadata, reason):
     plan = plan_segmentation(replace(scan, metadata=metadata), load_settings(flags))
     assert plan.reason == reason
-    assert anatomy_steps(plan) == region_steps(plan) == ()
-    assert described(plan) == [f"none: {reason}"]
+    assert plan.anatomy_steps == plan.region_steps == ()
+    assert plan.lines == [f"none: {reason}"]
 
 
 def test_labels_of_another_program_are_used_and_missed(scan, tmp_path):
@@ -56,13 +57,13 @@ def test_labels_of_another_program_are_used_and_missed(scan, tmp_path):
     settings = load_settings({"derivatives": [str(folder)]})
     plan = plan_segmentation(scan, settings)
     assert "no labels of sub-01 ses-A" in plan.problem
-    assert anatomy_steps(plan) == region_steps(plan) == ()
+    assert plan.anatomy_steps == plan.region_steps == ()
     image = folder / "sub-01_ses-A" / "mri" / "aseg.mgz"
     image.parent.mkdir(parents=True)
     image.touch()
     plan = plan_segmentation(scan, settings)
     assert (plan.source, plan.labels.image) == ("aseg", image)
-    assert anatomy_steps(plan) == ("prepare_t1w", "label_t1w", "write_t1w")
+    assert plan.anatomy_steps == ("prepare_t1w", "label_t1w", "write_t1w")
     assert "there is none" in plan_segmentation(replace(scan, t1w=None), settings).problem
 
 
@@ -73,7 +74,7 @@ def test_a_network_needs_its_folder_and_a_t1w(scan, tmp_path):
     assert "no model.json" in plan_segmentation(scan, settings).problem
     for name in ("model.json", "colormap.json", "model.pth"):
         (tmp_path / name).touch()
-    assert anatomy_steps(plan_segmentation(scan, settings)) == ("prepare_t1w", "label_t1w", "write_t1w")
+    assert plan_segmentation(scan, settings).anatomy_steps == ("prepare_t1w", "label_t1w", "write_t1w")
     assert "needs a T1w" in plan_segmentation(replace(scan, t1w=None), settings).problem
 
 
@@ -102,7 +103,7 @@ def test_steps_find_what_is_named_relative_to_the_current_folder(
     settings = load_settings({flag: ["mine"] if flag == "derivatives" else "mine"})
     plan = plan_segmentation(scan, settings)
     assert not plan.problem
-    nodes = anatomy_nodes(plan, scan, settings, bids_dir=tmp_path, output_dir=tmp_path / "out", threads=1)
+    nodes = anatomy_nodes(plan_scan(scan, settings), bids_dir=tmp_path, output_dir=tmp_path / "out")
     for step, names in inputs.items():
         for name in names:
             found = getattr(nodes[step].inputs, name)
@@ -116,11 +117,13 @@ def test_a_network_needs_its_memory_whatever_the_image(scan, tmp_path):
         (tmp_path / name).touch()
     nib.Nifti1Image(np.zeros((16, 16, 16), np.float32), np.eye(4)).to_filename(tmp_path / "small_T1w.nii.gz")
     small = replace(scan, shape=(16, 16, 16), t1w=tmp_path / "small_T1w.nii.gz")
-    network, atlas = (estimate_scan(small, load_settings(flags)) for flags in ({"model": str(tmp_path)}, {}))
+    network, atlas = (plan_scan(small, load_settings(flags)) for flags in ({"model": str(tmp_path)}, {}))
     assert network.memory_gb > 1.8 > atlas.memory_gb
 
 
 def test_regions_are_counted_in_what_a_scan_needs(scan):
-    whole, maps = (estimate_scan(scan, load_settings({"segmentation": name})) for name in ("atlas", "none"))
+    whole, maps = (
+        estimate_scan(plan_scan(scan, load_settings({"segmentation": name}))) for name in ("atlas", "none")
+    )
     assert whole.seconds > maps.seconds
     assert whole.memory_gb > maps.memory_gb

@@ -15,9 +15,11 @@ from qsmxt_app.cli import main
 from qsmxt_app.cluster.tasks import Ending, Task, note_ending, read_tasks
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import step_needs
-from qsmxt_app.workflows.estimate import Estimate, estimate_group
+from qsmxt_app.workflows.estimate import Estimate
+from qsmxt_app.workflows.machine_share import MachineShare
+from qsmxt_app.workflows.plan import RunPlan
 from qsmxt_app.workflows.step_needs import WORKER_GB
-from qsmxt_app.workflows.study import Plan
+from qsmxt_app.workflows.study_level.group_estimate import estimate_group
 from qsmxt_app.workflows.study_level.study import NEEDS
 from qsmxt_app.workflows.submission import resources_of, tasks_of
 from qsmxt_app.workflows.submitted import name_missing
@@ -63,13 +65,15 @@ def end(out, *codes):
 
 
 def scan(session=None):
-    return SimpleNamespace(session=session)
+    return SimpleNamespace(acquisition=SimpleNamespace(session=session))
 
 
 def test_a_task_a_participant_and_session():
-    plan = Plan({"01": [scan("A"), scan("A"), scan("B")], "02": [scan()]}, {"03": [scan("A")]}, (), 1, 1.0, 1)
+    scans = {"01": (scan("A"), scan("A"), scan("B")), "02": (scan(),)}
+    problems = {"03": (SimpleNamespace(session="A"),)}
+    plan = RunPlan(scans, problems, (), MachineShare(1, 1.0, None, 1))
     assert tasks_of(plan) == (Task("01", "A", 2), Task("01", "B"), Task("02"), Task("03", "A"))
-    mixed = replace(plan, acquisitions={"01": [scan("A"), scan()]}, problems={})
+    mixed = replace(plan, scans={"01": (scan("A"), scan())}, problems={})
     assert tasks_of(mixed) == (Task("01", "", 2),)
 
 

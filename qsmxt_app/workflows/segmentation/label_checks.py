@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.segment.atlas_loading import atlas_regions, check_atlas
 from qsmxt_app.segment.existing_labels import regions_of
 from qsmxt_app.segment.network_files import network_regions
 from qsmxt_app.segment.reference_region import find_reference
 from qsmxt_app.segment.regions import Region
-from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.preset_choice import settings_for
-from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan, plan_segmentation
+from qsmxt_app.workflows.plan import ScanPlan
+from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET
 
 
-def check_labels(acquisitions: Iterable[Acquisition], settings: Settings) -> None:
+def check_labels(scans: Iterable[ScanPlan]) -> None:
     """Refuse an atlas that is not there, and a region that is in no table, before anything runs.
 
     Raises
@@ -26,25 +24,25 @@ def check_labels(acquisitions: Iterable[Acquisition], settings: Settings) -> Non
     WrongUsage
         The region that chi is to be relative to is not in the table.
     """
-    seen: set[tuple[str, Path | None]] = set()
-    for acquisition in acquisitions:
-        own, _ = settings_for(acquisition, settings)
-        plan = plan_segmentation(acquisition, own)
+    checked = set[tuple[str, Path | None]]()
+    for scan in scans:
+        plan = scan.segmentation
         table = plan.labels.table if plan.labels else None
-        if not plan.runs or (plan.source, table) in seen:
+        if not plan.runs or (plan.source, table) in checked:
             continue
-        seen.add((plan.source, table))
+        checked.add((plan.source, table))
         if plan.method == ATLAS:
-            check_atlas(own.atlas)
+            check_atlas(scan.settings.atlas)
         if plan.reference:
-            find_reference(plan.reference, _regions_in_table(plan, own))
+            find_reference(plan.reference, _regions_in_table(scan))
 
 
-def _regions_in_table(plan: SegmentationPlan, settings: Settings) -> tuple[Region, ...]:
+def _regions_in_table(scan: ScanPlan) -> tuple[Region, ...]:
+    plan = scan.segmentation
     if plan.method == ATLAS:
-        return atlas_regions(settings.atlas)
+        return atlas_regions(scan.settings.atlas)
     if plan.method == MESHNET:
-        return network_regions(settings.model or Path())
+        return network_regions(scan.settings.model or Path())
     if plan.labels is None:
         raise ValueError("a plan to take labels that names none")
     return regions_of(plan.labels)

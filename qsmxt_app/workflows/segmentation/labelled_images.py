@@ -7,9 +7,7 @@ from typing import Any
 
 from nipype import Workflow
 
-from qsmxt_app.bids.acquisition import Acquisition
-from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.segmentation.plan import SegmentationPlan
+from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.segmentation.steps import anatomy_nodes, connect_anatomy, links
 from qsmxt_app.workflows.step_group import Part, node_name
 
@@ -23,25 +21,15 @@ class LabelledImages:
         Of the participant.
     work_dir, bids_dir, output_dir
         Where intermediate files and derivatives go, and the raw dataset.
-    threads
-        Cores for one step.
     """
 
-    def __init__(
-        self, workflow: Any, work_dir: Path, *, bids_dir: Path, output_dir: Path, threads: int
-    ) -> None:
+    def __init__(self, workflow: Any, work_dir: Path, *, bids_dir: Path, output_dir: Path) -> None:
         self._workflow, self._work_dir, self._output_dir = workflow, work_dir, output_dir
-        self._common: dict[str, Any] = {"bids_dir": bids_dir, "output_dir": output_dir, "threads": threads}
+        self._folders = {"bids_dir": bids_dir, "output_dir": output_dir}
         self._known: dict[Path, tuple[Any, Part]] = {}
 
     def connect(
-        self,
-        scan_workflow: Any,
-        made: dict[str, Any],
-        regions: Part,
-        plan: SegmentationPlan,
-        acquisition: Acquisition,
-        settings: Settings,
+        self, scan_workflow: Any, made: dict[str, Any], regions: Part, scan: ScanPlan
     ) -> tuple[Part, ...]:
         """Connect a scan with the steps that label its T1w, or the magnitude where there is none.
 
@@ -50,11 +38,12 @@ class LabelledImages:
         tuple of Part
             All steps that find the regions of the scan, in their order.
         """
+        plan = scan.segmentation
         if not plan.runs:
             return ()
         made["regions"].overwrite = not regions.outputs_exist("regions", self._output_dir) or None
         if plan.t1w is None:
-            nodes = anatomy_nodes(plan, acquisition, settings, **self._common)
+            nodes = anatomy_nodes(scan, **self._folders)
             connect_anatomy(scan_workflow, nodes)
             scan_workflow.connect(made["prepare"], "magnitude", nodes["prepare_t1w"], "magnitude")
             for source, target in links(plan):
@@ -62,17 +51,15 @@ class LabelledImages:
                 scan_workflow.connect(nodes[step], output, made[other], trait)
             return Part(regions.name, regions.folder, tuple(nodes)), regions
         if plan.t1w not in self._known:
-            self._known[plan.t1w] = self._label(plan, acquisition, settings)
+            self._known[plan.t1w] = self._label(scan, plan.t1w)
         workflow, part = self._known[plan.t1w]
         self._workflow.connect([(workflow, scan_workflow, links(plan))])
         return part, regions
 
-    def _label(
-        self, plan: SegmentationPlan, acquisition: Acquisition, settings: Settings
-    ) -> tuple[Any, Part]:
-        name = node_name(str(plan.t1w and plan.t1w.name.split(".")[0]))
+    def _label(self, scan: ScanPlan, t1w: Path) -> tuple[Any, Part]:
+        name = node_name(t1w.name.split(".")[0])
         workflow = Workflow(name)
-        nodes = anatomy_nodes(plan, acquisition, settings, **self._common)
+        nodes = anatomy_nodes(scan, **self._folders)
         connect_anatomy(workflow, nodes)
         self._workflow.add_nodes([workflow])
         folder = self._work_dir / self._workflow.name / name

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
+from math import prod
 from pathlib import Path
 
 from qsmxt_app.bids.acquisition import Acquisition
-from qsmxt_app.errors import NoInput
+from qsmxt_app.bids.headers import read_header
+from qsmxt_app.errors import NoInput, QsmxtError
 from qsmxt_app.segment.existing_labels import ExistingLabels, find_labels
 from qsmxt_app.segment.network_files import check_network
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.preset_choice import body_part
 
 NONE, ATLAS, MESHNET, DERIVATIVES = "none", "atlas", "meshnet", "derivatives"
+ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
+REGION_STEPS = ("align", "label", "reference", "regions")
+USUAL_VOXELS = 256 * 256 * 176
+"""Of a T1w whose header cannot be read; the step that reads it says why."""
+NETWORK_VOXELS = 12_000_000
+"""Of an image that takes as much memory as a network does in the box around any brain."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,37 @@ class SegmentationPlan:
     def label(self) -> str:
         """The source as BIDS allows it in a file name."""
         return re.sub(r"[^0-9A-Za-z+]", "", self.source)
+
+    @property
+    def anatomy_steps(self) -> tuple[str, ...]:
+        """The steps that label the T1w of a scan, or the magnitude in its place, in their order."""
+        left_out = set() if self.method == ATLAS else {"register_atlas"}
+        left_out |= set() if self.t1w else {"write_t1w"}
+        return tuple(step for step in ANATOMY_STEPS if self.runs and step not in left_out)
+
+    @property
+    def region_steps(self) -> tuple[str, ...]:
+        """The steps that bring labels to a scan and read values there, in their order."""
+        left_out = set() if self.t1w else {"align"}
+        left_out |= set() if self.reference else {"reference"}
+        return tuple(step for step in REGION_STEPS if self.runs and step not in left_out)
+
+    @property
+    def lines(self) -> list[str]:
+        """How the regions of a scan will be found, for people."""
+        if self.problem:
+            return [f"cannot be found: {self.problem}"]
+        if not self.runs:
+            return [f"none: {self.reason}"]
+        return [self.reason, " -> ".join((*self.anatomy_steps, *self.region_steps))]
+
+    def step_sizes(self, acquisition: Acquisition) -> dict[str, int]:
+        """Return the number of voxels that each step reads."""
+        scan = prod(acquisition.shape)
+        anatomy = _voxels(self.t1w) if self.t1w else scan
+        labelled = max(anatomy, NETWORK_VOXELS) if self.method == MESHNET else anatomy
+        sizes = {step: labelled if step == "label_t1w" else anatomy for step in self.anatomy_steps}
+        return sizes | dict.fromkeys(self.region_steps, anatomy + scan)
 
 
 def plan_segmentation(acquisition: Acquisition, settings: Settings) -> SegmentationPlan:
@@ -107,3 +147,11 @@ def _existing(acquisition: Acquisition, settings: Settings, t1w: Path | None) ->
     below = next(folder for folder in settings.derivatives if labels.image.is_relative_to(folder))
     told = f"labels {labels.image.relative_to(below)}, in the world of {t1w.name if t1w else 'no T1w'}"
     return SegmentationPlan(DERIVATIVES, told, labels.name, t1w, labels, problem)
+
+
+@cache
+def _voxels(image: Path) -> int:
+    try:
+        return prod(read_header(image).shape[:3])
+    except QsmxtError:
+        return USUAL_VOXELS

@@ -12,7 +12,8 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import derivative_path
 from qsmxt_app.records.scan import AlignmentResult, Segmentation, StepError
 from qsmxt_app.workflows.participant import ScanGraph
-from qsmxt_app.workflows.segmentation.plan import NONE, SegmentationPlan
+from qsmxt_app.workflows.plan import ScanPlan
+from qsmxt_app.workflows.segmentation.plan import NONE
 from qsmxt_app.workflows.step_group import Part
 
 DONE, FAILED = "done", "failed"
@@ -45,10 +46,10 @@ def region_result(
     log
         File to read.
     """
-    plan = scan.plan
+    plan = scan.plan.segmentation
     warned: tuple[str, ...] = ()
     if plan.no_reference:
-        wanted = scan.settings.reference
+        wanted = scan.plan.settings.reference
         warned = (f"Chi is relative to its mean over the mask, not to {wanted}: {plan.no_reference}",)
     if plan.method == NONE:
         return RegionResult(Segmentation(NONE, reason=plan.reason, warnings=warned))
@@ -75,25 +76,25 @@ def region_result(
     return RegionResult(segmentation, outputs, facts.get("reference", {}))
 
 
-def plan_by_the_mean(
-    scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]
-) -> SegmentationPlan | None:
+def plan_by_the_mean(scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]) -> ScanPlan | None:
     """Return the plan for a scan with a map of chi, but without the region that it should be relative to.
 
     The map is not lost with its labels: it is written relative to its mean, and the failure is told.
 
     Returns
     -------
-    SegmentationPlan or None
+    ScanPlan or None
         None where nothing of the kind happened.
     """
-    plan, made = scan.plan, scan.full("combine") in ended and scan.full("derivatives") not in ended
+    plan = scan.plan.segmentation
+    made = scan.full("combine") in ended and scan.full("derivatives") not in ended
     if not plan.reference or not made:
         return None
     labelled = any(part.full("label") in ended for part in scan.labelling)
     step, message = _errors(scan, ended, failures)[0]
     reason = message if labelled else f"{step}: {message}"
-    return replace(plan, reference="", no_reference=reason, problem="" if labelled else reason)
+    by_mean = replace(plan, reference="", no_reference=reason, problem="" if labelled else reason)
+    return scan.plan.with_segmentation(by_mean)
 
 
 def regions_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ...]:
@@ -106,8 +107,8 @@ def regions_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ..
 
 def _errors(scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the steps that failed, and why."""
-    if scan.plan.problem:
-        return [("segmentation", scan.plan.problem)]
+    if scan.plan.segmentation.problem:
+        return [("segmentation", scan.plan.segmentation.problem)]
     errors = [
         (step, _message(part, step, failures))
         for part in scan.labelling

@@ -1,4 +1,4 @@
-"""The steps that find the regions of a scan: which there are, what each is given, what goes between them.
+"""The steps that find the regions of a scan: what each is given, and what goes between them.
 
 Those of a T1w are run once, however many scans lie upon it. Where there is no T1w, the magnitude takes its
 place, and the same steps are among those of the scan.
@@ -6,97 +6,28 @@ place, and the same steps are among those of the scan.
 
 from __future__ import annotations
 
-from functools import cache
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from nipype import Node
 
-from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.entities import parse_name
-from qsmxt_app.bids.headers import read_header
-from qsmxt_app.errors import QsmxtError
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.segment.network_files import network_files
 from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.node_base import Step
+from qsmxt_app.workflows.plan import ScanPlan, StepPlan
 from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
 from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan
 from qsmxt_app.workflows.segmentation.reference import ReferToRegion
 from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
 from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, UseExistingLabels
-from qsmxt_app.workflows.step_needs import NEEDS, memory_gb
-
-ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
-REGION_STEPS = ("align", "label", "reference", "regions")
-USUAL_VOXELS = 256 * 256 * 176
-"""Of a T1w whose header cannot be read; the step that reads it says why."""
-NETWORK_VOXELS = 12_000_000
-"""Of an image that takes as much memory as a network does in the box around any brain."""
 
 
-def anatomy_steps(plan: SegmentationPlan) -> tuple[str, ...]:
-    """Return the steps that label the T1w of a scan, or what stands in for it, in their order."""
-    if not plan.runs:
-        return ()
-    left_out = set() if plan.method == ATLAS else {"register_atlas"}
-    left_out |= set() if plan.t1w else {"write_t1w"}
-    return tuple(step for step in ANATOMY_STEPS if step not in left_out)
-
-
-def region_steps(plan: SegmentationPlan) -> tuple[str, ...]:
-    """Return the steps that bring labels to a scan and read values there, in their order."""
-    if not plan.runs:
-        return ()
-    left_out = set() if plan.t1w else {"align"}
-    left_out |= set() if plan.reference else {"reference"}
-    return tuple(step for step in REGION_STEPS if step not in left_out)
-
-
-def anatomy_voxels(plan: SegmentationPlan, acquisition: Acquisition) -> int:
-    """Return the size of the image that is labelled."""
-    return _voxels(plan.t1w) if plan.t1w else prod(acquisition.shape)
-
-
-def described(plan: SegmentationPlan) -> list[str]:
-    """Return lines that tell people how the regions of a scan will be found."""
-    if plan.problem:
-        return [f"cannot be found: {plan.problem}"]
-    if not plan.runs:
-        return [f"none: {plan.reason}"]
-    return [plan.reason, " -> ".join((*anatomy_steps(plan), *region_steps(plan)))]
-
-
-def step_sizes(plan: SegmentationPlan, acquisition: Acquisition) -> list[tuple[str, int]]:
-    """Return the steps that find the regions of a scan, each with the number of voxels that it reads."""
-    if not plan.runs:
-        return []
-    anatomy = anatomy_voxels(plan, acquisition)
-    both = anatomy + prod(acquisition.shape)
-    labelled = max(anatomy, NETWORK_VOXELS) if plan.method == MESHNET else anatomy
-    labels = [(step, labelled if step == "label_t1w" else anatomy) for step in anatomy_steps(plan)]
-    return labels + [(step, both) for step in region_steps(plan)]
-
-
-@cache
-def _voxels(image: Path) -> int:
-    try:
-        return prod(read_header(image).shape[:3])
-    except QsmxtError:
-        return USUAL_VOXELS
-
-
-def anatomy_nodes(
-    plan: SegmentationPlan,
-    acquisition: Acquisition,
-    settings: Settings,
-    *,
-    bids_dir: Path,
-    output_dir: Path,
-    threads: int,
-) -> dict[str, Any]:
+def anatomy_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]:
     """Make the nodes that label a T1w, or the magnitude, with all inputs that do not come from others."""
+    plan, settings = scan.segmentation, scan.settings
     prepare: dict[str, Any] = _atlas(settings.atlas)
     if plan.t1w:
         prepare["t1w"] = str(plan.t1w)
@@ -110,27 +41,17 @@ def anatomy_nodes(
             **_where(plan, bids_dir, output_dir),
         ),
     }
-    voxels = dict(step_sizes(plan, acquisition))
-    return {
-        name: Node(
-            makers[name](),
-            name,
-            n_procs=threads if NEEDS[name].threaded else 1,
-            mem_gb=memory_gb(name, voxels[name], 1),
-        )
-        for name in anatomy_steps(plan)
-    }
+    return {step.name: step_node(makers[step.name](), step) for step in scan.anatomy}
 
 
-def region_makers(
-    plan: SegmentationPlan,
-    acquisition: Acquisition,
-    settings: Settings,
-    description: str,
-    bids_dir: Path,
-    output_dir: Path,
-) -> dict[str, Any]:
+def step_node(step: Step, plan: StepPlan) -> Any:
+    """Make the node of a step."""
+    return Node(step, plan.name, n_procs=plan.threads, mem_gb=plan.memory_gb)
+
+
+def region_makers(scan: ScanPlan, description: str, bids_dir: Path, output_dir: Path) -> dict[str, Any]:
     """Return what makes each step that finds the regions of a scan."""
+    plan, settings = scan.segmentation, scan.settings
     drawn = {"threshold": settings.roi_threshold, "erosion": settings.roi_erode}
     t1w = {"t1w_name": str(plan.t1w)} if plan.t1w else {}
     return {
@@ -138,7 +59,7 @@ def region_makers(
         "label": lambda: LabelScan(**drawn),
         "reference": lambda: ReferToRegion(reference=plan.reference),
         "regions": lambda: WriteRegions(
-            acquisition=acquisition,
+            acquisition=scan.acquisition,
             description=description,
             **t1w,
             **drawn,

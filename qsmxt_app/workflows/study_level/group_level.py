@@ -26,10 +26,12 @@ from qsmxt_app.report.study.page import build_group_report
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.cluster_executor import executor_for
 from qsmxt_app.workflows.incomplete_nodes import discard_incomplete_nodes
+from qsmxt_app.workflows.machine_share import share_machine
+from qsmxt_app.workflows.nipype_config import configure_nipype
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.output_locks import write_shared_pages
-from qsmxt_app.workflows.participant_level import check_work_dir, machine_share
 from qsmxt_app.workflows.progress import ProgressDisplay
+from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
     RunFolder,
@@ -38,7 +40,6 @@ from qsmxt_app.workflows.run_folder import (
     log_to,
     stop_logging,
 )
-from qsmxt_app.workflows.study import Request, configure_nipype
 from qsmxt_app.workflows.study_level.build import TemplateBuilder
 from qsmxt_app.workflows.study_level.custom_segmentation import (
     CustomSegmentation,
@@ -117,7 +118,7 @@ def run_group(request: Request) -> int:
         _show(plan, request)
         return 0
     output_dir = request.output_dir.absolute()
-    check_work_dir(request)
+    request.check_work_dir()
     initialise_derivative(output_dir, plan.raw, __version__)
     folder = create_run_folder(output_dir, request.settings, request.command)
     create_folder(request.work_dir, PRIVATE)
@@ -150,14 +151,14 @@ class GroupLevel:
         for one in self.plan.inconsistent_settings:
             log.warning("%s", one)
         configure_nipype(self.folder, self.request.verbosity)
-        share = machine_share(self.settings, len(self.plan.study.scans))
+        share = share_machine(self.settings, len(self.plan.study.scans))
         discard_incomplete_nodes(self.request.work_dir / WORKFLOW)
         with ExitStack() as stack:
             machine = executor_for(
-                share["plugin"],
-                share["plugin_arguments"],
-                n_cpus=share["n_cpus"],
-                memory_gb=share["memory_gb"],
+                share.plugin,
+                share.plugin_arguments,
+                n_cpus=share.n_cpus,
+                memory_gb=share.memory_gb,
                 work_dir=self.request.work_dir,
                 log_file=self.folder.log_file,
             )
@@ -168,8 +169,8 @@ class GroupLevel:
                 self.output_dir,
                 machine,
                 display,
-                share["plugin"],
-                share["plugin_arguments"],
+                share.plugin,
+                share.plugin_arguments,
                 self.settings.stop_on_first_crash,
             )
             problems = self._results(stages)

@@ -1,0 +1,279 @@
+"""What will run, worked out once: graphs, estimates, dry runs, the methods text and records read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from qsmxt_app.bids.acquisition import Acquisition, Problem
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.machine_share import MachineShare
+from qsmxt_app.workflows.outcome import SOMETHING_FAILED
+from qsmxt_app.workflows.preset_choice import Choice, settings_for
+from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
+from qsmxt_app.workflows.step_needs import MAIN_GB, expected_seconds, memory_gb, need_of
+
+STEPS = (
+    "prepare",
+    "masks",
+    "field",
+    "relaxation",
+    "swi",
+    "background",
+    "tgv",
+    "tgv_reliable",
+    "inversion",
+    "inversion_reliable",
+    "combine",
+    "chi_noise",
+    "derivatives",
+)
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """A step, and what it is expected to need.
+
+    Attributes
+    ----------
+    name
+        Of the step; it ends in `_reliable` for the second pass of an inversion.
+    memory_gb
+        At its peak, GB.
+    seconds
+        On two cores.
+    threads
+        Cores.
+    """
+
+    name: str
+    memory_gb: float
+    seconds: float
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """What will run for one scan.
+
+    Attributes
+    ----------
+    acquisition
+        What is processed.
+    settings
+        With which it is processed: those of the run, after the preset that was chosen for the scan.
+    choice
+        That preset and the reason for it; None where the user named one.
+    segmentation
+        How its regions are found.
+    bipolar
+        Whether the readout alternates.
+    maps, anatomy, regions
+        The steps that make its maps, those that label its T1w (or its magnitude), and those that bring the
+        labels to the scan, each in their order.
+    """
+
+    acquisition: Acquisition
+    settings: Settings
+    choice: Choice | None
+    segmentation: SegmentationPlan
+    bipolar: bool
+    maps: tuple[StepPlan, ...]
+    anatomy: tuple[StepPlan, ...]
+    regions: tuple[StepPlan, ...]
+
+    @property
+    def steps(self) -> tuple[StepPlan, ...]:
+        """All steps."""
+        return (*self.maps, *self.anatomy, *self.regions)
+
+    @property
+    def memory_gb(self) -> float:
+        """The most that any of the steps needs, GB."""
+        return max(step.memory_gb for step in self.steps)
+
+    @property
+    def label(self) -> str:
+        """The scan as people call it."""
+        return self.acquisition.label
+
+    def with_segmentation(self, segmentation: SegmentationPlan) -> ScanPlan:
+        """Return the plan with the regions found in another way."""
+        threads = max(step.threads for step in self.steps)
+        anatomy, regions = _region_steps(segmentation, self.acquisition)
+        planned = replace(self, segmentation=segmentation, anatomy=anatomy, regions=regions)
+        return planned.with_threads(threads)
+
+    def with_threads(self, threads: int) -> ScanPlan:
+        """Return the plan with cores for the steps that get faster by them."""
+        maps, anatomy, regions = (
+            tuple(replace(step, threads=self._cores(step.name, threads)) for step in steps)
+            for steps in (self.maps, self.anatomy, self.regions)
+        )
+        return replace(self, maps=maps, anatomy=anatomy, regions=regions)
+
+    def _cores(self, step: str, threads: int) -> int:
+        if not need_of(step).threaded:
+            return 1
+        # both passes of TGV-QSM run side by side, which is faster than one after the other
+        return -(-threads // 2) if self.settings.two_pass and step.startswith("tgv") else threads
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What will run for all participants, and with how much of the machine."""
+
+    scans: dict[str, tuple[ScanPlan, ...]]
+    problems: dict[str, tuple[Problem, ...]]
+    notes: tuple[str, ...]
+    machine: MachineShare
+
+    @property
+    def subjects(self) -> list[str]:
+        """Participants in the order in which they are started."""
+        return list(dict.fromkeys([*self.scans, *self.problems]))
+
+    @property
+    def all_scans(self) -> tuple[ScanPlan, ...]:
+        """Scans of all participants, in that order."""
+        return tuple(scan for subject in self.subjects for scan in self.scans.get(subject, ()))
+
+    def sessions(self, subject: str) -> list[str | None]:
+        """Sessions of a participant that are processed; None stands for data without one."""
+        of_scans = (scan.acquisition.session for scan in self.scans.get(subject, ()))
+        return list(dict.fromkeys([*of_scans, *(one.session for one in self.problems.get(subject, ()))]))
+
+
+def plan_scan(acquisition: Acquisition, settings: Settings) -> ScanPlan:
+    """Work out what will run for one scan, one core a step.
+
+    Parameters
+    ----------
+    acquisition
+        The scan.
+    settings
+        Of the run.
+    """
+    own, choice = settings_for(acquisition, settings)
+    segmentation = plan_segmentation(acquisition, own)
+    voxels, echoes = prod(acquisition.shape), len(acquisition.echoes)
+    maps = tuple(_step(name, voxels, echoes) for name in _map_steps(acquisition, own))
+    anatomy, regions = _region_steps(segmentation, acquisition)
+    return ScanPlan(
+        acquisition, own, choice, segmentation, _is_bipolar(acquisition, own), maps, anatomy, regions
+    )
+
+
+def plan_run(
+    scans: Iterable[ScanPlan],
+    problems: Iterable[Problem],
+    notes: tuple[str, ...],
+    settings: Settings,
+    machine: MachineShare,
+) -> RunPlan:
+    """Put the plans of scans together; those that need too much memory become problems.
+
+    Parameters
+    ----------
+    scans
+        Of all participants.
+    problems
+        Data that cannot be used.
+    notes
+        What is said before the run.
+    settings
+        Of the run.
+    machine
+        How much of it is used.
+    """
+    fitting: dict[str, list[ScanPlan]] = {}
+    unusable: dict[str, list[Problem]] = {}
+    for scan in scans:
+        if problem := too_large(scan, machine.memory_limit_gb):
+            unusable.setdefault(problem.subject, []).append(problem)
+        else:
+            fitting.setdefault(scan.acquisition.subject, []).append(scan)
+    for problem in problems:
+        unusable.setdefault(problem.subject, []).append(problem)
+    return RunPlan(
+        {subject: tuple(_with_cores(found, settings, machine)) for subject, found in fitting.items()},
+        {subject: tuple(found) for subject, found in unusable.items()},
+        notes,
+        machine,
+    )
+
+
+def distinct_steps(scans: Iterable[ScanPlan]) -> Iterator[StepPlan]:
+    """Yield all steps of some scans; a T1w is labelled once, however many scans share it."""
+    labelled = set[object]()
+    for scan in scans:
+        yield from (*scan.maps, *scan.regions)
+        if scan.segmentation.t1w not in labelled:
+            yield from scan.anatomy
+        if scan.segmentation.t1w:
+            labelled.add(scan.segmentation.t1w)
+
+
+def too_large(scan: ScanPlan, limit_gb: float | None) -> Problem | None:
+    """Return why a scan is not started where its maps need more memory than there may be, else None.
+
+    Without maps nothing is worth a start; without regions they are.
+    """
+    needed = max(step.memory_gb for step in scan.maps) + MAIN_GB
+    if limit_gb is None or needed <= limit_gb:
+        return None
+    return Problem(
+        scan.acquisition.subject,
+        scan.acquisition.session,
+        scan.acquisition.files[0],
+        f"{scan.label}: not started, it needs {needed:.1f} GB of memory and may use {limit_gb:.1f}.",
+        "Give it more: --mem-gb, or the limit of the container or the job.",
+        SOMETHING_FAILED,
+    )
+
+
+def _with_cores(scans: Sequence[ScanPlan], settings: Settings, machine: MachineShare) -> Iterator[ScanPlan]:
+    """Give cores to the steps of a participant: registration takes one, which the maps leave to it."""
+    threads = machine.threads
+    if not settings.omp_nthreads and any(scan.segmentation.runs for scan in scans):
+        threads = max(1, min(threads, machine.n_cpus - 1))
+    return (scan.with_threads(threads) for scan in scans)
+
+
+def _map_steps(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
+    """Return the names of the steps that make the maps of an acquisition, in their order."""
+    two_step = settings.qsm_method == "two-step"
+    inversion, other = ("inversion", "tgv") if two_step else ("tgv", "inversion")
+    left_out = {other, f"{other}_reliable"}
+    if not settings.two_pass:
+        left_out.add(f"{inversion}_reliable")
+    if len(acquisition.echoes) < 2:
+        left_out.add("relaxation")
+    if not two_step and not settings.local_field:
+        left_out.add("background")
+    if not settings.swi:
+        left_out.add("swi")
+    if not settings.chi_noise:
+        left_out.add("chi_noise")
+    return tuple(name for name in STEPS if name not in left_out)
+
+
+def _region_steps(
+    segmentation: SegmentationPlan, acquisition: Acquisition
+) -> tuple[tuple[StepPlan, ...], tuple[StepPlan, ...]]:
+    """Plan the steps that label an image, and those that bring its labels to the scan."""
+    sizes, echoes = segmentation.step_sizes(acquisition), len(acquisition.echoes)
+    return (
+        tuple(_step(name, sizes[name]) for name in segmentation.anatomy_steps),
+        tuple(_step(name, sizes[name], echoes) for name in segmentation.region_steps),
+    )
+
+
+def _step(name: str, voxels: int, echoes: int = 1) -> StepPlan:
+    return StepPlan(name, memory_gb(name, voxels, echoes), expected_seconds(name, voxels))
+
+
+def _is_bipolar(acquisition: Acquisition, settings: Settings) -> bool:
+    """Return whether the readout alternates: as the user says, else as the sidecar says, else no."""
+    return bool(acquisition.bipolar) if settings.bipolar == "auto" else settings.bipolar == "yes"
