@@ -1,4 +1,4 @@
-"""The door: arguments and exit codes, nothing else."""
+"""The entry point: arguments and exit codes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from qsmxt_app import __version__
-from qsmxt_app.config import AUTO, load_settings, preset_names
+from qsmxt_app.config import AUTO, load_settings, preset_names, read_preset
 from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
 from qsmxt_app.segment.atlases import ATLASES
-from qsmxt_app.settings import setting_fields
+from qsmxt_app.settings import DEFAULT_PRESET, setting_fields
 from qsmxt_app.settings.text import nearest
 
 EXIT_UNEXPECTED = 1
@@ -92,16 +92,18 @@ def build_parser() -> argparse.ArgumentParser:
             prog, max_help_position=30, width=110
         ),
     )
-    where = parser.add_argument_group("Where")
+    where = parser.add_argument_group("Input and output")
     where.add_argument(
         "bids_dir",
         type=Path,
         metavar="BIDS_DIR",
-        help="raw BIDS dataset, or a folder of DICOM or NIfTI files; only read",
+        help="raw BIDS dataset, or a folder of DICOM or NIfTI files; never written to",
     )
-    where.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="where the results go")
+    where.add_argument("output_dir", type=Path, metavar="OUTPUT_DIR", help="output folder: a BIDS derivative")
     where.add_argument(
-        "analysis_level", metavar="{participant,group}", help="maps of each participant; group results"
+        "analysis_level",
+        metavar="{participant,group}",
+        help="participant: maps of each participant; group: template, averages and tables",
     )
     groups: dict[str, Any] = {}
     for setting in setting_fields():
@@ -116,7 +118,7 @@ def _run(arguments: list[str]) -> int:
     options = vars(parse_arguments(arguments))
     if options["analysis_level"] not in LEVELS:
         level = options["analysis_level"]
-        raise WrongUsage(f"'{level}' is no analysis level.", nearest(level, LEVELS))
+        raise WrongUsage(f"'{level}' is not a valid analysis level.", nearest(level, LEVELS))
     flags = {f.name: options[f.name] for f in setting_fields() if options[f.name] is not None}
     settings = load_settings(flags)
 
@@ -200,15 +202,19 @@ def _default_text(setting: Field[Any]) -> str:
         return f": {', '.join((AUTO, *preset_names()))} (default: {setting.default})"
     if setting.name == "atlas":
         return f": {', '.join(ATLASES)} (default: {setting.default})"
-    if isinstance(setting.default, bool) or setting.default in (None, ()):
+    # the default preset decides some of them
+    default = read_preset(DEFAULT_PRESET).settings.get(setting.name, setting.default)
+    if isinstance(default, bool):
+        return " (default: on)" if default else ""
+    if default in (None, (), ""):
         return ""
-    shown = " ".join(map(str, setting.default)) if isinstance(setting.default, tuple) else setting.default
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
     return f" (default: {shown})"
 
 
 def _add_general(group: Any) -> None:
-    group.add_argument("-v", "--verbose", action="count", default=0, help="tell more; twice: debugging")
-    group.add_argument("-q", "--quiet", action="count", default=0, help="tell only what failed")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="increase verbosity (-vv: debug)")
+    group.add_argument("-q", "--quiet", action="count", default=0, help="print errors only")
     group.add_argument("--version", action="version", version=f"qsmxt {__version__}")
     group.add_argument("-h", "--help", action="help", help="show this page")
 

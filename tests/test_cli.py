@@ -5,6 +5,7 @@ import pytest
 
 from qsmxt_app import __version__
 from qsmxt_app.cli import build_parser, main
+from qsmxt_app.config import load_settings
 from qsmxt_app.settings import setting_fields
 
 
@@ -85,6 +86,15 @@ def test_every_setting_is_a_flag_with_help():
     page = build_parser().format_help()
     for setting in setting_fields():
         assert f"--{setting.name.replace('_', '-')}" in page
+
+
+def test_help_shows_the_defaults_that_are_in_force():
+    page = " ".join(build_parser().format_help().split())
+    in_force = load_settings({})
+    assert f"between scalp and brain (default: {in_force.mask_separation})" in page
+    assert in_force.mask_separation != 0
+    assert "(default: )" not in page
+    assert "(default: None)" not in page
 
 
 def test_version_and_help_are_quick_to_answer():

@@ -1,4 +1,4 @@
-"""How a study is handed to the scheduler of a cluster."""
+"""How a study is submitted to the scheduler of a cluster."""
 
 # ruff: noqa: RUF009 (dataclasses.field is what `setting` returns)
 from __future__ import annotations
@@ -13,25 +13,26 @@ setting = declared_in("On a cluster")
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """How a study is handed to the scheduler of a cluster."""
+    """How a study is submitted to the scheduler of a cluster."""
 
     submit: str | None = setting(
         None,
-        "hand the study to the scheduler: a task a participant (and session), then the group level",
+        "submit the study to the scheduler: one job per participant and session, then the group level",
         choices=("slurm", "pbs"),
     )
-    account: str | None = setting(None, "account that pays for the jobs", metavar="NAME")
+    account: str | None = setting(None, "account to charge the jobs to", metavar="NAME")
     partition: str | None = setting(
         None, "partition or queue of the jobs", metavar="NAME", aliases=("queue",)
     )
     submit_args: str = setting(
         "",
-        "more options for sbatch or qsub, which win over ours: --submit-args='--time=2:00:00 --qos=long'",
+        "further options for sbatch or qsub, which override the generated ones, "
+        "for example --submit-args='--time=2:00:00 --qos=long'",
         metavar="TEXT",
     )
-    retry_failed: bool = setting(False, "submit only what the last submission did not finish")
+    retry_failed: bool = setting(False, "submit only the jobs that the last submission did not complete")
     submitted: Path | None = setting(
         None,
-        "tasks.tsv of a submission: the group level names whoever of it is missing",
+        "tasks.tsv of a submission: the group level lists tasks that did not complete",
         kind="file",
     )

@@ -17,23 +17,22 @@ class ConversionSettings:
 
     raw_dir: Path | None = setting(
         None,
-        "where the BIDS dataset made of them goes (default: OUTPUT_DIR/sourcedata/raw)",
+        "output folder of the converted BIDS dataset (default: OUTPUT_DIR/sourcedata/raw)",
         metavar="DIR",
     )
     convert_only: bool = setting(False, "stop after the conversion")
-    keep_incomplete: bool = setting(
-        False, "also convert series of which slices are missing, as far as possible"
-    )
+    keep_incomplete: bool = setting(False, "also convert series with missing slices, as far as possible")
     subject_from: str = setting(
         "PatientID",
-        "what a person's label is made from",
+        "DICOM attribute that participant labels are derived from",
         choices=("PatientID", "PatientName"),
     )
     subject_map: Path | None = setting(
-        None, "table that says which label a person and a study get", kind="file"
+        None, "table that assigns participant and session labels to DICOM patients and studies", kind="file"
     )
     nifti_pattern: tuple[str, ...] = setting(
         (),
-        "where the path of a NIfTI file tells an entity: subject='P(\\d+)', part, echo_time, ...",
+        "regular expressions that read entities from the paths of NIfTI files, "
+        "for example subject='P(\\d+)'; also part, echo_time, ...",
         metavar="ENTITY=REGEX",
     )

@@ -18,13 +18,15 @@ class DataSettings:
     participant_label: tuple[str, ...] = setting(
         (), "participants to process, with or without sub- (default: all)", metavar="LABEL"
     )
-    session_label: tuple[str, ...] = setting((), "sessions to process", metavar="LABEL")
-    run_label: tuple[str, ...] = setting((), "runs to process", metavar="LABEL")
+    session_label: tuple[str, ...] = setting((), "sessions to process (default: all)", metavar="LABEL")
+    run_label: tuple[str, ...] = setting((), "runs to process (default: all)", metavar="LABEL")
     acquisition_label: tuple[str, ...] = setting(
-        (), "acquisitions (acq-) to process", metavar="LABEL", aliases=("acq-label",)
+        (), "acquisitions (acq-) to process (default: all)", metavar="LABEL", aliases=("acq-label",)
     )
     bids_filter_file: Path | None = setting(
-        None, "JSON file with the entities to select, as for fMRIPrep", kind="file"
+        None,
+        "JSON file with BIDS filters for megre, t2starw, qsm (all gradient echoes) and t1w, as in fMRIPrep",
+        kind="file",
     )
     bids_database_dir: Path | None = setting(
         None,
@@ -34,6 +36,6 @@ class DataSettings:
     )
     skip_bids_validation: bool = setting(
         False,
-        "do not check first that the input is valid BIDS",
+        "skip the BIDS validation of the input",
         aliases=("skip-bids-validator",),
     )

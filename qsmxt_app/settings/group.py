@@ -1,4 +1,4 @@
-"""What the group level makes of all participants."""
+"""What the group level computes over all participants."""
 
 # ruff: noqa: RUF009 (dataclasses.field is what `setting` returns)
 from __future__ import annotations
@@ -13,40 +13,43 @@ setting = declared_in("Group level")
 
 @dataclass(frozen=True)
 class GroupSettings:
-    """What the group level makes of all participants."""
+    """What the group level computes over all participants."""
 
-    template: bool = setting(True, "build a template and average maps; --no-template: only the tables")
+    template: bool = setting(True, "build a study template and average maps; --no-template: tables only")
     template_name: str | None = setting(
         None,
         "name of the template: letters and digits (default: study, or that of --template-from)",
         metavar="NAME",
     )
     template_resolution: float | None = setting(
-        None, "voxel edge of the template (default: as the scans)", metavar="MM", least=0.2
+        None, "voxel size of the template (default: that of the scans)", metavar="MM", least=0.2
     )
     template_from: Path | None = setting(
         None,
-        "folder of a template to bring everybody to, instead of building one",
+        "folder of an existing template to register participants to, instead of building one",
         metavar="DIR",
         kind="folder",
     )
-    template_rounds: int = setting(6, "most deformable rounds of the template", metavar="N", least=0)
+    template_rounds: int = setting(
+        6, "maximum number of deformable iterations of the template", metavar="N", least=0
+    )
     template_tolerance: float = setting(
-        0.05, "relative change of the template at which its rounds stop", metavar="X", least=0.0
+        0.05, "relative change of the template below which iterations stop", metavar="X", least=0.0
     )
     custom_dseg: Path | None = setting(
         None,
-        "labels drawn on the template or on one participant, measured in everybody",
+        "custom segmentation in the space of the template or of one participant; "
+        "values are extracted for all participants",
         kind="file",
     )
     custom_labels: Path | None = setting(
-        None, "names of these labels: a BIDS .tsv, or a label file of ITK-SNAP", kind="file"
+        None, "names of its labels: a BIDS .tsv, or an ITK-SNAP label file", kind="file"
     )
     custom_space: str | None = setting(
         None,
-        "where they were drawn: template, or a scan such as sub-01 or sub-01_ses-A (default: by their grid)",
+        "its space: template, or a scan such as sub-01 or sub-01_ses-A (default: the one with the same grid)",
         metavar="SPACE",
     )
     group_by: str | None = setting(
-        None, "column of participants.tsv by which the report splits the regional values", metavar="COLUMN"
+        None, "column of participants.tsv by which the report groups regional values", metavar="COLUMN"
     )

@@ -1,4 +1,4 @@
-"""Which maps are made beside susceptibility."""
+"""Which maps are computed in addition to susceptibility."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from qsmxt_app.settings.declaration import declared_in
 
-setting = declared_in("Maps beside susceptibility")
+setting = declared_in("Additional maps")
 
 
 @dataclass(frozen=True)
 class MapSettings:
-    """Which maps are made beside susceptibility."""
+    """Which maps are computed in addition to susceptibility."""
 
-    swi: bool = setting(True, "susceptibility-weighted image and its minimum-intensity projection")
-    chi_noise: bool = setting(True, "standard error of chi that the noise of the field causes")
-    local_field: bool = setting(False, "local field by --background, which two-step writes in any case")
+    swi: bool = setting(True, "susceptibility-weighted image (SWI) and its minimum-intensity projection")
+    chi_noise: bool = setting(True, "standard error of susceptibility due to noise in the field")
+    local_field: bool = setting(False, "local field by --background; always written with two-step")

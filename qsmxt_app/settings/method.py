@@ -21,75 +21,78 @@ REFERENCES = ("mean", "none")
 class MethodSettings:
     """How susceptibility is reconstructed."""
 
-    preset: str = setting(DEFAULT_PRESET, "settings chosen together for a kind of data", metavar="NAME")
+    preset: str = setting(DEFAULT_PRESET, "named set of settings for a type of data", metavar="NAME")
     config: Path | None = setting(
         None,
-        "TOML file with settings; any flag of this page without its dashes is a key",
+        "TOML file with settings; its keys are the options of this page without the leading dashes",
         kind="file",
     )
     mask: str = setting(
         "combined",
-        f"{', '.join(MASK_METHODS)}, or a mask FILE on the grid of the images",
+        f"masking method: {', '.join(MASK_METHODS)}, or a mask FILE on the grid of the images",
         metavar="METHOD|FILE",
     )
     mask_threshold: str = setting(
         "otsu",
-        "how the threshold of the mask is chosen",
+        "method for the mask threshold",
         choices=("otsu", "gaussian", "fixed", "percentile"),
     )
     mask_threshold_value: float | None = setting(
-        None, "threshold for 'fixed', percent for 'percentile'", metavar="X"
+        None, "threshold for fixed, percentile for percentile", metavar="X"
     )
-    mask_closing: float = setting(3.0, "radius by which gaps in the mask are closed", metavar="MM", least=0.0)
-    mask_erosion: int = setting(0, "voxel layers taken off the mask", metavar="N", least=0)
-    mask_components: int = setting(3, "most separate parts that the mask keeps", metavar="N", least=1)
+    mask_closing: float = setting(
+        3.0, "radius of the morphological closing of the mask", metavar="MM", least=0.0
+    )
+    mask_erosion: int = setting(0, "number of voxels to erode the mask by", metavar="N", least=0)
+    mask_components: int = setting(
+        3, "maximum number of connected components kept in the mask", metavar="N", least=1
+    )
     mask_separation: float = setting(
         0.0,
-        "cut parts that hang together by less than this, such as scalp and brain",
+        "radius that disconnects narrow bridges, such as between scalp and brain",
         metavar="MM",
         least=0.0,
     )
     bipolar: str = setting(
         "auto",
-        "whether even echoes are read out backwards; auto believes the sidecar",
+        "bipolar readout; auto: from the sidecar and the data",
         choices=("auto", "yes", "no"),
     )
     unwrapping: str = setting(
         "romeo",
-        "phase unwrapping of the field map",
+        "phase unwrapping method for the field map",
         choices=UNWRAPPING_METHODS,
         aliases=("unwrapping-algorithm",),
     )
     qsm_method: str = setting(
         "tgv",
-        "tgv: one step from the phase; two-step: --background, then --inversion",
+        "tgv: single-step TGV-QSM from the phase; two-step: --background, then --inversion",
         choices=("tgv", "two-step"),
     )
     background: str = setting(
         "lbv",
-        "background field removal of two-step",
+        "background field removal method of two-step",
         choices=BACKGROUND_METHODS,
         aliases=("bf-algorithm",),
     )
-    inversion: str = setting("tv", "dipole inversion of two-step", choices=INVERSION_METHODS)
+    inversion: str = setting("tv", "dipole inversion method of two-step", choices=INVERSION_METHODS)
     two_pass: bool = setting(
-        True, "also invert without the unreliable voxels, and combine both maps (Stewart 2022)"
+        True, "two-pass reconstruction: combine inversions with and without unreliable voxels (Stewart 2022)"
     )
     tgv_alpha: tuple[float, float] = setting(
         (0.0015, 0.0045),
-        "regularisation of TGV-QSM, first and second order, at 0.6 ppb of noise and 2 mm; it follows both",
+        "regularisation of TGV-QSM, first and second order, for 0.6 ppb of noise and 2 mm voxels; "
+        "scaled to the data",
         metavar="X",
         least=0.0,
     )
-    tgv_iterations: int = setting(
-        1000, "most iterations of TGV-QSM; it stops when converged", metavar="N", least=1
-    )
+    tgv_iterations: int = setting(1000, "maximum number of iterations of TGV-QSM", metavar="N", least=1)
     tgv_tolerance: float = setting(
-        0.05, "relative change of chi at which TGV-QSM has converged", metavar="X", least=0.0
+        0.05, "relative change of susceptibility below which TGV-QSM stops", metavar="X", least=0.0
     )
     reference: str = setting(
         "mean",
-        "what chi is relative to: mean (over the mask), none, a mask FILE, or a REGION of the labels by name "
+        "reference of susceptibility: mean (over the mask), none, a mask FILE, or a labelled REGION by name "
         "or number, such as csf (the lateral ventricles) or frontal-white-matter",
         metavar="mean|none|FILE|REGION",
     )

@@ -1,4 +1,4 @@
-"""Where and with how much of a machine a run goes."""
+"""Where a run computes, and the resources that it may use."""
 
 # ruff: noqa: RUF009 (dataclasses.field is what `setting` returns)
 from __future__ import annotations
@@ -8,48 +8,48 @@ from pathlib import Path
 
 from qsmxt_app.settings.declaration import declared_in
 
-setting = declared_in("Running")
+setting = declared_in("Execution and resources")
 
 
 @dataclass(frozen=True)
 class RunningSettings:
-    """Where and with how much of a machine a run goes."""
+    """Where a run computes, and the resources that it may use."""
 
     work_dir: Path | None = setting(
         None,
-        "intermediate files; the same command goes on from there (default: OUTPUT_DIR/.work)",
+        "folder of intermediate files, from which a repeated command continues (default: OUTPUT_DIR/.work)",
         short="w",
         metavar="DIR",
     )
     n_cpus: int | None = setting(
         None,
-        "processor cores to use (default: all that this process may use)",
+        "maximum number of processor cores (default: all available)",
         aliases=("nprocs", "n-procs", "nthreads"),
         metavar="N",
         least=1,
     )
     omp_nthreads: int | None = setting(
-        None, "most cores for one step (default: shared between the scans)", metavar="N", least=1
+        None, "maximum number of cores per step (default: shared between the scans)", metavar="N", least=1
     )
     mem_gb: float | None = setting(
         None,
-        "memory to use in GB, or 16G, 16000M (default: 90 %% of what this process may use)",
+        "maximum memory in GB, or 16G, 16000M (default: 90 %% of what is available)",
         aliases=("mem",),
         metavar="GB",
         least=0.5,
     )
     nipype_plugin: str = setting(
         "MultiProc",
-        "nipype's execution plugin",
+        "nipype execution plugin",
         metavar="NAME",
     )
     nipype_plugin_file: Path | None = setting(
         None,
-        "YAML or JSON file with 'plugin' and 'plugin_args', as for fMRIPrep",
+        "YAML or JSON file with plugin and plugin_args, as in fMRIPrep",
         aliases=("use-plugin",),
         kind="file",
     )
     clean_workdir: bool = setting(
-        False, "remove the intermediate files of every participant that ended without a failure"
+        False, "remove the intermediate files of participants that completed without an error"
     )
-    stop_on_first_crash: bool = setting(False, "stop everything at the first failure")
+    stop_on_first_crash: bool = setting(False, "stop the run at the first error")
