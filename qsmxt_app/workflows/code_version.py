@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import CodeType
@@ -76,11 +77,22 @@ class SourceGraph:
         for part in parts:
             # imports are absolute: only the name of a module begins with that of the package
             origins = {name for name in part.co_names if f"{name}.".startswith(f"{self.name}.")}
-            # `from package import name`: a module, or something that the package itself holds
-            found |= origins | {f"{origin}.{name}" for origin in origins for name in part.co_names}
+            if any(f"{origin}.{name}" in self.files for origin in origins for name in part.co_names):
+                origins = {
+                    module for origin, names in _imports(part) for module in self._meant(origin, names)
+                }
+            found |= origins
             # a registry gives the full name of a module, which is imported when it is needed
-            found |= {constant for constant in part.co_consts if isinstance(constant, str)}
+            found |= {text for text in part.co_consts if isinstance(text, str) and self._is_module(text)}
         return frozenset(found & self.files.keys())
+
+    def _meant(self, origin: str, names: Sequence[str]) -> set[str]:
+        """Return the modules that `from origin import names` needs: the package only for what it holds."""
+        modules = {f"{origin}.{name}" for name in names} & self.files.keys()
+        return modules if names and len(modules) == len(set(names)) else modules | {origin}
+
+    def _is_module(self, name: str) -> bool:
+        return name in self.files and self.files[name].name != "__init__.py"
 
 
 @cache
@@ -103,6 +115,16 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _nested(constant)
+
+
+def _imports(code: CodeType) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield what each import of a piece of code names, and what it takes from there."""
+    names: Sequence[str] = ()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "LOAD_CONST":  # the last one before an import holds the names
+            names = instruction.argval or ()
+        elif instruction.opname == "IMPORT_NAME":
+            yield instruction.argval, names
 
 
 def _described(code: CodeType) -> bytes:

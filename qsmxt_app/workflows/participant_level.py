@@ -16,10 +16,9 @@ from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.terminal import PlainConsole, counted
 from qsmxt_app.workflows.boilerplate import write_boilerplate
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
-from qsmxt_app.workflows.estimate import estimate_run, estimate_scan
 from qsmxt_app.workflows.machine_share import share_machine
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
-from qsmxt_app.workflows.plan import RunPlan, plan_run, plan_scan
+from qsmxt_app.workflows.plan import RunPlan, described_scans, estimate_run, plan_run, plan_scan
 from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import (
     PRIVATE,
@@ -174,7 +173,7 @@ def _expected(plan: RunPlan) -> str:
     share, scans = plan.machine, plan.all_scans
     needs = "needs" if len(scans) == 1 else "need"
     return (
-        f"{counted(len(scans), 'scan')} {needs} {estimate_run(scans).text}; "
+        f"{described_scans(scans)} {needs} {estimate_run(scans).text}; "
         f"{counted(share.n_cpus, 'core')} and {share.memory_gb:.1f} GB may be used."
     )
 
@@ -193,7 +192,7 @@ def _conclude(outcomes: Sequence[ParticipantOutcome], folder: RunFolder, request
 def _show(plan: RunPlan, request: Request) -> None:
     """Print what would be run."""
     share, scans = plan.machine, plan.all_scans
-    processed = f"{counted(len(plan.subjects), 'participant')}, {counted(len(scans), 'scan')}"
+    processed = f"{counted(len(plan.subjects), 'participant')}, {described_scans(scans)}"
     lines = [
         f"Would process {processed} on {counted(share.n_cpus, 'core')}, {share.memory_gb:.1f} GB.",
         *(line for subject in plan.subjects for line in _described(plan, subject)),
@@ -209,7 +208,8 @@ def _described(plan: RunPlan, subject: str) -> Iterator[str]:
     """Yield the lines of a dry run about one participant."""
     for scan in plan.scans.get(subject, ()):
         size = "x".join(map(str, scan.acquisition.shape))
-        yield f"{scan.label}: {size} voxels, {estimate_scan(scan).text}"
+        labels = ", with labels" if scan.segmentation.runs else ""
+        yield f"{scan.label}: {size} voxels{labels}, {scan.estimate.text}"
         if scan.choice:
             yield f"  preset {scan.choice.preset}: {scan.choice.reason}"
         yield f"  {' -> '.join(step.name for step in scan.maps)}"

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.settings import Settings
+from qsmxt_app.terminal import counted
 from qsmxt_app.workflows.machine_share import MachineShare
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import Choice, settings_for
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
-from qsmxt_app.workflows.step_needs import MAIN_GB, expected_seconds, memory_gb, need_of
+from qsmxt_app.workflows.step_needs import (
+    MAIN_GB,
+    REPORT_GB,
+    REPORT_SECONDS,
+    START_SECONDS,
+    WORKER_GB,
+    Estimate,
+    expected_seconds,
+    memory_gb,
+    need_of,
+)
 
 STEPS = (
     "prepare",
@@ -89,9 +100,9 @@ class ScanPlan:
         return (*self.maps, *self.anatomy, *self.regions)
 
     @property
-    def memory_gb(self) -> float:
-        """The most that any of the steps needs, GB."""
-        return max(step.memory_gb for step in self.steps)
+    def estimate(self) -> Estimate:
+        """What its steps need, one after the other."""
+        return _estimate(self.steps)
 
     @property
     def label(self) -> str:
@@ -215,6 +226,29 @@ def distinct_steps(scans: Iterable[ScanPlan]) -> Iterator[StepPlan]:
             labelled.add(scan.segmentation.t1w)
 
 
+def estimate_run(scans: Collection[ScanPlan]) -> Estimate:
+    """Return what a run for several scans and a report needs, the steps of each after the other."""
+    steps = _estimate(distinct_steps(scans))
+    return Estimate(
+        MAIN_GB + max(WORKER_GB + REPORT_GB, steps.memory_gb),
+        START_SECONDS + REPORT_SECONDS + steps.seconds,
+    )
+
+
+def described_scans(scans: Collection[ScanPlan]) -> str:
+    """Say how many scans there are, and of how many labels are made.
+
+    Parameters
+    ----------
+    scans
+        Those that are processed.
+    """
+    labelled, number = sum(scan.segmentation.runs for scan in scans), counted(len(scans), "scan")
+    if not labelled:
+        return number
+    return f"{number} with labels" if labelled == len(scans) else f"{number} ({labelled} with labels)"
+
+
 def too_large(scan: ScanPlan, limit_gb: float | None) -> Problem | None:
     """Return why a scan is not started where its maps need more memory than there may be, else None.
 
@@ -268,6 +302,11 @@ def _region_steps(
         tuple(_step(name, sizes[name]) for name in segmentation.anatomy_steps),
         tuple(_step(name, sizes[name], echoes) for name in segmentation.region_steps),
     )
+
+
+def _estimate(steps: Iterable[StepPlan]) -> Estimate:
+    needs = [(step.memory_gb, step.seconds) for step in steps]
+    return Estimate(max((memory for memory, _ in needs), default=0.0), sum(seconds for _, seconds in needs))
 
 
 def _step(name: str, voxels: int, echoes: int = 1) -> StepPlan:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from msgspec import convert
 
-from qsmxt_app import __version__
 from qsmxt_app.bids.acquisition import Problem
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.records.scan import (
@@ -34,8 +31,8 @@ from qsmxt_app.workflows.participant import ScanGraph
 from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.segmentation.plan import REGION_STEPS
 from qsmxt_app.workflows.segmentation.segmentation_record import RegionResult, regions_on_disk
+from qsmxt_app.workflows.software import software_versions
 
-LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "nipype", "antspyx", "warpkit")
 NOT_FACTS = {"seconds", "peak_mb", "warnings"}
 INVERSIONS = ("tgv", "inversion", "tgv_reliable", "inversion_reliable")
 NOT_MAPS = {"prepare", "masks", "field", "background", *INVERSIONS, "combine", "derivatives", *REGION_STEPS}
@@ -174,14 +171,3 @@ def described_inputs(scan: ScanPlan, bids_dir: Path) -> Inputs:
 def obliquity_degrees(b0_direction: Sequence[float]) -> float:
     """Return the angle between B0 and the voxel axis that is nearest to it."""
     return math.degrees(math.acos(min(1.0, max(abs(component) for component in b0_direction))))
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions of this package and of what its results depend on."""
-    found = {"qsmxt": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -38,6 +38,9 @@ WORKER_GB = 0.3
 MAIN_GB = 0.35
 REPORT_GB = 0.6
 
+START_SECONDS = 10.0
+REPORT_SECONDS = 10.0
+
 # One row a step, measured on 5.4 million voxels (1.4 million of them in the mask) with 5 echoes, and rounded
 # up, so that declared memory is not below what is used. Cost is in seconds on two cores.
 NEEDS = {
@@ -64,6 +67,21 @@ NEEDS = {
     "reference": Need(40, 0, 0.1, threaded=False),
     "regions": Need(50, 0, 1.0, threaded=False),
 }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Memory (GB) at its peak, of a step or of a run, and the time of all steps (seconds on two cores)."""
+
+    memory_gb: float
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        minutes = self.seconds / 60
+        time = f"{max(1, minutes):.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+        return f"up to {self.memory_gb:.1f} GB of memory, about {time} on two cores"
 
 
 def need_of(step: str) -> Need:

@@ -17,7 +17,6 @@ from qsmxt_app.errors import QsmxtError
 from qsmxt_app.records.json_file import write_record
 from qsmxt_app.records.scan import StepError, record_path
 from qsmxt_app.workflows.cluster_executor import SCHEDULERS, executor_for
-from qsmxt_app.workflows.estimate import REPORT_SECONDS
 from qsmxt_app.workflows.incomplete_nodes import discard_incomplete_nodes
 from qsmxt_app.workflows.local_executor import GraphScheduler
 from qsmxt_app.workflows.nipype_config import configure_nipype
@@ -31,6 +30,7 @@ from qsmxt_app.workflows.records import problem_record, scan_record
 from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import RunFolder
 from qsmxt_app.workflows.segmentation.segmentation_record import plan_by_the_mean, region_result
+from qsmxt_app.workflows.step_needs import REPORT_SECONDS
 
 POLL_SECONDS = 0.5
 

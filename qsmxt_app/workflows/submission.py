@@ -26,11 +26,11 @@ from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings, setting_field
 from qsmxt_app.settings.cluster import ClusterSettings
 from qsmxt_app.settings.text import to_toml
 from qsmxt_app.terminal import PlainConsole, counted, printable
-from qsmxt_app.workflows.estimate import Estimate, estimate_run
 from qsmxt_app.workflows.machine_share import CLUSTER_CORES
-from qsmxt_app.workflows.plan import RunPlan
+from qsmxt_app.workflows.plan import RunPlan, estimate_run
 from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import create_folder
+from qsmxt_app.workflows.step_needs import Estimate
 from qsmxt_app.workflows.study_level.group_estimate import estimate_group
 
 MAIN_PROCESS_GB = 1.0

@@ -7,7 +7,6 @@ import pytest
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.config import load_settings
 from qsmxt_app.errors import WrongUsage
-from qsmxt_app.workflows.estimate import estimate_scan
 from qsmxt_app.workflows.plan import plan_scan
 from qsmxt_app.workflows.segmentation.plan import plan_segmentation
 from qsmxt_app.workflows.segmentation.steps import anatomy_nodes
@@ -117,13 +116,15 @@ def test_a_network_needs_its_memory_whatever_the_image(scan, tmp_path):
         (tmp_path / name).touch()
     nib.Nifti1Image(np.zeros((16, 16, 16), np.float32), np.eye(4)).to_filename(tmp_path / "small_T1w.nii.gz")
     small = replace(scan, shape=(16, 16, 16), t1w=tmp_path / "small_T1w.nii.gz")
-    network, atlas = (plan_scan(small, load_settings(flags)) for flags in ({"model": str(tmp_path)}, {}))
+    network, atlas = (
+        plan_scan(small, load_settings(flags)).estimate for flags in ({"model": str(tmp_path)}, {})
+    )
     assert network.memory_gb > 1.8 > atlas.memory_gb
 
 
 def test_regions_are_counted_in_what_a_scan_needs(scan):
     whole, maps = (
-        estimate_scan(plan_scan(scan, load_settings({"segmentation": name}))) for name in ("atlas", "none")
+        plan_scan(scan, load_settings({"segmentation": name})).estimate for name in ("atlas", "none")
     )
     assert whole.seconds > maps.seconds
     assert whole.memory_gb > maps.memory_gb

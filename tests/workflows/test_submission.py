@@ -15,10 +15,9 @@ from qsmxt_app.cli import main
 from qsmxt_app.cluster.tasks import Ending, Task, note_ending, read_tasks
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows import step_needs
-from qsmxt_app.workflows.estimate import Estimate
 from qsmxt_app.workflows.machine_share import MachineShare
 from qsmxt_app.workflows.plan import RunPlan
-from qsmxt_app.workflows.step_needs import WORKER_GB
+from qsmxt_app.workflows.step_needs import WORKER_GB, Estimate
 from qsmxt_app.workflows.study_level.group_estimate import estimate_group
 from qsmxt_app.workflows.study_level.study import NEEDS
 from qsmxt_app.workflows.submission import resources_of, tasks_of

@@ -10,8 +10,15 @@ import numpy as np
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.group.grid import MARGIN_MM, common_resolution
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.estimate import REPORT_SECONDS, START_SECONDS, Estimate
-from qsmxt_app.workflows.step_needs import BYTES_PER_GB, MAIN_GB, REPORT_GB, WORKER_GB
+from qsmxt_app.workflows.step_needs import (
+    BYTES_PER_GB,
+    MAIN_GB,
+    REPORT_GB,
+    REPORT_SECONDS,
+    START_SECONDS,
+    WORKER_GB,
+    Estimate,
+)
 from qsmxt_app.workflows.study_level.study import NEEDS
 
 HEADS_MM3 = 1.1e7

@@ -20,7 +20,7 @@ from qsmxt_app.records.group import (
 from qsmxt_app.records.json_file import write_record
 from qsmxt_app.records.scan import StepError
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.records import software_versions
+from qsmxt_app.workflows.software import software_versions
 from qsmxt_app.workflows.study_level.study import BuiltTemplate, Person
 
 
