@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from qsmxt_app.bids.atomic import make_folder
 from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.bids.lock import named_lock
-from qsmxt_app.convert.conversion_cache import fingerprint, recall, remember
+from qsmxt_app.convert.conversion_cache import fingerprint, load_outcome, save_outcome
 from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import Written, prepare_dataset, write_dataset
 from qsmxt_app.convert.detect import Input
@@ -21,10 +21,10 @@ from qsmxt_app.settings import Settings
 
 SOURCEDATA = "sourcedata"
 DICOM_TABLE, NIFTI_TABLE = "conversion", "nifti_conversion"
-MOST_LINES = 3
+MAXIMUM_LINES = 3
 """Lines that a message repeats; the table has all."""
 _LOCK = "conversion"
-_MEMORY = ".finished.json"
+_CACHE = ".finished.json"
 
 
 class Conversion(Protocol):
@@ -44,7 +44,7 @@ class Conversion(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """For people."""
+        """Messages for the user."""
 
     def record(self, written: Written) -> None:
         """Write into the review table what everything became."""
@@ -65,7 +65,7 @@ class ConversionOutcome:
     reasons
         Why no susceptibility map can be made, if none can.
     notes
-        For people.
+        Messages for the user.
     """
 
     raw: Path
@@ -109,12 +109,12 @@ def convert_folder(
         If a folder cannot be written, or another run is converting.
     """
     raw = raw_folder(output, settings)
-    memory = output / SOURCEDATA / _MEMORY
+    cache_file = output / SOURCEDATA / _CACHE
     key = fingerprint(source, _settings_that_matter(settings, source, raw))
     make_folder(output / SOURCEDATA)
     make_folder(work_dir)
     with named_lock(output, _LOCK), named_lock(raw, _LOCK):
-        if (known := recall(memory, key, _tables(output))) is not None:
+        if (known := load_outcome(cache_file, key, _tables(output))) is not None:
             return ConversionOutcome(
                 raw, known["n_images"], 0, (), tuple(known["reasons"]), tuple(known["notes"])
             )
@@ -124,19 +124,21 @@ def convert_folder(
         conversion.record(written)
         outcome = _outcome(source, raw, conversion, written)
         if not outcome.failures:
-            _remember(memory, key, output, written, outcome)
+            _save_outcome(cache_file, key, output, written, outcome)
     return outcome
 
 
-def _remember(memory: Path, key: str, output: Path, written: Written, outcome: ConversionOutcome) -> None:
+def _save_outcome(
+    cache_file: Path, key: str, output: Path, written: Written, outcome: ConversionOutcome
+) -> None:
     images = [*written.files, *written.unchanged]
     sidecars = [sidecar_path(image) for image in images]
     plain = {"n_images": outcome.n_images, "reasons": outcome.reasons, "notes": outcome.notes}
-    remember(memory, key, [*images, *sidecars, *_tables(output)], plain)
+    save_outcome(cache_file, key, [*images, *sidecars, *_tables(output)], plain)
 
 
 def _tables(output: Path) -> list[Path]:
-    """Everything that a person may edit, and what lies beside it."""
+    """Everything that a user may edit, and what lies beside it."""
     return sorted((output / SOURCEDATA).glob("*conversion.*"))
 
 
@@ -153,8 +155,10 @@ def _settings_that_matter(settings: Settings, source: Path, raw: Path) -> dict[s
 def _outcome(source: Path, raw: Path, conversion: Conversion, written: Written) -> ConversionOutcome:
     failures = (*conversion.failures, *written.refused)
     if not written.files and not written.unchanged:
-        told = _in_short(failures or conversion.reasons) or "no image in it is of a kind that is converted."
-        raise UnusableData(f"{source}: nothing could be converted: {told}", " ".join(conversion.notes))
+        message = (
+            _in_short(failures or conversion.reasons) or "no image in it is of a kind that is converted."
+        )
+        raise UnusableData(f"{source}: nothing could be converted: {message}", " ".join(conversion.notes))
     return ConversionOutcome(
         raw,
         len(written.files) + len(written.unchanged),
@@ -175,11 +179,11 @@ def _convert(
 
 
 def _in_short(lines: Sequence[str]) -> str:
-    more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
-    return "; ".join([*lines[:MOST_LINES], *more])
+    more = [f"and {len(lines) - MAXIMUM_LINES} more"] if len(lines) > MAXIMUM_LINES else []
+    return "; ".join([*lines[:MAXIMUM_LINES], *more])
 
 
-def keep_source_clean(source: Path, folders: Sequence[Path]) -> None:
+def check_output_outside_source(source: Path, folders: Sequence[Path]) -> None:
     """Refuse to write into the source, which is only read.
 
     Raises

@@ -43,36 +43,36 @@ def stamp_of(path: Path) -> Stamp | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def remember(memory: Path, key: str, files: Iterable[Path], outcome: Mapping[str, Any]) -> None:
+def save_outcome(cache_file: Path, key: str, files: Iterable[Path], outcome: Mapping[str, Any]) -> None:
     """Note that a conversion is finished.
 
     Parameters
     ----------
-    memory
+    cache_file
         The file for it.
     key
         From `fingerprint`.
     files
-        All that the conversion wrote, and the tables that people edit: if one changes, it is not finished.
+        All that the conversion wrote, and the tables that users edit: if one changes, it is not finished.
     outcome
         Plain values to give back.
     """
     stamps = {str(path): stamp_of(path) for path in files}
-    write_json(memory, {"key": key, "files": stamps, "outcome": outcome})
+    write_json(cache_file, {"key": key, "files": stamps, "outcome": outcome})
 
 
-def recall(memory: Path, key: str, present: Iterable[Path] = ()) -> dict[str, Any] | None:
+def load_outcome(cache_file: Path, key: str, present: Iterable[Path] = ()) -> dict[str, Any] | None:
     """Return the outcome of a conversion that is finished and unchanged; None for any other.
 
     Parameters
     ----------
-    memory, key
-        As for `remember`.
+    cache_file, key
+        As for `save_outcome`.
     present
         Files that the conversion must have known of.
     """
     try:
-        content = json.loads(memory.read_text(encoding="utf-8"))
+        content = json.loads(cache_file.read_text(encoding="utf-8"))
         if content["key"] != key:
             return None
         if not {str(path) for path in present} <= content["files"].keys():

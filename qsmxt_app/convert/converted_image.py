@@ -50,7 +50,7 @@ class ConvertedImage:
     origin
         Series or file that it comes from, for tables and messages.
     acquisition, reconstruction
-        Legal labels that describe the images; they enter the name only where they tell images apart.
+        Legal labels that describe the images; they enter the name only where they distinguish images.
     echo
         Number of the echo, from 1, of a multi-echo acquisition.
     part

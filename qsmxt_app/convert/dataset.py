@@ -36,9 +36,9 @@ PHASE_UNITS = frozenset({"rad", "arbitrary"})
 _VOLATILE = frozenset({"ConversionSoftware", "ConversionSoftwareVersion"})
 _README = """# Raw images, converted by qsmxt
 
-`*_scans.tsv` name the source of every image by a digest; `participants.tsv` lists the people. Names, birth
-dates and addresses are left out of all sidecars and headers. T1-weighted images show faces: remove these
-before the dataset is shared.
+`*_scans.tsv` name the source of every image by a digest; `participants.tsv` lists the participants.
+Names, birth dates and addresses are left out of all sidecars and headers. T1-weighted images show faces:
+remove these before the dataset is shared.
 """
 _SCANS = {
     "filename": {"Description": "image, relative to the folder of this table"},
@@ -63,7 +63,7 @@ class Written:
     refused
         One line for each image that was not written, or whose sidecar was not, with the reason.
     notes
-        What a person should know of images that have another name than they would get now.
+        What the user should know of images that have another name than they would get now.
     """
 
     targets: tuple[Path | None, ...]
@@ -197,8 +197,8 @@ def _called_otherwise(
 ) -> list[str]:
     """Say where a scan keeps its name although a person gave it another run by now."""
     first = {
-        image.group: f"{target}: keeps its name, although it is to be run {image.run}. "
-        "Remove all images of the scan to have them written anew."
+        image.group: f"{target}: keeps its name, although the table says run {image.run}. "
+        "Remove all images of the scan to have them written again."
         for image, named, target in zip(images, entities, targets, strict=True)
         if image.run is not None and named.get("run") != str(image.run)
     }
@@ -217,8 +217,8 @@ def _left_behind(raw: Path, images: Sequence[ConvertedImage], targets: Sequence[
         if others:
             more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
             lines.append(
-                f"{others[0]}{more}: made earlier of the scan that is {min(wanted).name} now. "
-                "Remove it if it is not wanted any more."
+                f"{others[0]}{more}: made earlier from the scan that is now {min(wanted).name}. "
+                "Remove it if it is no longer needed."
             )
     return lines
 
@@ -242,7 +242,7 @@ def _write_image(image: ConvertedImage, target: Path) -> bool:
     exists = os.path.lexists(target)
     if exists and digest_of_image(target) != digest_of_copy(image.path):
         raise UnusableData(
-            f"{target}: is there with other content than {image.origin} gives; kept.",
+            f"{target}: exists with content that differs from what {image.origin} gives; kept.",
             "Remove it to have it written again.",
         )
     sidecar = plain(_public_sidecar(image))
@@ -266,13 +266,13 @@ def _public_sidecar(image: ConvertedImage) -> dict[str, Any]:
 
 
 def _compare_sidecar(path: Path, sidecar: Mapping[str, Any], origin: str) -> None:
-    """Refuse a sidecar that says otherwise; what people added to the one that is there does no harm."""
+    """Refuse a sidecar that says otherwise; what users added to the existing one is ignored."""
     existing = read_json_object(path)
     other = [key for key in sidecar if key not in _VOLATILE and existing.get(key) != sidecar[key]]
     if other:
         shown = ", ".join(f"{key} {existing.get(key)!r:.40}, now {sidecar[key]!r:.40}" for key in other[:3])
         raise UnusableData(
-            f"{path}: says otherwise than {origin} ({shown}); kept.", "Remove it to have it written again."
+            f"{path}: differs from {origin} ({shown}); kept.", "Remove it to have it written again."
         )
 
 

@@ -33,7 +33,7 @@ _Files = dict[Path, FileName]
 
 
 def held_acquisitions(raw: Path, images: Sequence[ConvertedImage]) -> list[NamedAcquisition]:
-    """List what a dataset holds of the people and sessions that images are of.
+    """List what a dataset holds of the subjects and sessions that images are of.
 
     ``scans.tsv`` says what an acquisition was made from. Where that is none of the images' groups (files put
     there by hand, a run that was interrupted, groups that are made otherwise by now), one that has an image's
@@ -106,7 +106,7 @@ def merge_rows(
     path
         The table, made where it does not exist.
     rows
-        To be there, told apart by their first column.
+        To be there, distinguished by their first column.
     keep
         Which of the rows that are there stay.
     replaced
@@ -147,7 +147,7 @@ def _scans_files(raw: Path) -> list[Path]:
 
 
 def drop_missing_scans(raw: Path) -> None:
-    """Take out of all ``scans.tsv`` the rows that a conversion wrote and whose image a person removed."""
+    """Take out of all ``scans.tsv`` the rows that a conversion wrote and whose image the user removed."""
     for path in _scans_files(raw):
         folder = path.parent
         merge_rows(

@@ -1,8 +1,8 @@
 """Names of converted images: an entity only where it is needed, and no name ever changes.
 
-Acquisitions are told apart by ``acq-`` and ``rec-`` where their protocols differ, and by ``run-`` where they
-do not. An acquisition that a dataset holds keeps its name whatever arrives later: a repetition of one that
-has no number becomes ``run-2`` beside it, and a second protocol gets its ``acq-`` alone.
+Acquisitions are distinguished by ``acq-`` and ``rec-`` where their protocols differ, and by ``run-`` where
+they do not. An acquisition that a dataset holds keeps its name whatever arrives later: a repetition of one
+that has no number becomes ``run-2`` beside it, and a second protocol gets its ``acq-`` alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from qsmxt_app.convert.converted_image import ConvertedImage
 
 FIELD_MAP = "fieldmap"
 MP2RAGE = "mp2rage"
-LONGEST_LABEL = 60
+MAXIMUM_LABEL = 60
 
 Bucket = tuple[str, str | None, str]
 Protocol = tuple[str | None, str | None]
@@ -57,7 +57,7 @@ def legal_label(text: str) -> str:
     'MullerZoe2'
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^0-9A-Za-z]", "", plain)[:LONGEST_LABEL]
+    return re.sub(r"[^0-9A-Za-z]", "", plain)[:MAXIMUM_LABEL]
 
 
 def group_key(group: str) -> str:
@@ -158,7 +158,7 @@ def _when(images: Sequence[ConvertedImage]) -> tuple[datetime, str]:
 def _labels(
     protocols: Sequence[Protocol], held: Sequence[NamedAcquisition]
 ) -> dict[Protocol, dict[str, str]]:
-    """Shortest ``acq-`` and ``rec-`` that tell protocols apart; one that is held keeps those it has."""
+    """Shortest ``acq-`` and ``rec-`` that distinguish protocols; one that is held keeps those it has."""
     chosen: dict[Protocol, dict[str, str]] = {}
     for one in held:
         chosen.setdefault(one.protocol, _without_run(one.entities))

@@ -14,7 +14,7 @@ from typing import Any
 
 from bidsschematools.schema import load_schema
 
-MOST_CHARACTERS = 1000
+MAXIMUM_CHARACTERS = 1000
 
 
 def _keys(text: str) -> frozenset[str]:
@@ -98,7 +98,7 @@ def _harmless(value: object) -> bool:
     if isinstance(value, list):
         return all(_harmless(item) for item in value)
     if isinstance(value, str):
-        return len(value) <= MOST_CHARACTERS and value.isprintable()
+        return len(value) <= MAXIMUM_CHARACTERS and value.isprintable()
     return isinstance(value, bool | int | float)
 
 

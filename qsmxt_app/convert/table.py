@@ -1,4 +1,4 @@
-"""Tables that people review and fill in: tab- or comma-separated text, or a workbook."""
+"""Tables that users review and fill in: tab- or comma-separated text, or a workbook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput, UnusableData
 
 EXTENSIONS = (".tsv", ".csv", ".xlsx")
-MOST_CELLS = 20_000_000
+MAXIMUM_CELLS = 20_000_000
 
 _FORMULA = re.compile(r"'*[=+\-@]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -116,7 +116,7 @@ def _workbook(path: Path) -> list[list[str]]:
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheet = book.worksheets[0]
-        if (sheet.max_row or 0) * (sheet.max_column or 0) > MOST_CELLS:
+        if (sheet.max_row or 0) * (sheet.max_column or 0) > MAXIMUM_CELLS:
             raise UnusableData(f"{path}: too large for a table.", "Save it again as .tsv.")
         lines = [[_plain(_cell_text(cell)) for cell in row] for row in sheet.iter_rows(values_only=True)]
         book.close()

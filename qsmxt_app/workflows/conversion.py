@@ -7,7 +7,12 @@ from pathlib import Path
 
 from qsmxt_app import __version__
 from qsmxt_app.bids.derivatives import initialise_derivative
-from qsmxt_app.convert.command import ConversionOutcome, convert_folder, keep_source_clean, raw_folder
+from qsmxt_app.convert.command import (
+    ConversionOutcome,
+    check_output_outside_source,
+    convert_folder,
+    raw_folder,
+)
 from qsmxt_app.convert.detect import Input
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.limits import available_cpus
@@ -39,7 +44,7 @@ def convert_input(request: Request, found: Input) -> tuple[RunFolder, Conversion
     """
     output = request.output_dir.absolute()
     raw = raw_folder(output, request.settings)
-    keep_source_clean(request.bids_dir, (output, raw, request.work_dir))
+    check_output_outside_source(request.bids_dir, (output, raw, request.work_dir))
     initialise_derivative(output, raw, __version__)
     folder = create_run_folder(output, request.settings, request.command)
     work_dir = create_folder(create_folder(request.work_dir, PRIVATE) / "conversion", PRIVATE)

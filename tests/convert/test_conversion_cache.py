@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from qsmxt_app.convert.conversion_cache import fingerprint, recall, remember
+from qsmxt_app.convert.conversion_cache import fingerprint, load_outcome, save_outcome
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def source(tmp_path):
 
 
 def remembered(tmp_path, source, **settings):
-    return recall(tmp_path / "memory", fingerprint(source, settings), [tmp_path / "table"])
+    return load_outcome(tmp_path / "memory", fingerprint(source, settings), [tmp_path / "table"])
 
 
 def test_only_what_is_unchanged_is_recalled(tmp_path, source):
@@ -23,7 +23,7 @@ def test_only_what_is_unchanged_is_recalled(tmp_path, source):
     image.write_text("voxels")
     outcome = {"n_images": 3}
     assert remembered(tmp_path, source, a=1) is None
-    remember(tmp_path / "memory", fingerprint(source, {"a": 1}), [table, image], outcome)
+    save_outcome(tmp_path / "memory", fingerprint(source, {"a": 1}), [table, image], outcome)
     assert remembered(tmp_path, source, a=1) == outcome
     assert remembered(tmp_path, source, a=2) is None
 
@@ -36,7 +36,7 @@ def test_any_change_is_noticed(tmp_path, source, change):
     table.write_text("x")
     image.write_text("voxels")
     key = fingerprint(source, {})
-    remember(tmp_path / "memory", key, [table, image], {})
+    save_outcome(tmp_path / "memory", key, [table, image], {})
     present = [table]
     if change == "new":
         (source / "b").write_text("")
@@ -52,4 +52,4 @@ def test_any_change_is_noticed(tmp_path, source, change):
         present.append(tmp_path / "table.xlsx")
     else:
         (tmp_path / "memory").write_text('{"key": 3, "files": []}')
-    assert recall(tmp_path / "memory", fingerprint(source, {}), present) is None
+    assert load_outcome(tmp_path / "memory", fingerprint(source, {}), present) is None

@@ -309,13 +309,13 @@ def test_what_cannot_be_used_is_one_line_and_the_rest_is_converted(colleague, ch
 @pytest.mark.parametrize(
     ("cells", "says"),
     [
-        ({"echo_time": "20"}, "20 is no echo time in seconds. Write 0.02"),
-        ({"echo_time": "fast"}, "'fast' is no number"),
+        ({"echo_time": "20"}, "20 is not an echo time in seconds. Write 0.02"),
+        ({"echo_time": "fast"}, "'fast' is not a number"),
         ({"part": "fase"}, "'fase' is not one of mag, phase"),
         ({"suffix": "GRE"}, "'GRE' is not one of"),
         ({"subject": "../.."}, "has no letter or digit"),
-        ({"echo": "0"}, "no number from 1 on"),
-        ({"run": "one"}, "no number"),
+        ({"echo": "0"}, "not a positive whole number"),
+        ({"run": "one"}, "not a number"),
         ({"suffix": "ignore"}, "nothing could be converted"),
     ],
 )
@@ -332,7 +332,7 @@ def test_cells_that_cannot_be_understood_are_named(colleague, cells, says):
 def test_two_people_never_become_one(colleague):
     colleague.scan("P1/gre", PatientID="A-1")
     colleague.scan("P2/gre", PatientID="A1")
-    with pytest.raises(UnusableData, match="'A-1' and 'A1' would both become sub-A1"):
+    with pytest.raises(UnusableData, match="'A-1' and 'A1' would both be sub-A1"):
         colleague.convert()
     assert colleague.images() == []
 

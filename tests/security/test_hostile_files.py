@@ -23,7 +23,7 @@ from qsmxt_app.bids.acquisition_images import read_image
 from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.convert.dicom.find import LeftOut, read_file
-from qsmxt_app.convert.dicom.subject_labels import Registry, label_people
+from qsmxt_app.convert.dicom.subject_labels import SavedLabels, label_subjects
 from qsmxt_app.convert.table import read_table, write_table
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.csv_text import csv_text, read_tsv
@@ -131,7 +131,7 @@ def test_a_dicom_header_of_any_text_gives_legal_labels(
         header = read_file(str(path))
         if isinstance(header, LeftOut):
             return
-    labels = label_people([header.scan], Registry())
+    labels = label_subjects([header.scan], SavedLabels())
     for visit in labels.visits.values():
         assert visit.subject.isalnum()
         assert visit.subject.isascii()

@@ -59,7 +59,7 @@ SHORTEST_ECHO_TIME_ALONE = 0.010
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SeriesType:
     """What a series is.
 
     Attributes
@@ -80,33 +80,33 @@ class Verdict:
     reason: str
 
 
-def classify(series: Sequence[Series]) -> dict[str, Verdict]:
+def classify(series: Sequence[Series]) -> dict[str, SeriesType]:
     """Tell what each series is, alone and among those of its study.
 
     Returns
     -------
     dict
-        From the series' key to its verdict. A phase image is called the phase of an echo only if each
+        From the series' key to its series_type. A phase image is called the phase of an echo only if each
         magnitude echo of the same scan has one; a single phase beside two magnitudes is their difference.
     """
-    verdicts = {one.key: classify_alone(one) for one in series}
+    types = {one.key: classify_alone(one) for one in series}
     for one in series:
-        verdicts[one.key] = _among_neighbours(one, verdicts, series)
-    return {one.key: _after_neighbours(one, verdicts, series) for one in series}
+        types[one.key] = _among_neighbours(one, types, series)
+    return {one.key: _after_neighbours(one, types, series) for one in series}
 
 
-def classify_alone(series: Series) -> Verdict:
+def classify_alone(series: Series) -> SeriesType:
     """Tell what a series is from its own header."""
     components, guessed = _components(series)
-    for judge in (_map, _derived, _localiser, _t1w, _not_gradient_echo):
-        verdict = judge(series, components)
-        if verdict is not None:
-            return verdict
+    for rule in (_map, _derived, _localiser, _t1w, _not_gradient_echo):
+        series_type = rule(series, components)
+        if series_type is not None:
+            return series_type
     named = ", ".join(dict.fromkeys(components))
     reason = f"gradient echo, {named}" + (" (from its name)" if guessed else "")
     if _field_map_sequence(series):
-        return Verdict("gradient-echo", components, "high", f"{reason}, of a field-map sequence")
-    return Verdict("gradient-echo", components, "low" if guessed else "high", reason)
+        return SeriesType("gradient-echo", components, "high", f"{reason}, of a field-map sequence")
+    return SeriesType("gradient-echo", components, "low" if guessed else "high", reason)
 
 
 def _components(series: Series) -> tuple[tuple[Component, ...], bool]:
@@ -130,45 +130,47 @@ def _named(pattern: re.Pattern[str], series: Series) -> bool:
     return bool(pattern.search(scan.description) or pattern.search(scan.protocol))
 
 
-def _map(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+def _map(series: Series, components: tuple[Component, ...]) -> SeriesType | None:
     if "b0map" in components:
-        return Verdict("b0-map", components, "high", "a map of the field in Hz, by its image type or units")
+        return SeriesType(
+            "b0-map", components, "high", "a map of the field in Hz, by its image type or units"
+        )
     if "phasediff" in components:
-        return Verdict("phase-difference", components, "high", "its image type says phase difference")
+        return SeriesType("phase-difference", components, "high", "its image type says phase difference")
     return None
 
 
-def _derived(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+def _derived(series: Series, components: tuple[Component, ...]) -> SeriesType | None:
     words = _words(series)
     if "UNI" in words:
         return None
     processed = sorted(words & _PROCESSED)
     if processed:
-        return Verdict("derived", components, "high", f"computed by the scanner: {', '.join(processed)}")
+        return SeriesType("derived", components, "high", f"computed by the scanner: {', '.join(processed)}")
     kinds = {stack.kind.image_type[:2] for stack in series.stacks}
     if kinds and all(kind == ("DERIVED", "SECONDARY") for kind in kinds):
-        return Verdict("derived", components, "medium", "image type DERIVED, SECONDARY")
+        return SeriesType("derived", components, "medium", "image type DERIVED, SECONDARY")
     return None
 
 
-def _localiser(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+def _localiser(series: Series, components: tuple[Component, ...]) -> SeriesType | None:
     if _words(series) & {"LOCALIZER", "SCOUT", "LOCALISER"}:
-        return Verdict("localiser", components, "high", "its image type says localiser")
+        return SeriesType("localiser", components, "high", "its image type says localiser")
     if _named(_LOCALISER, series):
-        return Verdict("localiser", components, "high", f"its name: {series.scan.description}")
+        return SeriesType("localiser", components, "high", f"its name: {series.scan.description}")
     planes = {tuple(round(abs(c), 1) for c in stack.kind.orientation) for stack in series.stacks}
     if len(planes) > 1 and set(components) == {"magnitude"}:
-        return Verdict("localiser", components, "medium", f"slices in {len(planes)} directions")
+        return SeriesType("localiser", components, "medium", f"slices in {len(planes)} directions")
     return None
 
 
-def _t1w(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+def _t1w(series: Series, components: tuple[Component, ...]) -> SeriesType | None:
     scan = series.scan
     technique = scan.technique.lower()
     if "UNI" in _words(series):
-        return Verdict("UNIT1", components, "high", "image type UNI: MP2RAGE, both inversions combined")
+        return SeriesType("UNIT1", components, "high", "image type UNI: MP2RAGE, both inversions combined")
     if "mp2rage" in f"{scan.protocol} {scan.description}".lower():
-        return Verdict(
+        return SeriesType(
             "other", components, "medium", "one inversion of MP2RAGE: only the combined UNI is used"
         )
     is_short = all(time <= LONGEST_ECHO_TIME_OF_T1W for time in series.echo_times)
@@ -190,27 +192,27 @@ def _t1w(series: Series, components: tuple[Component, ...]) -> Verdict | None:
     )
     if prepared:
         why = f"3D gradient echo after an inversion{', by name too' if named else ''}"
-        return Verdict("T1w", components, "high" if named else "medium", why)
+        return SeriesType("T1w", components, "high" if named else "medium", why)
     if named and len(series.echo_times) <= 1 and "GR" in codes:
-        return Verdict("T1w", components, "medium", f"3D gradient echo, by its name: {scan.description}")
+        return SeriesType("T1w", components, "medium", f"3D gradient echo, by its name: {scan.description}")
     return None
 
 
-def _not_gradient_echo(series: Series, components: tuple[Component, ...]) -> Verdict | None:
+def _not_gradient_echo(series: Series, components: tuple[Component, ...]) -> SeriesType | None:
     scan = series.scan
     codes = set(scan.scanning_sequence)
     volumes = 1 + max((stack.repetition for stack in series.stacks), default=0)
     planar = _is_echo_planar(series)
     if "SE" in codes or (planar and _SPIN_ECHO_PLANAR.search(scan.technique)):
-        return Verdict("other", components, "high", "a spin echo")
+        return SeriesType("other", components, "high", "a spin echo")
     if volumes >= SHORTEST_TIME_SERIES or (planar and volumes > 1):
-        return Verdict("other", components, "high", f"a time series of {volumes} volumes")
+        return SeriesType("other", components, "high", f"a time series of {volumes} volumes")
     if "IR" in codes:
-        return Verdict("other", components, "high", "an inversion recovery that is no T1w image")
+        return SeriesType("other", components, "high", "an inversion recovery, but not a T1w image")
     if not codes & {"GR", "EP"} and not _GRADIENT_ECHO.search(scan.technique):
         if set(components) & {"phase", "real", "imaginary"}:
             return None
-        return Verdict("other", components, "medium", "no gradient echo, as far as the header tells")
+        return SeriesType("other", components, "medium", "the header names no gradient echo")
     return None
 
 
@@ -228,40 +230,40 @@ def is_neighbour(one: Series, two: Series) -> bool:
     return same_study and any(same_grid(a, b) for a in one.stacks for b in two.stacks[:1])
 
 
-def _among_neighbours(one: Series, verdicts: dict[str, Verdict], series: Sequence[Series]) -> Verdict:
+def _among_neighbours(one: Series, types: dict[str, SeriesType], series: Sequence[Series]) -> SeriesType:
     """Call a lone phase beside more magnitude echoes what it is: their difference."""
-    verdict = verdicts[one.key]
-    if verdict.role != "gradient-echo" or "phase" not in verdict.components:
-        return verdict
-    phases = _echo_times(one, verdict, "phase")
+    series_type = types[one.key]
+    if series_type.role != "gradient-echo" or "phase" not in series_type.components:
+        return series_type
+    phases = _echo_times(one, series_type, "phase")
     if len(phases) > 1:
-        return verdict
+        return series_type
     if _field_map_sequence(one):
-        return _difference(verdict, "phase of a field-map sequence, one image for two echoes")
-    magnitudes = set(_echo_times(one, verdict, "magnitude"))
+        return _difference(series_type, "phase of a field-map sequence, one image for two echoes")
+    magnitudes = set(_echo_times(one, series_type, "magnitude"))
     for other in series:
-        known = verdicts[other.key]
+        known = types[other.key]
         near = other is not one and known.role == "gradient-echo" and is_neighbour(one, other)
         if near and same_protocol(one, other):
             if set(_echo_times(other, known, "phase")) - set(phases):
-                return verdict
+                return series_type
             magnitudes |= set(_echo_times(other, known, "magnitude"))
     if len(magnitudes) >= 2:
-        return _difference(verdict, f"one phase image beside magnitudes of {len(magnitudes)} echoes")
-    return verdict
+        return _difference(series_type, f"one phase image beside magnitudes of {len(magnitudes)} echoes")
+    return series_type
 
 
-def _difference(verdict: Verdict, reason: str) -> Verdict:
+def _difference(series_type: SeriesType, reason: str) -> SeriesType:
     components: tuple[Component, ...] = tuple(
-        "phasediff" if component == "phase" else component for component in verdict.components
+        "phasediff" if component == "phase" else component for component in series_type.components
     )
-    return Verdict("phase-difference", components, "high" if "sequence" in reason else "medium", reason)
+    return SeriesType("phase-difference", components, "high" if "sequence" in reason else "medium", reason)
 
 
-def _echo_times(series: Series, verdict: Verdict, component: Component) -> list[float]:
+def _echo_times(series: Series, series_type: SeriesType, component: Component) -> list[float]:
     times = {
         round(stack.echo_time or 0.0, 5)
-        for stack, named in zip(series.stacks, verdict.components, strict=True)
+        for stack, named in zip(series.stacks, series_type.components, strict=True)
         if named == component
     }
     return sorted(times)
@@ -292,7 +294,7 @@ def _same_timing(one: Series, two: Series) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Name without what vendors and people append for the part and the echo."""
+    """Name without what vendors and users append for the part and the echo."""
     bare = re.sub(r"[^a-z0-9]+", " ", name.lower())
     part = r"\b(mag|magnitude|pha?|phase|real|imag|imaginary|images?|norm|nd|(e|echo|te) ?\d+)\b"
     return " ".join(re.sub(part, " ", bare).split())
@@ -302,67 +304,77 @@ def _about(one: float | None, two: float | None) -> bool:
     return one is None or two is None or abs(one - two) <= 0.01 * max(abs(one), abs(two))
 
 
-def _after_neighbours(one: Series, verdicts: dict[str, Verdict], series: Sequence[Series]) -> Verdict:
+def _after_neighbours(one: Series, types: dict[str, SeriesType], series: Sequence[Series]) -> SeriesType:
     """Judge again magnitudes whose meaning depends on what else the scan gave."""
-    verdict = verdicts[one.key]
-    if set(verdict.components) != {"magnitude"}:
-        return verdict
-    phases = _has_phase(one, verdicts, series)
-    if verdict.role == "T1w":
-        return _t1w_again(one, verdict, verdicts, series, phases=phases)
-    if verdict.role != "gradient-echo":
-        return verdict
+    series_type = types[one.key]
+    if set(series_type.components) != {"magnitude"}:
+        return series_type
+    phases = _has_phase(one, types, series)
+    if series_type.role == "T1w":
+        return _t1w_again(one, series_type, types, series, phases=phases)
+    if series_type.role != "gradient-echo":
+        return series_type
     for other in series:
-        known = verdicts[other.key]
+        known = types[other.key]
         if other is one or known.role not in {"phase-difference", "b0-map"} or not is_neighbour(one, other):
             continue
         if belongs_to_map(one, other) and "magnitude" not in known.components and not phases:
             role = known.role.replace("-", " ")
-            return Verdict("field-map", verdict.components, "high", f"magnitude beside a {role}, {other.key}")
-    return verdict if phases else _magnitude_alone(one, verdict, verdicts, series)
+            return SeriesType(
+                "field-map", series_type.components, "high", f"magnitude beside a {role}, {other.key}"
+            )
+    return series_type if phases else _magnitude_alone(one, series_type, types, series)
 
 
 def _t1w_again(
-    one: Series, verdict: Verdict, verdicts: dict[str, Verdict], series: Sequence[Series], *, phases: bool
-) -> Verdict:
-    if phases and "IR" not in one.scan.scanning_sequence and "by its name" in verdict.reason:
-        return Verdict(
-            "gradient-echo", verdict.components, "medium", "gradient echo, magnitude beside its phase"
+    one: Series,
+    series_type: SeriesType,
+    types: dict[str, SeriesType],
+    series: Sequence[Series],
+    *,
+    phases: bool,
+) -> SeriesType:
+    if phases and "IR" not in one.scan.scanning_sequence and "by its name" in series_type.reason:
+        return SeriesType(
+            "gradient-echo", series_type.components, "medium", "gradient echo, magnitude beside its phase"
         )
     for other in series:
-        if verdicts[other.key].role == "UNIT1" and is_neighbour(one, other) and same_protocol(one, other):
+        if types[other.key].role == "UNIT1" and is_neighbour(one, other) and same_protocol(one, other):
             why = "one inversion of MP2RAGE: only the combined UNI is used"
-            return Verdict("other", verdict.components, "high", why)
-    return verdict
+            return SeriesType("other", series_type.components, "high", why)
+    return series_type
 
 
 def _magnitude_alone(
-    one: Series, verdict: Verdict, verdicts: dict[str, Verdict], series: Sequence[Series]
-) -> Verdict:
+    one: Series,
+    series_type: SeriesType,
+    types: dict[str, SeriesType],
+    series: Sequence[Series],
+) -> SeriesType:
     """Magnitude without phase: worth keeping only if it has several echoes or a long one."""
     if _field_map_sequence(one):
-        why = "magnitude of a field map whose phase is not there"
-        return Verdict("other", verdict.components, "high", why)
+        why = "magnitude of a field map whose phase is missing"
+        return SeriesType("other", series_type.components, "high", why)
     if _is_echo_planar(one):
-        return Verdict("other", verdict.components, "medium", "an echo-planar image without phase")
+        return SeriesType("other", series_type.components, "medium", "an echo-planar image without phase")
     times = set(one.echo_times)
     for other in series:
         if (
-            verdicts[other.key].role == "gradient-echo"
+            types[other.key].role == "gradient-echo"
             and is_neighbour(one, other)
             and same_protocol(one, other)
         ):
             times |= set(other.echo_times)
     if len(times) == 1 and min(times) < SHORTEST_ECHO_TIME_ALONE:
         why = f"gradient echo of one short echo ({min(times) * 1000:g} ms) without phase"
-        return Verdict("other", verdict.components, "medium", why)
-    return verdict
+        return SeriesType("other", series_type.components, "medium", why)
+    return series_type
 
 
-def _has_phase(one: Series, verdicts: dict[str, Verdict], series: Sequence[Series]) -> bool:
+def _has_phase(one: Series, types: dict[str, SeriesType], series: Sequence[Series]) -> bool:
     return any(
-        verdicts[other.key].role == "gradient-echo"
-        and set(verdicts[other.key].components) != {"magnitude"}
+        types[other.key].role == "gradient-echo"
+        and set(types[other.key].components) != {"magnitude"}
         and is_neighbour(one, other)
         and same_protocol(one, other)
         for other in series

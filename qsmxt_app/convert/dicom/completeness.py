@@ -28,7 +28,7 @@ def missing_slices(series: Series) -> str:
         if gaps:
             reasons.append(gaps)
         elif scan.expected_slices and stack.n_slices < scan.expected_slices and len(_planes(series)) == 1:
-            reasons.append(f"{stack.n_slices} of {scan.expected_slices} slices of an image are there")
+            reasons.append(f"{stack.n_slices} of {scan.expected_slices} slices of an image were found")
         elif stack.n_slices < max(peers):
             reasons.append(f"{stack.n_slices} slices of one image, {max(peers)} of another")
     return "; ".join(dict.fromkeys(reasons))

@@ -70,8 +70,8 @@ def slices_alternate(echo: Polar) -> bool:
     return repair_alternating_slices(echo.magnitude[..., None], echo.phase[..., None])[1]
 
 
-def turn_every_second_slice(phase: FloatArray) -> FloatArray:
-    """Phase (x, y, z) in rad with half a turn added in every second slice along z."""
+def add_pi_to_every_second_slice(phase: FloatArray) -> FloatArray:
+    """Phase (x, y, z) in rad with pi added in every second slice along z."""
     half_turns = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
     return wrap_phase(phase + half_turns)
 
@@ -119,12 +119,12 @@ def combine_channels(
     if times.size == 0 or not np.all(np.diff(times, prepend=0) > 0):
         raise ValueError(f"echo times must be positive and ascend: {list(echo_times)}")
     if times.size == 1:
-        turn = np.conj(_virtual_coil(channels, voxel_size))
+        reference = np.conj(_virtual_coil(channels, voxel_size))
     else:
-        turn = _evolution_to_first_echo(channels, times)
+        reference = _evolution_to_first_echo(channels, times)
     return [
         Polar(np.sqrt(power), wrap_phase(np.angle(combined)))
-        for combined, power in _combine(channels, times.size, turn, voxel_size)
+        for combined, power in _combine(channels, times.size, reference, voxel_size)
     ]
 
 
@@ -147,19 +147,19 @@ def _evolution_to_first_echo(channels: Sequence[Channel], times: NDArray[np.floa
 def _combine(
     channels: Sequence[Channel],
     n_echoes: int,
-    turn: ComplexArray,
+    reference: ComplexArray,
     voxel_size: Sequence[float],
 ) -> list[tuple[ComplexArray, FloatArray]]:
     """Weighted sum without each channel's own phase, and sum of squares, for each echo.
 
-    A channel's own phase is that of its first echo times `turn`, smoothed.
+    A channel's own phase is that of its first echo times `reference`, smoothed.
     """
     sums: list[tuple[ComplexArray, FloatArray]] = []
     for channel in channels:
         first = np.ascontiguousarray(channel(0), dtype=np.complex64)
         if not sums:
             sums = [(np.zeros_like(first), np.zeros(first.shape, np.float32)) for _ in range(n_echoes)]
-        own = first * turn
+        own = first * reference
         offset = smooth_phase(
             np.angle(own), np.abs(own), voxel_size=voxel_size, sigma=SMOOTHING_MM, cell=SMOOTHING_MM / 2
         )
@@ -173,8 +173,8 @@ def _combine(
 def _add(signal: ComplexArray, offset: FloatArray, combined: ComplexArray, power: FloatArray) -> None:
     for v in numba.prange(signal.size):
         size = abs(signal[v])
-        turned = signal[v] * complex(np.cos(offset[v]), -np.sin(offset[v]))
-        combined[v] += size * turned
+        aligned = signal[v] * complex(np.cos(offset[v]), -np.sin(offset[v]))
+        combined[v] += size * aligned
         power[v] += size * size
 
 

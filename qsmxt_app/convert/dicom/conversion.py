@@ -12,11 +12,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.dicom.channels import name_channels
-from qsmxt_app.convert.dicom.classify import Verdict, classify, same_protocol
+from qsmxt_app.convert.dicom.classify import SeriesType, classify, same_protocol
 from qsmxt_app.convert.dicom.completeness import compare_counts
 from qsmxt_app.convert.dicom.execute import Failure, run_plan
 from qsmxt_app.convert.dicom.find import Found, LeftOut, find_dicom
-from qsmxt_app.convert.dicom.group_acquisitions import Entry, Joined, PlannedAcquisition, join_series
+from qsmxt_app.convert.dicom.group_acquisitions import (
+    Entry,
+    GroupedSeries,
+    PlannedAcquisition,
+    group_acquisitions,
+)
 from qsmxt_app.convert.dicom.grouping import group_series
 from qsmxt_app.convert.dicom.review import (
     CONVERTED,
@@ -32,7 +37,7 @@ from qsmxt_app.convert.dicom.review import (
     write_review,
 )
 from qsmxt_app.convert.dicom.series import Series
-from qsmxt_app.convert.dicom.subject_labels import Labels, label_people, study_key
+from qsmxt_app.convert.dicom.subject_labels import Labels, label_subjects, study_key
 from qsmxt_app.convert.table import write_table
 from qsmxt_app.settings import Settings
 
@@ -57,7 +62,7 @@ class DicomConversion:
     reasons
         Why no susceptibility map can be made, if none can.
     notes
-        For people.
+        Messages for the user.
     """
 
     images: tuple[ConvertedImage, ...]
@@ -91,9 +96,9 @@ class SortedSeries:
 
     series: tuple[Series, ...]
     left_out: tuple[LeftOut, ...]
-    verdicts: Mapping[str, Verdict]
+    types: Mapping[str, SeriesType]
     review: Review
-    joined: Joined
+    grouped: GroupedSeries
     without: Mapping[str, str]
 
     def outcomes(
@@ -111,12 +116,12 @@ class SortedSeries:
             Whether what has no target by now will never have one.
         """
         claims: dict[str, list[PlannedAcquisition]] = {}
-        for acquisition in self.joined.plan:
+        for acquisition in self.grouped.plan:
             for key in dict.fromkeys(member.series.key for member in acquisition.members):
                 claims.setdefault(key, []).append(acquisition)
         found = {}
         for one in self.series:
-            why = self.verdicts[one.key].reason
+            why = self.types[one.key].reason
             plan = claims.get(one.key, [])
             problems = [failed[acquisition.key] for acquisition in plan if acquisition.key in failed]
             names = [
@@ -132,14 +137,14 @@ class SortedSeries:
             elif finished and not names:
                 found[one.key] = FAILED, "", "it was not written: see the log"
             else:
-                note = self.joined.left_out.get(one.key)
+                note = self.grouped.left_out.get(one.key)
                 found[one.key] = CONVERTED, " ".join(names), f"{why}; not used: {note}" if note else why
         return found
 
     def write(self, source: Path, targets: Targets, failed: Mapping[str, str], *, finished: bool) -> None:
         """Write the review table and the list of files."""
         outcomes = self.outcomes(targets, failed, finished=finished)
-        rows = rows_of(self.series, self.verdicts, self.review, outcomes.__getitem__)
+        rows = rows_of(self.series, self.types, self.review, outcomes.__getitem__)
         table = write_review(self.review, rows)
         files = [
             {"file": str(one.path), "series": "", "status": LEFT_OUT, "reason": one.reason}
@@ -188,7 +193,7 @@ def convert_dicom(
     found = _find(source, table_stem, work_dir, settings, n_procs)
     ready = sort_series(found, table_stem, settings)
     ready[0].write(source, {}, {}, finished=False)
-    images, failures = run_plan(ready[0].joined.plan, work_dir, n_procs)
+    images, failures = run_plan(ready[0].grouped.plan, work_dir, n_procs)
     return _conversion(source, found, ready[0], ready[1], images, failures)
 
 
@@ -212,40 +217,44 @@ def sort_series(found: Found, table_stem: Path, settings: Settings) -> tuple[Sor
     """Tell what all series are and what is to be made of them; nothing is converted or written yet."""
     review = read_review(table_stem)
     series, duplicates = group_series(found.headers)
-    labels = label_people(
+    labels = label_subjects(
         (one.scan for one in series),
-        review.registry,
+        review.saved_labels,
         subject_from=settings.subject_from,
         subject_map=settings.subject_map,
     )
     visits = {one.key: labels.visits[study_key(one.scan)] for one in series}
-    verdicts = classify(series)
-    kinds = {key: verdict.role for key, verdict in verdicts.items() if verdict.role in USED_ROLES}
+    types = classify(series)
+    kinds = {key: series_type.role for key, series_type in types.items() if series_type.role in USED_ROLES}
     series = name_channels(compare_counts(series, kinds), kinds)
-    find_edits(review, {one.key: computed_cells(one, verdicts[one.key], visits[one.key]) for one in series})
+    find_edits(review, {one.key: computed_cells(one, types[one.key], visits[one.key]) for one in series})
     entries: list[Entry] = []
     without: dict[str, str] = {}
     for one in series:
-        entry = entry_of(one, verdicts[one.key], visits[one.key], review)
+        entry = entry_of(one, types[one.key], visits[one.key], review)
         if entry is None:
             without[one.key] = "left out in this table"
         elif entry.role not in USED_ROLES:
-            without[one.key] = f"{entry.role}: {verdicts[one.key].reason}"
+            without[one.key] = f"{entry.role}: {types[one.key].reason}"
         elif one.incomplete and not settings.keep_incomplete:
             without[one.key] = f"{MISSING}: {one.incomplete}"
         else:
             entries.append(entry)
-    joined = _without_halves(join_series(entries), [one for one in series if one.key in without], without)
-    without |= {key: reason for key, reason in joined.left_out.items() if key not in without}
-    everything = SortedSeries(series, found.left_out + duplicates, verdicts, review, joined, without)
+    grouped = _without_unpaired_phase(
+        group_acquisitions(entries), [one for one in series if one.key in without], without
+    )
+    without |= {key: reason for key, reason in grouped.left_out.items() if key not in without}
+    everything = SortedSeries(series, found.left_out + duplicates, types, review, grouped, without)
     return everything, labels
 
 
-def _without_halves(joined: Joined, left_out: Sequence[Series], without: dict[str, str]) -> Joined:
+def _without_unpaired_phase(
+    grouped: GroupedSeries, left_out: Sequence[Series], without: dict[str, str]
+) -> GroupedSeries:
     """Leave out the phase of scans whose magnitude lacks slices: alone it is of no use."""
     incomplete = [one for one in left_out if one.incomplete and "magnitude" in one.components]
     plan = []
-    for acquisition in joined.plan:
+    for acquisition in grouped.plan:
         alone = {member.component for member in acquisition.members} == {"phase"}
         halves = {member.series.key: member.series for member in acquisition.members}
         lost = [two for one in halves.values() for two in incomplete if same_protocol(one, two)]
@@ -255,7 +264,7 @@ def _without_halves(joined: Joined, left_out: Sequence[Series], without: dict[st
             )
         else:
             plan.append(acquisition)
-    return replace(joined, plan=tuple(plan))
+    return replace(grouped, plan=tuple(plan))
 
 
 def _conversion(
@@ -271,7 +280,7 @@ def _conversion(
     ]
     lines = [
         f"series {one.key} ({one.scan.description or 'without a name'}) was left out: {one.incomplete}. "
-        "Use --keep-incomplete to convert it all the same."
+        "Use --keep-incomplete to convert it anyway."
         for one in incomplete
     ]
     lines += [failure.reason for failure in failures]
@@ -290,13 +299,13 @@ def _why_no_maps(ready: SortedSeries) -> list[str]:
     """Say what is missing, if no acquisition has the phase of its echoes."""
     parts = {
         member.component
-        for acquisition in ready.joined.plan
+        for acquisition in ready.grouped.plan
         for member in acquisition.members
         if member.suffix in {"MEGRE", "T2starw"}
     }
     if parts & {"phase", "real"}:
         return []
-    differences = [one for one in ready.series if ready.verdicts[one.key].role == "phase-difference"]
+    differences = [one for one in ready.series if ready.types[one.key].role == "phase-difference"]
     reasons = [
         f"series {one.key} ({one.scan.description}) is a phase difference, one image for two echoes: "
         "it is not the phase of each echo, so no susceptibility map can be made of it"
@@ -309,7 +318,7 @@ def _why_no_maps(ready: SortedSeries) -> list[str]:
     reasons += [
         f"series {one.key} ({one.scan.description}) was left out: {ready.without[one.key]}"
         for one in ready.series
-        if one.key in ready.without and ready.verdicts[one.key].role == "gradient-echo"
+        if one.key in ready.without and ready.types[one.key].role == "gradient-echo"
     ][:_FEW]
     return reasons or ["no gradient echo with phase images is among the series"]
 
@@ -321,7 +330,7 @@ def _notes(source: Path, found: Found, ready: SortedSeries, images: Sequence[Con
     table = f"{ready.review.stem}.tsv"
     notes = [
         f"{source}: {total} files: {used} of series that are converted, {total - used} left out; "
-        f"{table} says what became of each series, {ready.review.stem.name}{FILES_SUFFIX}.tsv of each file"
+        f"{table} lists the result for each series, {ready.review.stem.name}{FILES_SUFFIX}.tsv for each file"
     ]
     if any(image.suffix in {"T1w", "UNIT1"} for image in images):
         notes.append("T1w images show faces: remove them before the dataset is shared")

@@ -155,7 +155,7 @@ def list_files(folder: Path, leave_alone: Sequence[Path] = ()) -> tuple[list[str
 
 
 def _already_read(folder: Path) -> list[LeftOut]:
-    return [LeftOut(folder, "a link to a folder that is read already")] if folder.is_symlink() else []
+    return [LeftOut(folder, "a link to a folder that was read already")] if folder.is_symlink() else []
 
 
 def _sort_entry(

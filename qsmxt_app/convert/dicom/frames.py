@@ -18,7 +18,7 @@ from qsmxt_app.convert.dicom.reading import UnusableFile
 from qsmxt_app.convert.dicom.values import integer, numbers, positive, seconds, text, time, words
 from qsmxt_app.convert.dicom.vendors import Vendor, vendor_of
 
-LONGEST_COIL = 64
+MAXIMUM_COIL_NAME = 64
 
 
 def with_frames(header: Header, dataset: Dataset) -> Header:
@@ -109,7 +109,9 @@ def _kind(top: ImageKind, vendor: Vendor, shared: Dataset, frame: Dataset) -> Im
         rows=top.rows,
         columns=top.columns,
         pixel_spacing=numbers(_group(frame, shared, "PixelMeasuresSequence"), "PixelSpacing"),
-        coil=(vendor.coil(private) or _coil(_group(frame, shared, "MRReceiveCoilSequence")))[:LONGEST_COIL],
+        coil=(vendor.coil(private) or _coil(_group(frame, shared, "MRReceiveCoilSequence")))[
+            :MAXIMUM_COIL_NAME
+        ],
         comments=top.comments,
     )
 

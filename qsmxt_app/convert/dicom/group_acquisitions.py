@@ -1,6 +1,6 @@
-"""Series joined to acquisitions: magnitude with its phase, echo with echo, field map with its magnitudes.
+"""Series grouped into acquisitions: magnitude with its phase, echo with echo, field map with its magnitudes.
 
-No image is claimed twice. What a scanner split into series is joined where geometry, protocol and the time of
+No image is used twice. What a scanner split into series is grouped where geometry, protocol and the time of
 acquisition agree; what has the place in an acquisition that another series fills already is a repetition.
 """
 
@@ -34,7 +34,7 @@ class Entry:
     components
         Of each stack of the series; None for a stack that takes no part.
     suffix, acquisition, run
-        What the user set; None where nothing. Series with one label are joined whatever their protocols.
+        What the user set; None where nothing. Series with one label are grouped whatever their protocols.
     """
 
     series: Series
@@ -96,7 +96,7 @@ class PlannedAcquisition:
 
 
 @dataclass(frozen=True)
-class Joined:
+class GroupedSeries:
     """The plan, and why some series take no part in it (by key)."""
 
     plan: tuple[PlannedAcquisition, ...]
@@ -147,7 +147,7 @@ class _Group:
         return next((piece for piece in self.pieces if piece.has_magnitude), None)
 
 
-def join_series(entries: Sequence[Entry]) -> Joined:
+def group_acquisitions(entries: Sequence[Entry]) -> GroupedSeries:
     """Join series to acquisitions.
 
     Parameters
@@ -157,21 +157,21 @@ def join_series(entries: Sequence[Entry]) -> Joined:
 
     Returns
     -------
-    Joined
+    GroupedSeries
         Acquisitions in the order of subject, session and time.
     """
     left_out: dict[str, str] = {}
     plan = [one for entry in entries if entry.role in {"T1w", "UNIT1"} for one in _structural(entry)]
-    for group in _join_pieces(_pieces(e for e in entries if e.role == "gradient-echo")):
+    for group in _group_pieces(_pieces(e for e in entries if e.role == "gradient-echo")):
         plan += _gradient_echo(group, left_out)
     plan += _field_maps(entries, left_out)
     claimed = {member.series.key for one in plan for member in one.members}
     left_out = {key: reason for key, reason in left_out.items() if key not in claimed}
     for entry in entries:
         if entry.role == "field-map" and entry.series.key not in claimed | left_out.keys():
-            left_out[entry.series.key] = "magnitude of a field map that another magnitude belongs to"
+            left_out[entry.series.key] = "a second magnitude of a field map"
     plan.sort(key=lambda one: (one.subject, one.session or "", one.acquired or datetime.max, one.key))
-    return Joined(tuple(plan), left_out)
+    return GroupedSeries(tuple(plan), left_out)
 
 
 def _pieces(entries: Iterable[Entry]) -> list[_Piece]:
@@ -199,7 +199,7 @@ def _echo(stack: Stack) -> object:
     return round(stack.echo_time, 5) if stack.echo_time else f"number {stack.echo_number}"
 
 
-def _join_pieces(pieces: Sequence[_Piece]) -> list[_Group]:
+def _group_pieces(pieces: Sequence[_Piece]) -> list[_Group]:
     groups: list[_Group] = []
     for piece in pieces:
         fitting = [group for group in groups if _fits(piece, group)]
@@ -285,7 +285,7 @@ def _needed_parts(chosen: list[_Chosen], left_out: dict[str, str]) -> list[_Chos
     present = {component for _, _, component in chosen}
     if not ({"magnitude", "phase"} <= present or ("real" in present) != ("imaginary" in present)):
         return chosen
-    reason = "magnitude and phase are there" if "phase" in present else "its other part is missing"
+    reason = "magnitude and phase exist" if "phase" in present else "its other part is missing"
     for piece, _, component in chosen:
         if component in {"real", "imaginary"}:
             left_out[piece.entry.series.key] = f"{component}: {reason}"
@@ -349,7 +349,7 @@ def _field_maps(entries: Sequence[Entry], left_out: dict[str, str]) -> list[Plan
                 pieces.append(partner)
                 own = list(partner.stacks)
         if not own or not images:
-            left_out[piece.entry.series.key] = "a field map whose magnitude is not there"
+            left_out[piece.entry.series.key] = "a field map whose magnitude is missing"
             continue
         sources = {id(stack): p.entry.series for p in pieces for stack, _ in p.stacks}
         own.sort(key=lambda item: item[0].echo_time or 0.0)

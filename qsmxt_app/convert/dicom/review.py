@@ -1,7 +1,7 @@
 """The review table: one row a series, saying what was found and what it became; the user's edits win.
 
 The table is what a person reads and edits; a cell that differs from what the last run wrote is an edit. What
-that run wrote, and the labels that people have, are remembered in a hidden file beside it.
+that run wrote, and the labels that subjects have, are remembered in a hidden file beside it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, get_args
 
 from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.convert.converted_image import Suffix
-from qsmxt_app.convert.dicom.classify import Role, Verdict
+from qsmxt_app.convert.dicom.classify import Role, SeriesType
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.group_acquisitions import Entry
 from qsmxt_app.convert.dicom.series import Series
-from qsmxt_app.convert.dicom.subject_labels import Registry, Visit
+from qsmxt_app.convert.dicom.subject_labels import SavedLabels, Visit
 from qsmxt_app.convert.naming import legal_label
 from qsmxt_app.convert.table import newest_table, read_table, write_table
 from qsmxt_app.errors import UnusableData
@@ -72,7 +72,7 @@ class Review:
     """
 
     stem: Path
-    registry: Registry = field(default_factory=Registry)
+    saved_labels: SavedLabels = field(default_factory=SavedLabels)
     edits: dict[str, dict[str, str]] = field(default_factory=dict)
     old_rows: dict[str, dict[str, str]] = field(default_factory=dict)
     line_of: dict[str, int] = field(default_factory=dict)
@@ -95,9 +95,9 @@ def read_review(stem: Path) -> Review:
     remembered = _remembered(stem)
     people = {
         identity: {label: (facts[0], facts[1], facts[2]) for label, facts in known.items()}
-        for identity, known in remembered.get("people", {}).items()
+        for identity, known in remembered.get("subjects", {}).items()
     }
-    review = Review(stem, Registry(people, remembered.get("sessions", {})))
+    review = Review(stem, SavedLabels(people, remembered.get("sessions", {})))
     review.computed = remembered.get("computed", {})
     review.table = newest_table(stem)
     if review.table is None:
@@ -110,14 +110,14 @@ def read_review(stem: Path) -> Review:
     for line, row in enumerate(table.rows, start=2):
         key = row["series"]
         if not key or key in review.old_rows:
-            what = f"{key} is there twice" if key else "the series is not named"
+            what = f"{key} is listed twice" if key else "the series is not named"
             raise UnusableData(f"{review.table}: row {line}: {what}.", "Remove the row.")
         review.old_rows[key], review.line_of[key] = row, line
     return review
 
 
 def _remembered(stem: Path) -> dict[str, Any]:
-    path = memory_file(stem)
+    path = state_file(stem)
     if not path.is_file():
         return {}
     try:
@@ -131,13 +131,13 @@ def _remembered(stem: Path) -> dict[str, Any]:
     return content
 
 
-def memory_file(stem: Path) -> Path:
+def state_file(stem: Path) -> Path:
     """Hidden file that remembers labels and what the last run wrote."""
     return stem.parent / f".{stem.name}.json"
 
 
 def find_edits(review: Review, computed: Mapping[str, Mapping[str, str]]) -> None:
-    """Tell which cells the user changed since the last run, and remember what this one computes.
+    """Tell which cells the user changed since the last run, and keep what this one computes.
 
     Parameters
     ----------
@@ -156,14 +156,14 @@ def find_edits(review: Review, computed: Mapping[str, Mapping[str, str]]) -> Non
     review.computed |= {key: dict(cells) for key, cells in computed.items()}
 
 
-def computed_cells(series: Series, verdict: Verdict, visit: Visit) -> dict[str, str]:
+def computed_cells(series: Series, series_type: SeriesType, visit: Visit) -> dict[str, str]:
     """Editable cells as headers alone give them."""
     return {
         "subject": visit.subject,
         "session": visit.session or "",
-        "role": role_words(verdict.role, verdict.components),
-        "suffix": _suffix(series, verdict.role),
-        "acquisition": _acquisition(series) if verdict.role in USED_ROLES else "",
+        "role": role_words(series_type.role, series_type.components),
+        "suffix": _suffix(series, series_type.role),
+        "acquisition": _acquisition(series) if series_type.role in USED_ROLES else "",
         "run": "",
     }
 
@@ -177,7 +177,7 @@ def role_words(role: Role, components: Iterable[Component | None]) -> str:
 
 def _suffix(series: Series, role: Role) -> str:
     if role == "gradient-echo":
-        return ""  # one echo or several: known when series are joined
+        return ""  # one echo or several: known when series are grouped
     return role if role in {"T1w", "UNIT1"} else ""
 
 
@@ -186,7 +186,7 @@ def _acquisition(series: Series) -> str:
     return legal_label((scan.protocol or scan.description).removeprefix("WIP "))
 
 
-def entry_of(series: Series, verdict: Verdict, visit: Visit, review: Review) -> Entry | None:
+def entry_of(series: Series, series_type: SeriesType, visit: Visit, review: Review) -> Entry | None:
     """One series with the user's edits; None if the user leaves it out.
 
     Raises
@@ -195,7 +195,7 @@ def entry_of(series: Series, verdict: Verdict, visit: Visit, review: Review) -> 
         If an edit cannot be followed.
     """
     edits = review.edits.get(series.key, {})
-    role, components = verdict.role, verdict.components
+    role, components = series_type.role, series_type.components
     used: tuple[Component | None, ...] = components
     suffix = _edited_suffix(series.key, edits, review)
     if SKIP in (edits.get("role", "").lower(), edits.get("suffix", "").lower()):
@@ -206,11 +206,13 @@ def entry_of(series: Series, verdict: Verdict, visit: Visit, review: Review) -> 
         role = _ROLE_OF_SUFFIX[suffix]
     run = edits.get("run")
     if run is not None and not (run.isdecimal() and int(run) > 0):
-        raise review.fail(series.key, f"run {run!r} is no number.", "Use 1, 2, ... or leave it empty.")
+        raise review.fail(series.key, f"run {run!r} is not a number.", "Use 1, 2, ... or leave it empty.")
     for column in ("subject", "session", "acquisition"):
         label = edits.get(column, "").removeprefix({"subject": "sub-", "session": "ses-"}.get(column, "acq-"))
         if label != legal_label(label):
-            raise review.fail(series.key, f"{column} {label!r} is no label.", "Use letters and digits.")
+            raise review.fail(
+                series.key, f"{column} {label!r} is not a valid label.", "Use letters and digits."
+            )
         if label:
             edits[column] = label
     return Entry(
@@ -272,7 +274,7 @@ Describe = Callable[[str], tuple[str, str, str]]
 
 def rows_of(
     series: Sequence[Series],
-    verdicts: Mapping[str, Verdict],
+    types: Mapping[str, SeriesType],
     review: Review,
     describe: Describe,
 ) -> list[dict[str, str]]:
@@ -288,7 +290,7 @@ def rows_of(
                 "status": status,
                 "became": became,
                 "reason": reason,
-                "confidence": "edited" if one.key in review.edits else verdicts[one.key].confidence,
+                "confidence": "edited" if one.key in review.edits else types[one.key].confidence,
                 "files": str(len(one.files)),
                 "images": str(len(one.stacks)),
                 "slices": " ".join(dict.fromkeys(str(stack.n_slices) for stack in one.stacks)),
@@ -310,10 +312,10 @@ def write_review(review: Review, rows: Sequence[Mapping[str, str]]) -> Path:
     of the two from then on.
     """
     path = Path(f"{review.stem}.tsv")
-    registry = review.registry
+    saved_labels = review.saved_labels
     write_json(
-        memory_file(review.stem),
-        {"computed": review.computed, "people": registry.people, "sessions": registry.sessions},
+        state_file(review.stem),
+        {"computed": review.computed, "subjects": saved_labels.subjects, "sessions": saved_labels.sessions},
     )
     write_table(path, COLUMNS, rows)
     return path

@@ -1,4 +1,4 @@
-"""Enhanced files of which the converter makes one heap: each image's frames in a file of their own."""
+"""Enhanced files that the converter merges into one image: the frames of each image in a separate file."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def separate_frames(stacks: Sequence[Stack], folder: Path) -> list[Path]:
     """
     source = stacks[0].files[0]
     if any(stack.files != (source,) for stack in stacks):
-        raise ConversionFailed(f"{source}: its frames belong to images that other files hold too")
+        raise ConversionFailed(f"{source}: its frames belong to images of which other files hold frames too")
     header = read_file(str(source))
     if not isinstance(header, Header):
         raise ConversionFailed(f"{source}: {header.reason}")
     frames = [_frames_of(stack, header.slices) for stack in stacks]
     if sorted(index for one in frames for index in one) != list(range(len(header.slices))):
-        raise ConversionFailed(f"{source}: its frames cannot be told apart")
+        raise ConversionFailed(f"{source}: its frames cannot be distinguished")
     folder.mkdir(parents=True)
     paths = [folder / f"{number}.dcm" for number in range(len(stacks))]
     try:

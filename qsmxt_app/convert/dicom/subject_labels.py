@@ -1,11 +1,11 @@
-"""Who was scanned, and when: labels of subjects and sessions that never merge two people.
+"""Who was scanned, and when: labels of subjects and sessions that never merge two subjects.
 
 Every image gets a session, ``ses-01`` for the first date seen of a person. Were the session left out where
 there is one date, a later date would force the first one's files to be renamed, or leave one person half
 with sessions and half without.
 
-Labels are remembered in a `Registry` beside the review table, so that a person keeps theirs whatever arrives
-later; it holds digests of what identifies people, never the names themselves.
+Labels are kept in a `SavedLabels` beside the review table, so that a person keeps theirs whatever arrives
+later; it holds digests of what identifies subjects, never the names themselves.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from qsmxt_app.convert.naming import legal_label
 from qsmxt_app.convert.table import read_table
 from qsmxt_app.errors import WrongUsage
 
-LONGEST_SUBJECT = 32
-WHAT_TO_DO = "Use --subject-map to say who is who."
+MAXIMUM_SUBJECT_LABEL = 32
+HINT = "Use --subject-map to assign studies to subjects."
 _PLACEHOLDER = re.compile(
     r"anon(ymous|ymi[sz]ed|ymi[sz]ation)?|de-?id(entified)?|unknown|none|null|na|n/a|patient|subject|person|"
     r"removed|x+|0+|no_?id|default",
@@ -39,28 +39,28 @@ _SPELLINGS = {"patientid": "patient_id", "patientname": "patient_name", "studyin
 
 
 Facts = tuple[str, str, str]
-"""Birth date, sex and name as a few hexadecimal digits each: enough to tell people apart, no more."""
+"""Birth date, sex and name as a few hexadecimal digits each: enough to distinguish subjects, no more."""
 StudyKey = tuple[str, str, str, str, str]
 
 
 @dataclass
-class Registry:
+class SavedLabels:
     """What earlier runs decided.
 
     Attributes
     ----------
-    people
+    subjects
         Digest of an identifier, then the label of each person who has it, with the person's facts.
     sessions
         Label of a person, then study date to session label.
     """
 
-    people: dict[str, dict[str, Facts]] = field(default_factory=dict)
+    subjects: dict[str, dict[str, Facts]] = field(default_factory=dict)
     sessions: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Person:
+class Subject:
     """One person as the headers describe them; two that differ are never merged.
 
     Attributes
@@ -105,9 +105,9 @@ def study_key(scan: ScanParameters) -> StudyKey:
     return scan.patient_id, scan.patient_name, scan.birth_date, scan.sex, scan.study_uid
 
 
-def label_people(
+def label_subjects(
     scans: Iterable[ScanParameters],
-    registry: Registry,
+    saved_labels: SavedLabels,
     *,
     subject_from: str = "PatientID",
     subject_map: Path | None = None,
@@ -118,7 +118,7 @@ def label_people(
     ----------
     scans
         Of all series.
-    registry
+    saved_labels
         Earlier decisions, which stand; new ones are added to it.
     subject_from
         ``PatientID`` or ``PatientName``.
@@ -133,51 +133,53 @@ def label_people(
     studies = {study_key(scan): scan for scan in scans}
     given = read_subject_map(subject_map) if subject_map else []
     mapped = {key: visit for key, scan in studies.items() if (visit := _mapped(scan, given, subject_map))}
-    people, notes = _tell_apart([s for key, s in studies.items() if key not in mapped], subject_from)
-    labels = _name_people(set(people.values()), registry, {visit.subject for visit in mapped.values()})
+    subjects, notes = _identify_subjects([s for key, s in studies.items() if key not in mapped], subject_from)
+    labels = _assign_labels(
+        set(subjects.values()), saved_labels, {visit.subject for visit in mapped.values()}
+    )
     visits: dict[StudyKey, Visit] = {}
     for key, scan in sorted(studies.items(), key=lambda item: (item[1].study_date, item[0])):
         visit = mapped.get(key)
-        subject = visit.subject if visit else labels[people[key]]
+        subject = visit.subject if visit else labels[subjects[key]]
         visits[key] = Visit(
-            subject, (visit and visit.session) or _session(registry, subject, scan.study_date)
+            subject, (visit and visit.session) or _session(saved_labels, subject, scan.study_date)
         )
     return Labels(visits, tuple(notes))
 
 
-def _tell_apart(
+def _identify_subjects(
     scans: Sequence[ScanParameters], subject_from: str
-) -> tuple[dict[StudyKey, Person], list[str]]:
-    """Find the person of each study, and say where the identifier alone does not tell."""
+) -> tuple[dict[StudyKey, Subject], list[str]]:
+    """Find the person of each study, and say where the identifier alone is ambiguous."""
     by_identifier: defaultdict[str, list[ScanParameters]] = defaultdict(list)
     for scan in scans:
         identifier = scan.patient_name if subject_from == "PatientName" else scan.patient_id
         by_identifier[" ".join(identifier.replace("^", " ").split())].append(scan)
-    people: dict[StudyKey, Person] = {}
+    subjects: dict[StudyKey, Subject] = {}
     notes = []
     for identifier, theirs in sorted(by_identifier.items()):
         label = _wanted_label(identifier)
         if not identifier or _PLACEHOLDER.fullmatch(identifier):
-            said = f"with the {subject_from} {label!r} that anonymisers give everybody" if identifier else (
-                f"without a {subject_from}"
-            )  # fmt: skip
+            said = f"without a {subject_from}"
+            if identifier:
+                said = f"with the {subject_from} {label!r} that anonymisation tools write for everyone"
             n = f"{len(theirs)} stud{'y' if len(theirs) == 1 else 'ies'}"
-            notes.append(f"{n} {said}: each became a subject of its own. {WHAT_TO_DO}")
+            notes.append(f"{n} {said}: each became a subject of its own. {HINT}")
             for scan in theirs:
                 identity = _digest(identifier, *study_key(scan))
-                people[study_key(scan)] = Person(identity, label, False, ("", "", ""), False)
+                subjects[study_key(scan)] = Subject(identity, label, False, ("", "", ""), False)
             continue
         clusters = _clusters(theirs)
         if len(clusters) > 1:
             notes.append(
                 f"one {subject_from} ({label}) is shared by {len(clusters)} people who differ in birth date, "
-                f"sex or name: each became a subject of its own. {WHAT_TO_DO}"
+                f"sex or name: each became a subject of its own. {HINT}"
             )
         for facts, cluster in clusters.items():
             digests = _shortened(identifier, facts)
-            person = Person(_digest(identifier), label, label == identifier, digests, len(clusters) == 1)
-            people |= {study_key(scan): person for scan in cluster}
-    return people, notes
+            person = Subject(_digest(identifier), label, label == identifier, digests, len(clusters) == 1)
+            subjects |= {study_key(scan): person for scan in cluster}
+    return subjects, notes
 
 
 def _clusters(scans: Sequence[ScanParameters]) -> dict[Facts, list[ScanParameters]]:
@@ -211,23 +213,25 @@ def _agree(one: tuple[str, ...], two: tuple[str, ...]) -> bool:
     return all(a == b or not a or not b for a, b in zip(one, two, strict=True))
 
 
-def _name_people(people: set[Person], registry: Registry, reserved: set[str]) -> dict[Person, str]:
+def _assign_labels(
+    subjects: set[Subject], saved_labels: SavedLabels, reserved: set[str]
+) -> dict[Subject, str]:
     """Give each person the label they have, or one that nobody has; upper and lower case are the same."""
-    labels: dict[Person, str] = {}
-    ordered = sorted(people, key=lambda p: (p.identity, p.facts))
+    labels: dict[Subject, str] = {}
+    ordered = sorted(subjects, key=lambda p: (p.identity, p.facts))
     for person in ordered:
-        known = registry.people.get(person.identity, {})
+        known = saved_labels.subjects.get(person.identity, {})
         free = {label: facts for label, facts in known.items() if label not in labels.values()}
         same = next((label for label, facts in free.items() if _agree(facts, person.facts)), None)
         if same is not None:
             labels[person] = same
-    held = {label for known in registry.people.values() for label in known}
+    held = {label for known in saved_labels.subjects.values() for label in known}
     taken = {label.casefold() for label in held | reserved}
     new = [person for person in ordered if person not in labels]
     rivals = Counter(person.label.casefold() for person in new)
     for person in sorted(new, key=lambda p: not p.exact):
         plain = person.label.casefold()
-        others = registry.people.get(person.identity) or not person.alone
+        others = saved_labels.subjects.get(person.identity) or not person.alone
         # of several, only the one whose identifier is the label as it stands may have it
         if others or plain in taken or not (rivals[plain] == 1 or person.exact):
             label = person.label + _digest(person.identity, *person.facts)[:6]
@@ -236,20 +240,20 @@ def _name_people(people: set[Person], registry: Registry, reserved: set[str]) ->
         labels[person] = label
         taken.add(label.casefold())
     for person, label in labels.items():
-        registry.people.setdefault(person.identity, {})[label] = person.facts
+        saved_labels.subjects.setdefault(person.identity, {})[label] = person.facts
     return labels
 
 
 def _wanted_label(identifier: str) -> str:
     label = legal_label(identifier)
-    if len(label) > LONGEST_SUBJECT:
-        label = label[:LONGEST_SUBJECT] + _digest(identifier)[:6]
+    if len(label) > MAXIMUM_SUBJECT_LABEL:
+        label = label[:MAXIMUM_SUBJECT_LABEL] + _digest(identifier)[:6]
     return label or "anon"
 
 
-def _session(registry: Registry, subject: str, date: str) -> str:
+def _session(saved_labels: SavedLabels, subject: str, date: str) -> str:
     """Label of a person's visit on a date: the next number for a new date."""
-    sessions = registry.sessions.setdefault(subject, {})
+    sessions = saved_labels.sessions.setdefault(subject, {})
     if date not in sessions:
         numbers = [int(label) for label in sessions.values() if label.isdecimal()]
         sessions[date] = f"{max(numbers, default=0) + 1:02d}"
@@ -284,12 +288,16 @@ def read_subject_map(path: Path) -> list[dict[str, str]]:
         cells["subject"] = cells["subject"].removeprefix("sub-")
         cells["session"] = cells.get("session", "").removeprefix("ses-")
         if not any(cells.get(column) for column in _MATCHERS):
-            raise WrongUsage(f"{path}: row {number} says of nobody who it is about.", "Fill in a patient_id.")
+            raise WrongUsage(
+                f"{path}: row {number} has no cell that says which study it is about.",
+                "Fill in a patient_id.",
+            )
         for column in ("subject", "session"):
             label = cells[column]
             if (column == "subject" and not label) or label != legal_label(label):
                 raise WrongUsage(
-                    f"{path}: row {number}: {label!r} is no label for a {column}.", "Use letters and digits."
+                    f"{path}: row {number}: {label!r} is not a valid {column} label.",
+                    "Use letters and digits.",
                 )
         rows.append(cells)
     return rows
@@ -305,7 +313,7 @@ def _mapped(scan: ScanParameters, rows: Sequence[Mapping[str, str]], path: Path 
         raise WrongUsage(
             f"{path}: rows with different labels match the study of {scan.study_date or 'unknown date'} with "
             f"UID {scan.study_uid}.",
-            "Tell them apart with a study_uid or study_date.",
+            "Distinguish them with a study_uid or study_date.",
         )
     return found.pop() if found else None
 

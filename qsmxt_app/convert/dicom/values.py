@@ -8,9 +8,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-LONGEST_TEXT = 256
+MAXIMUM_TEXT = 256
 """Characters kept of any text: what is longer was not written by a scanner."""
-MOST_WORDS, LONGEST_WORD = 32, 64
+MAXIMUM_WORDS, MAXIMUM_WORD = 32, 64
 
 Key = int | str
 """Tag, or keyword of the standard."""
@@ -41,14 +41,14 @@ def text(dataset: Dataset, key: Key) -> str:
     """Text of an element; control characters become blanks."""
     found = value(dataset, key)
     joined = str(found) if hasattr(found, "components") else "\\".join(map(str, _items(dataset, key)))
-    printable = "".join(c if c.isprintable() else " " for c in joined[: 4 * LONGEST_TEXT])
-    return " ".join(printable.split())[:LONGEST_TEXT]
+    printable = "".join(c if c.isprintable() else " " for c in joined[: 4 * MAXIMUM_TEXT])
+    return " ".join(printable.split())[:MAXIMUM_TEXT]
 
 
 def words(dataset: Dataset, key: Key) -> tuple[str, ...]:
     """Code strings in upper case, without empty ones at the end."""
     blank = [" ".join(str(item).replace("\0", " ").split()).upper() for item in _items(dataset, key)]
-    printable = ["".join(c for c in word if c.isprintable())[:LONGEST_WORD] for word in blank[:MOST_WORDS]]
+    printable = ["".join(c for c in word if c.isprintable())[:MAXIMUM_WORD] for word in blank[:MAXIMUM_WORDS]]
     while printable and not printable[-1]:
         printable.pop()
     return tuple(printable)

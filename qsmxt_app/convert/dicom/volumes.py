@@ -150,7 +150,7 @@ def convert_stack(stack: Stack, folder: Path, *, may_have_gaps: bool = False) ->
 def convert_shared(stacks: Sequence[Stack], folder: Path) -> list[Volume]:
     """Convert files that hold several stacks (enhanced DICOM).
 
-    The converter's images are told apart by echo time and component. Where that fails, each stack's frames
+    The converter's images are distinguished by echo time and component. Where that fails, each stack's frames
     are converted on their own.
 
     Parameters

@@ -15,10 +15,10 @@ from qsmxt_app.bids.derivatives import save_image
 from qsmxt_app.convert.dicom.complex_parts import (
     Channel,
     Polar,
+    add_pi_to_every_second_slice,
     combine_channels,
     polar_from_parts,
     slices_alternate,
-    turn_every_second_slice,
 )
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.converter import ConversionFailed
@@ -100,7 +100,7 @@ def _check_distinct(members: Sequence[Member]) -> None:
             echo = f"{1000 * member.stack.echo_time:g} ms" if member.stack.echo_time else "unknown"
             raise ConversionFailed(
                 f"{member.stack.files[0]}: by its header the same {member.component} (echo time {echo}) as "
-                f"{seen[place].stack.files[0]}; without their echo times they cannot be told apart"
+                f"{seen[place].stack.files[0]}; without their echo times they cannot be distinguished"
             )
         seen[place] = member
 
@@ -122,13 +122,13 @@ def _write_one(
     sidecar |= {"Units": scaling.units, "PhaseScaling": scaling.rule}
     path = place.add(member, "phase", sidecar)
     if alternate and scaling.units == "rad":
-        save_image(turn_every_second_slice(_radians(volume)), volume.affine, path)
+        save_image(add_pi_to_every_second_slice(_radians(volume)), volume.affine, path)
     else:
         volume.write(path, (scaling.slope, scaling.intercept))
 
 
 def _phase_alternates(pairs: Sequence[tuple[Member, Volume]]) -> bool:
-    """Whether phase jumps by half a turn from slice to slice, in the first echo that has a magnitude."""
+    """Whether phase jumps by pi from slice to slice, in the first echo that has a magnitude."""
     echoes: defaultdict[int, Parts] = defaultdict(dict)
     for member, volume in pairs:
         echoes[member.echo or 0][member.component] = member, volume
@@ -166,7 +166,7 @@ def _write_combined(
     for echo, polar in enumerate(polars):
         parts = echoes[echo][channels[0] if channels else ""]
         alternate = slices_alternate(polar) if echo == 0 else alternate
-        phase = turn_every_second_slice(polar.phase) if alternate else polar.phase
+        phase = add_pi_to_every_second_slice(polar.phase) if alternate else polar.phase
         if _from_parts(parts):
             phase = wrap_phase(_vendor(next(iter(parts.values()))[0]).phase_sign * phase)
         given = whole[echo].get("magnitude")
@@ -204,7 +204,7 @@ def _polar(parts: Parts) -> Polar:
     for needed in (first, second):
         if needed not in parts:
             have = ", ".join(parts)
-            raise ConversionFailed(f"{volume.stack.files[0]}: the {needed} part is missing, there is: {have}")
+            raise ConversionFailed(f"{volume.stack.files[0]}: the {needed} part is missing, found: {have}")
     one, two = parts[first][1], parts[second][1]
     if not np.allclose(one.affine, two.affine, atol=1e-3):
         raise ConversionFailed(f"{one.stack.files[0]}: lies elsewhere than {two.stack.files[0]}")

@@ -13,7 +13,7 @@ from qsmxt_app.convert.nifti.describe import describe
 from qsmxt_app.convert.nifti.gather import gather
 from qsmxt_app.convert.nifti.patterns import read_patterns
 from qsmxt_app.convert.nifti.table import Sheet, fill_in, write_sheet
-from qsmxt_app.convert.nifti.table_cells import check_people
+from qsmxt_app.convert.nifti.table_cells import check_subjects
 from qsmxt_app.errors import UnusableData
 from qsmxt_app.settings import Settings
 
@@ -31,7 +31,7 @@ class NiftiConversion:
     reasons
         Why there may be no susceptibility map to be made.
     notes
-        For people.
+        Messages for the user.
     sheet, remarks
         The table, and what it says of each file.
     """
@@ -79,7 +79,7 @@ def convert_nifti(
     Raises
     ------
     UnusableData
-        If cells that are needed are empty, naming the table; or if people would be mixed up.
+        If cells that are needed are empty, naming the table; or if subjects would be merged.
     """
     files = gather(paths, source, read_patterns(settings.nifti_pattern), settings.subject_from)
     sheet = fill_in(files, table_stem)
@@ -93,7 +93,7 @@ def convert_nifti(
             "(or tell where the path says it, with --nifti-pattern).",
         )
     try:
-        check_people(sheet.rows)
+        check_subjects(sheet.rows)
     except UnusableData as error:
         path = write_sheet(sheet, {})
         raise UnusableData(f"{path}: {error.message}", error.hint) from error
@@ -101,7 +101,7 @@ def convert_nifti(
     own = work_dir / group_key(str(table_stem.absolute()))
     outcome = describe([row for row in sheet.rows if not row.ignored], own)
     ignored = sum(row.ignored for row in sheet.rows)
-    notes = [f"{len(files)} NIfTI files: {sheet.path} says what each became."]
+    notes = [f"{len(files)} NIfTI files: {sheet.path} lists the result for each."]
     if ignored:
         notes.append(f"{ignored} files are left out (suffix ignore).")
     remarks = outcome.notes | {row.file.name: "left out" for row in sheet.rows if row.ignored}

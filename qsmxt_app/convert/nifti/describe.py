@@ -75,7 +75,7 @@ def _describe_acquisition(
     volumes = _number_echoes(volumes)
     _check_duplicates(volumes)
     sidecars = _phase_metadata(files, outcome)
-    # whatever people call it later, it is the acquisition that begins with this file
+    # whatever the user calls it later, it is the acquisition that begins with this file
     group = str(files[0].row.file.path.absolute())
     return [
         ConvertedImage(
@@ -164,7 +164,7 @@ def _check_duplicates(volumes: Sequence[_Volume]) -> None:
             raise UnusableData(
                 f"{seen[key].file.name} and {volume.file.name} would get the same name "
                 f"(sub-{volume.file.subject} {volume.file.suffix}{' ' if what else ''}{what}).",
-                "Tell them apart by session, acquisition, run, echo or part in the table, or ignore one.",
+                "Distinguish them by session, acquisition, run, echo or part in the table, or ignore one.",
             )
         seen[key] = volume
 

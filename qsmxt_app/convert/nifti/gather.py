@@ -73,7 +73,7 @@ def gather(
 ) -> list[NiftiFile]:
     """Gather what is known of each file.
 
-    What a person's own pattern says counts most, then a BIDS name, then JSON, then usual words in the path,
+    What the user's own pattern says counts most, then a BIDS name, then JSON, then usual words in the path,
     then the header. Only for the kind of image, names count more than JSON.
 
     Parameters
@@ -87,7 +87,7 @@ def gather(
     subject_from
         ``PatientID`` or ``PatientName``, where JSON has them.
     """
-    return settle([_gather_one(path, source, patterns, subject_from) for path in paths])
+    return resolve_suffixes([_gather_one(path, source, patterns, subject_from) for path in paths])
 
 
 def _gather_one(
@@ -130,7 +130,7 @@ def from_json(metadata: Mapping[str, Any], subject_from: str) -> dict[str, str]:
     return {entity: text for entity, text in found.items() if text}
 
 
-def settle(files: Sequence[NiftiFile]) -> list[NiftiFile]:
+def resolve_suffixes(files: Sequence[NiftiFile]) -> list[NiftiFile]:
     """Decide what only the other files can tell: which are magnitudes, and which have several echoes."""
     files = _complete_parts(files)
     scans: dict[tuple[str, ...], list[NiftiFile]] = {}

@@ -1,4 +1,4 @@
-"""What the path of a NIfTI file tells: BIDS names, a person's own patterns, and usual words."""
+"""What the path of a NIfTI file tells: BIDS names, the user's own patterns, and usual words."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ def read_patterns(texts: Sequence[str]) -> dict[str, re.Pattern[str]]:
             patterns[entity] = re.compile(expression)
         except re.error as error:
             raise WrongUsage(
-                f"--nifti-pattern {text}: no regular expression ({error}).", "Correct it."
+                f"--nifti-pattern {text}: not a regular expression ({error}).", "Correct it."
             ) from error
     return patterns
 
 
 def from_own_patterns(path: str, patterns: Mapping[str, re.Pattern[str]]) -> dict[str, str]:
-    """Entities that a person's patterns find.
+    """Entities that the user's patterns find.
 
     The value is the name of the named group that took part (``part=(?P<phase>ang)|(?P<mag>abs)``), or the
     text of the first group that did, or the whole match.
@@ -140,7 +140,7 @@ def from_bids_name(path: str) -> dict[str, str]:
 
 
 def from_usual_names(path: str) -> dict[str, str]:
-    """Entities by what scanners, converters and people usually write into paths.
+    """Entities by what scanners, converters and users usually write into paths.
 
     Examples
     --------

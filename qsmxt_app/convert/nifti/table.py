@@ -1,8 +1,8 @@
-"""The table of NIfTI files: what was gathered, what a person filled in, and what is still missing.
+"""The table of NIfTI files: what was gathered, what the user filled in, and what is still missing.
 
-A copy of what was gathered lies beside the table. A cell that differs from it was filled in by a person and
+A copy of what was gathered lies beside the table. A cell that differs from it was filled in by the user and
 counts; all others follow what is gathered now. So new files, new JSON and new patterns show up, and nothing
-that a person wrote is lost.
+that the user wrote is lost.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Sheet:
 
 
 def fill_in(files: Sequence[NiftiFile], stem: Path) -> Sheet:
-    """Put together what was gathered and what a person wrote into the table.
+    """Put together what was gathered and what the user wrote into the table.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def write_sheet(sheet: Sheet, notes: Mapping[str, str]) -> Path:
     sheet
         From `fill_in`.
     notes
-        By file: what a person should know.
+        By file: what the user should know.
     """
     lines = [
         {
@@ -162,8 +162,8 @@ def _needs(row: Row) -> str:
     }
     if row.cells.get("suffix") == "phasediff":
         choices["echo_time"] = "in seconds, 2 numbers"
-    told = [f"{name} ({choices[name]})" if name in choices else name for name in row.missing]
-    return f"fill in {', '.join(told)}"
+    needed = [f"{name} ({choices[name]})" if name in choices else name for name in row.missing]
+    return f"fill in {', '.join(needed)}"
 
 
 def _by_file(table: Table) -> dict[str, dict[str, str]]:

@@ -61,8 +61,8 @@ class Described:
         return self.subject, self.session, self.acquisition, self.reconstruction, self.run, kind
 
 
-def check_people(rows: Sequence[Row]) -> None:
-    """Refuse people whose names differ but would get the same label.
+def check_subjects(rows: Sequence[Row]) -> None:
+    """Refuse subjects whose names differ but would get the same label.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def check_people(rows: Sequence[Row]) -> None:
             continue
         if texts.setdefault(label, text) != text:
             raise UnusableData(
-                f"subjects {texts[label]!r:.80} and {text!r:.80} would both become sub-{legal_label(text)}.",
+                f"subjects {texts[label]!r:.80} and {text!r:.80} would both be sub-{legal_label(text)}.",
                 "Rename one in the column 'subject'.",
             )
 
@@ -141,7 +141,8 @@ def _index(row: Row, entity: str) -> int | None:
         return None
     if len(numbers) > 1 or not numbers[0].is_integer() or numbers[0] < 1:
         raise UnusableData(
-            f"{row.file.name}: {entity} {row.cells[entity]!r:.80} is no number from 1 on.", "Correct it."
+            f"{row.file.name}: {entity} {row.cells[entity]!r:.80} is not a positive whole number.",
+            "Correct it.",
         )
     return int(numbers[0])
 
@@ -151,7 +152,7 @@ def _echo_times(row: Row) -> tuple[float, ...]:
     for time in times:
         if not 0 < time <= _LONGEST_ECHO_TIME:
             hint = f"Write {time / 1000:g}." if time > 1 else "Correct it."
-            raise UnusableData(f"{row.file.name}: echo_time {time:g} is no echo time in seconds.", hint)
+            raise UnusableData(f"{row.file.name}: echo_time {time:g} is not an echo time in seconds.", hint)
     return times
 
 
@@ -164,6 +165,6 @@ def _numbers(row: Row, entity: str) -> tuple[float, ...]:
         numbers = (math.nan,)
     if not all(math.isfinite(number) for number in numbers):
         raise UnusableData(
-            f"{row.file.name}: {entity} {text!r:.80} is no number.", "Separate several by blanks."
+            f"{row.file.name}: {entity} {text!r:.80} is not a number.", "Separate several by blanks."
         )
     return numbers

@@ -18,7 +18,7 @@ from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dicom.classify import classify
 from qsmxt_app.convert.dicom.execute import run_plan
 from qsmxt_app.convert.dicom.find import find_dicom
-from qsmxt_app.convert.dicom.group_acquisitions import Entry, PlannedAcquisition, join_series
+from qsmxt_app.convert.dicom.group_acquisitions import Entry, PlannedAcquisition, group_acquisitions
 from qsmxt_app.convert.dicom.grouping import group_series
 from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
@@ -28,9 +28,9 @@ ONE_LEVEL = 2 * np.pi / 4096
 
 def plan_of(folder: Path) -> tuple[PlannedAcquisition, ...]:
     series, _ = group_series(find_dicom(folder).headers)
-    verdicts = classify(series)
-    entries = [Entry(s, verdicts[s.key].role, verdicts[s.key].components, "01", None) for s in series]
-    return join_series(entries).plan
+    types = classify(series)
+    entries = [Entry(s, types[s.key].role, types[s.key].components, "01", None) for s in series]
+    return group_acquisitions(entries).plan
 
 
 def converted(tmp_path: Path, series: list[DicomSeries]) -> list[ConvertedImage]:

@@ -41,7 +41,7 @@ def scan(vendor: Vendor = "siemens", **options: object) -> list[DicomSeries]:
 def test_magnitude_and_phase_of_all_echoes_join_however_they_are_split(
     tmp_path: Path, vendor: Vendor, split: str
 ) -> None:
-    (acquisition,) = sort_written(tmp_path, *scan(vendor, split=split)).joined.plan
+    (acquisition,) = sort_written(tmp_path, *scan(vendor, split=split)).grouped.plan
     assert images_of(acquisition) == PAIRS
     assert acquisition.datatype == "anat"
 
@@ -49,7 +49,7 @@ def test_magnitude_and_phase_of_all_echoes_join_however_they_are_split(
 @pytest.mark.parametrize("vendor", ["ge", "siemens", "philips"])
 def test_real_and_imaginary_join(tmp_path: Path, vendor: Vendor) -> None:
     series = scan(vendor, components=("real", "imaginary"), split="parts")
-    (acquisition,) = sort_written(tmp_path, *series).joined.plan
+    (acquisition,) = sort_written(tmp_path, *series).grouped.plan
     assert {image[1] for image in images_of(acquisition)} == {"real", "imaginary"}
     assert len(acquisition.members) == 6
 
@@ -57,17 +57,17 @@ def test_real_and_imaginary_join(tmp_path: Path, vendor: Vendor) -> None:
 def test_real_and_imaginary_are_not_used_beside_phase(tmp_path: Path) -> None:
     series = scan("ge", components=("magnitude", "phase", "real", "imaginary"), split="parts")
     ready = sort_written(tmp_path, *series)
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert images_of(acquisition) == PAIRS
     assert sorted(ready.without.values()) == [
-        "imaginary: magnitude and phase are there",
-        "real: magnitude and phase are there",
+        "imaginary: magnitude and phase exist",
+        "real: magnitude and phase exist",
     ]
 
 
 def test_one_echo_is_t2starw_and_has_no_echo_number(tmp_path: Path) -> None:
     series = gradient_echo("siemens", MAGNITUDE[..., :1], PHASE[..., :1], (0.02,))
-    (acquisition,) = sort_written(tmp_path, *series).joined.plan
+    (acquisition,) = sort_written(tmp_path, *series).grouped.plan
     assert images_of(acquisition) == [("T2starw", "magnitude", None, 20.0), ("T2starw", "phase", None, 20.0)]
 
 
@@ -77,7 +77,7 @@ def test_a_phase_difference_never_becomes_the_phase_of_an_echo(tmp_path: Path, v
     plain = {"description": "scan", "protocol": "scan", "sequence": "gre"}
     for name, options in (("named", {}), ("nameless", plain)):
         series = phase_difference(vendor, MAGNITUDE, PHASE, TIMES[:2], **options)
-        (acquisition,) = sort_written(tmp_path / name, *series).joined.plan
+        (acquisition,) = sort_written(tmp_path / name, *series).grouped.plan
         assert [image[:2] for image in images_of(acquisition)] == [
             ("magnitude1", "magnitude"),
             ("magnitude2", "magnitude"),
@@ -92,7 +92,7 @@ def test_a_phase_difference_in_the_series_of_its_magnitudes(tmp_path: Path) -> N
     )
     one = replace(both, volumes=both.volumes + difference.volumes)
     ready = sort_written(tmp_path, one)
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert [image[0] for image in images_of(acquisition)] == ["magnitude1", "magnitude2", "phasediff"]
 
 
@@ -102,14 +102,14 @@ def test_per_echo_phase_beside_a_field_map_of_the_same_person(tmp_path: Path) ->
         *scan(number=3),
         *phase_difference("siemens", MAGNITUDE, PHASE, TIMES[:2], number=20, time="103000.0"),
     )
-    suffixes = [{image[0] for image in images_of(acquisition)} for acquisition in ready.joined.plan]
+    suffixes = [{image[0] for image in images_of(acquisition)} for acquisition in ready.grouped.plan]
     assert suffixes == [{"MEGRE"}, {"magnitude1", "magnitude2", "phasediff"}]
 
 
 def test_a_map_in_hertz_goes_with_its_magnitude(tmp_path: Path) -> None:
     values = np.clip(MAGNITUDE[..., 0], 0, 4000)
     volumes = (volume("philips", "magnitude", values), volume("philips", "b0map", values))
-    (acquisition,) = sort_written(tmp_path, DicomSeries("philips", volumes)).joined.plan
+    (acquisition,) = sort_written(tmp_path, DicomSeries("philips", volumes)).grouped.plan
     assert [image[:2] for image in images_of(acquisition)] == [
         ("fieldmap", "b0map"),
         ("magnitude", "magnitude"),
@@ -120,7 +120,7 @@ def test_a_field_map_of_ge_is_told_from_its_magnitude_by_order(tmp_path: Path) -
     values = MAGNITUDE[..., 0]
     volumes = (volume("ge", "magnitude", values - 500), volume("ge", "magnitude", values))
     series = DicomSeries("ge", volumes, description="fmap", extra={"PulseSequenceName": "B0map"})
-    (acquisition,) = sort_written(tmp_path, series).joined.plan
+    (acquisition,) = sort_written(tmp_path, series).grouped.plan
     assert [(m.suffix, m.stack.files[0].name) for m in acquisition.members] == [
         ("fieldmap", "0001_0001.dcm"),
         ("magnitude", "0001_0006.dcm"),
@@ -133,7 +133,7 @@ def test_two_runs_never_share_an_image(tmp_path: Path) -> None:
     second = scan(number=3, time="100800.0")
     numbers = {0: 2, 1: 9, 2: 3, 3: 8}
     series = [replace(s, number=numbers[i], series=f"s{i}") for i, s in enumerate([*first, *second])]
-    plan = sort_written(tmp_path, *series).joined.plan
+    plan = sort_written(tmp_path, *series).grouped.plan
     assert [images_of(one) for one in plan] == [PAIRS, PAIRS]
     assert [sorted({m.series.number for m in one.members}) for one in plan] == [[2, 9], [3, 8]]
     files = [path for one in plan for m in one.members for path in m.stack.files]
@@ -156,14 +156,14 @@ def test_repetitions_within_a_series_become_acquisitions_of_their_own(tmp_path: 
         dataset.PixelData = bytes(len(dataset.PixelData))
         dataset.save_as(folder / f"again{index}")
     ready = sort_folder(folder, tmp_path / "out")
-    assert [images_of(acquisition) for acquisition in ready.joined.plan] == [PAIRS, PAIRS]
+    assert [images_of(acquisition) for acquisition in ready.grouped.plan] == [PAIRS, PAIRS]
     assert not any(one.incomplete for one in ready.series)
 
 
 def test_normalised_and_plain_magnitudes_are_told_apart_and_phase_goes_once(tmp_path: Path) -> None:
     magnitude, phase = scan(number=4)
     plain = replace(magnitude, series="plain", number=3, image_type=("ORIGINAL", "PRIMARY", "M", "ND"))
-    plan = sort_written(tmp_path, magnitude, phase, plain).joined.plan
+    plan = sort_written(tmp_path, magnitude, phase, plain).grouped.plan
     found = {one.reconstruction: images_of(one) for one in plan}
     assert found == {"ND": PAIRS, "NORM": PAIRS[:3]}
 
@@ -172,15 +172,15 @@ def test_different_protocols_and_places_do_not_join(tmp_path: Path) -> None:
     magnitude, phase = scan(number=4)
     elsewhere = replace(phase, affine=straight_affine((2, 2, 3), (5, 5, 5)), number=9, series="else")
     other = replace(phase, protocol="another", number=10, series="other")
-    plan = sort_written(tmp_path, magnitude, elsewhere, other).joined.plan
+    plan = sort_written(tmp_path, magnitude, elsewhere, other).grouped.plan
     assert sorted(len(one.members) for one in plan) == [3, 3, 3]
 
 
 def test_people_and_sessions_do_not_join(tmp_path: Path) -> None:
     magnitude, phase = scan(number=4)
-    plan = sort_written(tmp_path, magnitude, replace(phase, patient_id="P002")).joined.plan
+    plan = sort_written(tmp_path, magnitude, replace(phase, patient_id="P002")).grouped.plan
     assert sorted((one.subject, len(one.members)) for one in plan) == [("P001", 3), ("P002", 3)]
-    plan = sort_written(tmp_path / "later", magnitude, replace(phase, date="20240103")).joined.plan
+    plan = sort_written(tmp_path / "later", magnitude, replace(phase, date="20240103")).grouped.plan
     assert sorted((one.session, len(one.members)) for one in plan) == [("01", 3), ("02", 3)]
 
 
@@ -194,7 +194,7 @@ def test_channels_are_kept_apart(tmp_path: Path) -> None:
         TIMES[:2],
         coils=coils,
     )
-    (acquisition,) = sort_written(tmp_path, *series).joined.plan
+    (acquisition,) = sort_written(tmp_path, *series).grouped.plan
     assert len(acquisition.members) == 2 * 2 * 32
     assert {m.stack.coil for m in acquisition.members} == set(coils)
 
@@ -210,7 +210,7 @@ def test_channels_in_series_of_their_own_join(tmp_path: Path) -> None:
         for c in range(1, 5)
         for i, one in enumerate(scan())
     ]
-    (acquisition,) = sort_written(tmp_path, *series).joined.plan
+    (acquisition,) = sort_written(tmp_path, *series).grouped.plan
     assert len(acquisition.members) == 4 * 6
     assert {m.stack.coil for m in acquisition.members} == {"H1", "H2", "H3", "H4"}
 
@@ -219,9 +219,9 @@ def test_channels_in_series_of_their_own_join(tmp_path: Path) -> None:
 def test_t1w_and_localiser(tmp_path: Path, vendor: Vendor) -> None:
     values = MAGNITUDE[..., 0]
     ready = sort_written(tmp_path, t1w(vendor, values), localiser(vendor, values))
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert [image[:3] for image in images_of(acquisition)] == [("T1w", "magnitude", None)]
-    assert {one.role for one in ready.verdicts.values()} == {"T1w", "localiser"}
+    assert {one.role for one in ready.types.values()} == {"T1w", "localiser"}
 
 
 def test_derived_images_and_spin_echoes_are_left_out_with_a_reason(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_derived_images_and_spin_echoes_are_left_out_with_a_reason(tmp_path: Pat
     mip = replace(swi, number=8, description="mIP", image_type=("DERIVED", "PRIMARY", "M", "ND", "MNIP"))
     t2w = replace(swi, number=9, description="t2w", sequence="spin-echo", image_type=None)
     ready = sort_written(tmp_path, swi, mip, t2w)
-    assert not ready.joined.plan
+    assert not ready.grouped.plan
     rows = review_rows(tmp_path / "out")
     assert {name: row["role"] for name, row in rows.items()} == {
         "SWI_Images": "derived", "mIP": "derived", "t2w": "other"
@@ -251,7 +251,7 @@ def test_uni_of_mp2rage_is_unit1_and_its_inversions_are_not_t1w(tmp_path: Path) 
         )
         for n, (name, words) in enumerate(kinds.items(), 1)
     ]  # fmt: skip
-    (acquisition,) = sort_written(tmp_path, *series).joined.plan
+    (acquisition,) = sort_written(tmp_path, *series).grouped.plan
     assert [m.suffix for m in acquisition.members] == ["UNIT1"]
 
 
@@ -262,17 +262,17 @@ def test_inversions_without_a_telling_name_beside_their_uni_are_no_t1w(tmp_path:
         "siemens", values, number=2, description="anat_UNI", protocol="anat",
         image_type=("DERIVED", "PRIMARY", "M", "ND", "UNI"),
     )  # fmt: skip
-    (acquisition,) = sort_written(tmp_path, inversion, uni).joined.plan
+    (acquisition,) = sort_written(tmp_path, inversion, uni).grouped.plan
     assert [m.suffix for m in acquisition.members] == ["UNIT1"]
 
 
 def test_a_name_alone_makes_no_t1w_of_a_magnitude_with_phase(tmp_path: Path) -> None:
-    (acquisition,) = sort_written(tmp_path, *scan(description="t1_qsm", protocol="t1_qsm")).joined.plan
+    (acquisition,) = sort_written(tmp_path, *scan(description="t1_qsm", protocol="t1_qsm")).grouped.plan
     assert images_of(acquisition) == PAIRS
     one = gradient_echo(
         "siemens", MAGNITUDE[..., :1], PHASE[..., :1], (0.008,), description="t1w_3d", protocol="t1"
     )
-    (acquisition,) = sort_written(tmp_path / "single", *one).joined.plan
+    (acquisition,) = sort_written(tmp_path / "single", *one).grouped.plan
     assert [image[1] for image in images_of(acquisition)] == ["magnitude", "phase"]
 
 
@@ -292,7 +292,7 @@ def test_time_series_are_left_out(tmp_path: Path, echo_planar: bool) -> None:
             dataset.ScanningSequence = ["EP", "GR"] if echo_planar else "GR"
             dataset.save_as(path)
     ready = sort_folder(folder, tmp_path / "out")
-    assert not ready.joined.plan
+    assert not ready.grouped.plan
     assert "time series" in next(iter(ready.without.values()))
 
 
@@ -304,7 +304,7 @@ def test_magnitudes_alone(tmp_path: Path) -> None:
     ) -> list[list[tuple[str, str, int | None, float]]]:
         magnitude, phase = echoes(SHAPE, times)
         series = gradient_echo("canon", magnitude, phase, times, components=("magnitude",), split=split)
-        return [images_of(one) for one in sort_written(tmp_path / name, *series).joined.plan]
+        return [images_of(one) for one in sort_written(tmp_path / name, *series).grouped.plan]
 
     assert plan("short", (0.003,)) == []
     assert plan("long", (0.02,)) == [[("T2starw", "magnitude", None, 20.0)]]
@@ -320,9 +320,9 @@ def test_missing_slices_are_reported_and_left_out_or_kept(tmp_path: Path) -> Non
     write_series(folder, series[1])
     ready = sort_folder(folder, tmp_path / "out")
     assert [one.incomplete for one in ready.series] == ["1 slice is missing between others", ""]
-    assert not ready.joined.plan, "a phase without its magnitude is of no use"
+    assert not ready.grouped.plan, "a phase without its magnitude is of no use"
     assert len(ready.without) == 2
-    (kept,) = sort_folder(folder, tmp_path / "kept", keep_incomplete=True).joined.plan
+    (kept,) = sort_folder(folder, tmp_path / "kept", keep_incomplete=True).grouped.plan
     assert images_of(kept) == PAIRS
 
 
@@ -332,7 +332,7 @@ def test_an_echo_without_its_phase_is_not_used_and_the_table_says_so(tmp_path: P
         one for one in series if one.volumes[0].component == "phase" and one.volumes[0].echo_number == 2
     )
     ready = sort_written(tmp_path, *(one for one in series if one is not lost))
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert images_of(acquisition) == [
         ("MEGRE", "magnitude", 1, 4.0),
         ("MEGRE", "magnitude", 2, 12.2),
@@ -346,7 +346,7 @@ def test_echoes_that_all_carry_the_first_echo_time_are_refused_with_a_reason(tmp
     (one,) = scan("ge")
     same = replace(one, volumes=tuple(replace(v, echo_time=0.004) for v in one.volumes))
     ready = sort_written(tmp_path, same)
-    assert not ready.joined.plan
+    assert not ready.grouped.plan
     assert "the same echo time (4 ms)" in next(iter(ready.without.values()))
 
 
@@ -359,7 +359,7 @@ def test_slices_lost_at_the_end_of_an_echo_are_noticed(
     write_series(tmp_path / "in", one, skip=lost)
     ready = sort_folder(tmp_path / "in", tmp_path / "out")
     assert ready.series[0].incomplete
-    assert not ready.joined.plan
+    assert not ready.grouped.plan
 
 
 def test_slices_lost_at_the_end_of_a_part_are_noticed(tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_slices_lost_at_the_end_of_a_part_are_noticed(tmp_path: Path) -> None:
     write_series(tmp_path / "in", phase, skip=(4,))
     ready = sort_folder(tmp_path / "in", tmp_path / "out")
     assert ["of the same scan" in one.incomplete for one in ready.series] == [False, True]
-    assert len(ready.joined.plan) == 1
+    assert len(ready.grouped.plan) == 1
 
 
 def test_every_second_slice_missing_is_noticed(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_copies_of_files_are_counted_once(tmp_path: Path) -> None:
     for index, path in enumerate(paths[::3]):
         duplicate(path, folder / "copies" / f"{index}.ima")
     ready = sort_folder(folder, tmp_path / "out")
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert images_of(acquisition) == PAIRS
     assert len(ready.left_out) == len(paths[::3])
     assert all("the same image as" in one.reason for one in ready.left_out)
@@ -395,7 +395,7 @@ def test_a_study_sent_twice_under_new_uids_is_counted_once(tmp_path: Path) -> No
     write_all(tmp_path / "in" / "first", scan())
     write_all(tmp_path / "in" / "again", [replace(one, study="new") for one in scan()])
     ready = sort_folder(tmp_path / "in", tmp_path / "out")
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert images_of(acquisition) == PAIRS
     assert len(ready.left_out) == 30
     assert all("the same images as series" in one.reason for one in ready.left_out)
@@ -407,7 +407,7 @@ def test_the_same_scan_in_classic_and_enhanced_form_is_counted_once(tmp_path: Pa
     write_series(tmp_path / "in" / "a", classic)
     write_series(tmp_path / "in" / "b", enhanced)
     ready = sort_folder(tmp_path / "in", tmp_path / "out")
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert images_of(acquisition) == PAIRS
     assert not acquisition.members[0].series.enhanced
     assert len(ready.left_out) == 1
@@ -418,7 +418,7 @@ def test_other_pixels_at_the_same_time_are_no_copy(tmp_path: Path) -> None:
     other = gradient_echo("siemens", MAGNITUDE * 0.9, PHASE + 0.1, TIMES)
     write_all(tmp_path / "in" / "again", [replace(one, study="new") for one in other])
     ready = sort_folder(tmp_path / "in", tmp_path / "out")
-    assert [images_of(one) for one in ready.joined.plan] == [PAIRS, PAIRS]
+    assert [images_of(one) for one in ready.grouped.plan] == [PAIRS, PAIRS]
     assert not ready.left_out
 
 
@@ -429,7 +429,7 @@ def test_labels_and_cells_are_harmless_whatever_the_header_says(tmp_path: Path) 
         for one in scan()
     ]
     ready = sort_written(tmp_path, *series)
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert acquisition.subject.isalnum() and acquisition.subject.isascii()
     assert acquisition.acquisition is None or acquisition.acquisition.isalnum()
     text = (tmp_path / "out" / "conversion.tsv").read_text()
@@ -450,6 +450,6 @@ def test_orders_of_files_change_nothing(tmp_path: Path) -> None:
                 folder / str(rng.integers(3)), one, name=lambda i, n=names, k=one.number: f"{n[i]}_{k}"
             )
         ready = sort_folder(folder, tmp_path / f"out{turn}")
-        plans.append([(one.key, one.subject, one.session, images_of(one)) for one in ready.joined.plan])
+        plans.append([(one.key, one.subject, one.session, images_of(one)) for one in ready.grouped.plan])
     assert plans[0] == plans[1]
     assert len(plans[0]) == 3

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from qsmxt_app.convert.dicom.complex_parts import (
     Channel,
     Polar,
+    add_pi_to_every_second_slice,
     combine_channels,
     polar_from_parts,
     slices_alternate,
-    turn_every_second_slice,
 )
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.unwrapping.residues import phase_residues
@@ -184,7 +184,7 @@ def test_alternating_slices_are_repaired() -> None:
     signal[:, :, 1::2] *= -1
     echo = polar_from_parts(signal.real, signal.imag)
     assert slices_alternate(echo)
-    repaired = turn_every_second_slice(echo.phase)
+    repaired = add_pi_to_every_second_slice(echo.phase)
     error = wrap_phase(repaired - phase[..., 0])[echo.magnitude > 100]
     # one sign for the whole image may remain: a constant half turn
     assert min(np.abs(error).max(), np.abs(wrap_phase(error + np.pi)).max()) < 0.01

@@ -50,7 +50,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def roles(ready: SortedSeries) -> list[list[str]]:
-    return [sorted({m.component for m in one.members}) for one in ready.joined.plan]
+    return [sorted({m.component for m in one.members}) for one in ready.grouped.plan]
 
 
 def test_the_table_says_what_each_series_is_and_becomes(folders: tuple[Path, Path]) -> None:
@@ -80,14 +80,14 @@ def test_a_series_that_the_user_skips_is_left_out(folders: tuple[Path, Path]) ->
         row = review_rows(folders[1])["t1_mprage_sag"]
         assert (row["role"], row["status"], row["reason"]) == ("skip", "left out", "left out in this table")
     edit(folders[1], "t1_mprage_sag", role="")
-    assert len(sort_folder(*folders).joined.plan) == 2, "an emptied cell is computed again"
+    assert len(sort_folder(*folders).grouped.plan) == 2, "an emptied cell is computed again"
 
 
 def test_labels_and_runs_of_the_user_win(folders: tuple[Path, Path]) -> None:
     for name in ("mag", "pha"):
         edit(folders[1], name, subject="sub-X", session="pre", acquisition="fine", run="3")
     ready = sort_folder(*folders)
-    (one,) = [one for one in ready.joined.plan if one.members[0].suffix == "MEGRE"]
+    (one,) = [one for one in ready.grouped.plan if one.members[0].suffix == "MEGRE"]
     assert (one.subject, one.session, one.acquisition, one.run) == ("X", "pre", "fine", 3)
     assert len(one.members) == 4
 
@@ -95,10 +95,10 @@ def test_labels_and_runs_of_the_user_win(folders: tuple[Path, Path]) -> None:
 def test_what_was_left_out_can_be_asked_for(folders: tuple[Path, Path]) -> None:
     edit(folders[1], "localizer", role="T1w")
     ready = sort_folder(*folders)
-    assert sorted(one.members[0].suffix for one in ready.joined.plan) == ["MEGRE", "T1w", "T1w"]
+    assert sorted(one.members[0].suffix for one in ready.grouped.plan) == ["MEGRE", "T1w", "T1w"]
     edit(folders[1], "localizer", role="", suffix="UNIT1")
     ready = sort_folder(*folders)
-    assert sorted(one.members[0].suffix for one in ready.joined.plan) == ["MEGRE", "T1w", "UNIT1"]
+    assert sorted(one.members[0].suffix for one in ready.grouped.plan) == ["MEGRE", "T1w", "UNIT1"]
 
 
 def test_a_phase_can_be_declared(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_scans_that_arrive_later_change_no_edit_and_no_earlier_row(folders: tupl
         ({"role": "magnitude+T1w"}, "is not known"),
         ({"role": "magnitude+phase"}, "but it holds magnitude"),
         ({"suffix": "bold"}, "suffix 'bold' is not known"),
-        ({"run": "two"}, "run 'two' is no number"),
-        ({"run": "0"}, "run '0' is no number"),
-        ({"subject": "a/../b"}, "subject 'a/../b' is no label"),
-        ({"session": "1 2"}, "session '1 2' is no label"),
+        ({"run": "two"}, "run 'two' is not a number"),
+        ({"run": "0"}, "run '0' is not a number"),
+        ({"subject": "a/../b"}, "subject 'a/../b' is not a valid label"),
+        ({"session": "1 2"}, "session '1 2' is not a valid label"),
         ({"series": ""}, "the series is not named"),
     ],
 )
@@ -190,7 +190,7 @@ def test_a_phase_difference_may_only_become_phase_by_the_users_word(tmp_path: Pa
     magnitudes, difference = phase_difference("siemens", MAGNITUDE, PHASE, TIMES)
     write_all(tmp_path / "in", [replace(magnitudes, description="m"), replace(difference, description="d")])
     ready = sort_folder(tmp_path / "in", tmp_path / "out")
-    assert [image[0] for image in images_of(ready.joined.plan[0])] == [
+    assert [image[0] for image in images_of(ready.grouped.plan[0])] == [
         "magnitude1",
         "magnitude2",
         "phasediff",

@@ -92,7 +92,7 @@ def test_two_images_of_one_echo_and_channel_fail(tmp_path: Path) -> None:
     doubled = replace(acquisition, members=(*acquisition.members, acquisition.members[0]))
     halved = replace(acquisition, members=acquisition.members[:-1])
     _, failures = run_plan([doubled, halved], tmp_path / "work", 1)
-    assert "cannot be told apart" in failures[0].reason
+    assert "cannot be distinguished" in failures[0].reason
     assert "part is missing" in failures[1].reason
 
 

@@ -38,7 +38,7 @@ def test_every_vendor_comes_back(tmp_path: Path, vendor: Vendor) -> None:
     series = gradient_echo(vendor, magnitude, phase, ECHO_TIMES)
     images = converted(tmp_path, series)
     check_echoes(images, series[0], magnitude, phase, ONE_LEVEL + 1e-3)
-    if vendor not in {"canon", "uih"}:  # they do not say how many levels are one turn
+    if vendor not in {"canon", "uih"}:  # they do not say how many levels are 2 pi
         assert {image.sidecar.get("Units") for image in images} == {None, "rad"}
 
 
@@ -88,7 +88,7 @@ def test_real_and_imaginary_become_magnitude_and_phase(
 
 
 def test_ge_phase_images_are_repaired_and_turned(tmp_path: Path) -> None:
-    """Without the repair every second slice is half a turn off; without the turn the field is upside down."""
+    """Without the repair every second slice is pi off; without the turn the field is upside down."""
     magnitude, phase = echoes(echo_times=ECHO_TIMES, seed=8)
     series = gradient_echo("ge", magnitude, phase, ECHO_TIMES)
     for image in converted(tmp_path, series):

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qsmxt_app.convert.dicom.fields import NAMES
+from pydicom.dataset import Dataset
 
 from qsmxt_app.convert.dicom.header import ScanParameters, header_of
-from qsmxt_app.convert.dicom.subject_labels import Registry, label_people, study_key
+from qsmxt_app.convert.dicom.subject_labels import SavedLabels, label_subjects, study_key
 from qsmxt_app.errors import WrongUsage
 
-BLANK = header_of("x", [None] * len(NAMES)).scan
+BLANK = header_of("x", Dataset()).scan
 
 
 def study(
@@ -37,14 +37,14 @@ def study(
 
 
 def label(
-    *studies: ScanParameters, registry: Registry | None = None, **options: object
+    *studies: ScanParameters, saved_labels: SavedLabels | None = None, **options: object
 ) -> list[tuple[str, str | None]]:
-    labels = label_people(studies, Registry() if registry is None else registry, **options)
+    labels = label_subjects(studies, SavedLabels() if saved_labels is None else saved_labels, **options)
     return [(v.subject, v.session) for v in (labels.visits[study_key(s)] for s in studies)]
 
 
 def notes(*studies: ScanParameters) -> tuple[str, ...]:
-    return label_people(studies, Registry()).notes
+    return label_subjects(studies, SavedLabels()).notes
 
 
 def test_a_plain_id_is_the_label_and_dates_are_sessions() -> None:
@@ -57,11 +57,11 @@ def test_two_studies_of_one_day_are_one_session() -> None:
 
 
 def test_a_later_date_changes_no_label_even_if_it_is_an_earlier_day() -> None:
-    registry = Registry()
-    assert label(study("P1", "20240601"), registry=registry) == [("P1", "01")]
+    saved_labels = SavedLabels()
+    assert label(study("P1", "20240601"), saved_labels=saved_labels) == [("P1", "01")]
     both = study("P1", "20240101"), study("P1", "20240601"), study("P1", "20240901")
-    assert label(*both, registry=registry) == [("P1", "02"), ("P1", "01"), ("P1", "03")]
-    assert label(study("P1", "20240601"), registry=registry) == [("P1", "01")]
+    assert label(*both, saved_labels=saved_labels) == [("P1", "02"), ("P1", "01"), ("P1", "03")]
+    assert label(study("P1", "20240601"), saved_labels=saved_labels) == [("P1", "01")]
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_ids_that_would_get_one_label_are_told_apart(ids: tuple[str, str]) -> No
 
 
 def test_who_comes_later_gets_the_other_label() -> None:
-    registry = Registry()
-    (first,) = label(study("AB-1"), registry=registry)
-    later = label(study("AB1"), study("AB-1"), registry=registry)
+    saved_labels = SavedLabels()
+    (first,) = label(study("AB-1"), saved_labels=saved_labels)
+    later = label(study("AB1"), study("AB-1"), saved_labels=saved_labels)
     assert later[1] == first == ("AB1", "01")
     assert later[0][0] not in {"AB1", "ab1"}
 
@@ -95,14 +95,16 @@ def test_one_id_shared_by_people_of_other_birth_or_sex_is_told_apart_and_explain
 
 
 def test_a_person_keeps_the_label_when_another_with_the_same_id_arrives() -> None:
-    registry = Registry()
+    saved_labels = SavedLabels()
     one = study("7", uid="1", birth_date="19700101", sex="M")
     other = study("7", uid="2", birth_date="19900101", sex="F")
-    (first,) = label(one, registry=registry)
-    assert label(one, other, registry=registry)[0] == first == ("7", "01")
-    alone = Registry(people={k: dict(v) for k, v in registry.people.items()}, sessions=registry.sessions)
-    assert label(other, registry=alone)[0][0] != "7"
-    assert label(replace(one, birth_date=""), registry=registry) == [first]
+    (first,) = label(one, saved_labels=saved_labels)
+    assert label(one, other, saved_labels=saved_labels)[0] == first == ("7", "01")
+    alone = SavedLabels(
+        subjects={k: dict(v) for k, v in saved_labels.subjects.items()}, sessions=saved_labels.sessions
+    )
+    assert label(other, saved_labels=alone)[0][0] != "7"
+    assert label(replace(one, birth_date=""), saved_labels=saved_labels) == [first]
 
 
 def test_missing_facts_and_spellings_of_the_name_do_not_split_a_person() -> None:

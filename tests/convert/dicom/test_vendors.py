@@ -80,7 +80,7 @@ def test_a_vendor_that_registers_is_read_sorted_and_scaled(tmp_path: Path, toy: 
     scan, kinds = ready.series[0].scan, ready.series[0].stacks[0].kind
     assert (scan.expected_slices, kinds.coil) == (4, "T7")
     assert scan.technique.endswith("toygre")
-    (acquisition,) = ready.joined.plan
+    (acquisition,) = ready.grouped.plan
     assert len(acquisition.members) == 4
     assert acquisition.reconstruction == "TOYNORM"
     assert is_field_map_sequence("Toy Scanners", "toymap")

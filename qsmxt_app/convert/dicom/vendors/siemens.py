@@ -26,7 +26,7 @@ def _slices(header: Dataset, mosaic: bool) -> int | None:
 def _phase_scaling(stored: StoredPhase) -> PhaseScaling | None:
     if not in_levels(stored):
         return None
-    return PhaseScaling(2 * np.pi / LEVELS, -np.pi, "rad", "Siemens' 4096 levels are one turn")
+    return PhaseScaling(2 * np.pi / LEVELS, -np.pi, "rad", "Siemens' 4096 levels are 2 pi")
 
 
 VENDOR = Vendor(

@@ -65,7 +65,7 @@ class PhaseScaling:
 def levels_of_phase(stored: StoredPhase) -> PhaseScaling | None:
     """Scale 4096 levels from -pi to pi, where the rescaling is the one that goes with them (2, -4096)."""
     if (stored.slope, stored.intercept) == _RESCALING_OF_LEVELS and in_levels(stored):
-        return PhaseScaling(2 * np.pi / LEVELS, -np.pi, "rad", "Siemens' 4096 levels are one turn")
+        return PhaseScaling(2 * np.pi / LEVELS, -np.pi, "rad", "Siemens' 4096 levels are 2 pi")
     return None
 
 
