@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What brain extraction's library needs only to draw, and the atlases' library only to find clusters: neither is
-# ever asked to.
-never_used=(pyrender pyopengl pyglet freetype-py scikit-image imageio tifffile lazy-loader)
+# ever asked to. Nor is pybids to write a text about a dataset, with numbers in words.
+never_used=(pyrender pyopengl pyglet freetype-py scikit-image imageio tifffile lazy-loader num2words docopt)
 
 lock() {
     local platform=$1 output=$2

@@ -183,8 +183,8 @@ def test_two_runs_at_once(finished, capsys):
     with participant_lock(finished.out, "01"):
         assert finished.again() == 73
     error = capsys.readouterr().err
-    assert "process" in error
-    assert "since" in error
+    assert "in use by process" in error
+    assert "last active" in error
 
 
 def test_output_that_cannot_be_created_is_73(finished, tmp_path, capsys):
