@@ -115,6 +115,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: list[str]) -> int:
+    if not arguments:
+        build_parser().print_help()
+        return 0
     options = vars(parse_arguments(arguments))
     if options["analysis_level"] not in LEVELS:
         level = options["analysis_level"]

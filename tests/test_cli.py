@@ -17,7 +17,6 @@ def run(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        ([], "required"),
         (["in", "out"], "required"),
         (["in", "out", "participnt"], "Did you mean participant?"),
         (["in", "out", "participant", "--two-passs"], "Did you mean --two-pass?"),
@@ -34,6 +33,11 @@ def test_wrong_usage_is_64_and_one_line(capsys, arguments, part):
     assert error.count("\n") == 1
     assert part in error
     assert "Traceback" not in error
+
+
+def test_no_argument_at_all_prints_help(capsys):
+    assert main([]) == 0
+    assert "BIDS_DIR OUTPUT_DIR {participant,group}" in capsys.readouterr().out
 
 
 def test_missing_input_is_66(capsys, tmp_path):

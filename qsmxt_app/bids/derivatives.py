@@ -17,6 +17,9 @@ from qsmxt_app.bids.nifti_file import gzipped, nifti_parts
 from qsmxt_app.errors import CannotCreateOutput
 
 BIDS_VERSION = "1.10.0"
+ACKNOWLEDGEMENT = (
+    "Please cite qsmxt and the methods that logs/CITATION.md of this dataset names, with its references."
+)
 RAW_LINK = "raw"
 PIPELINE = "qsmxt"
 
@@ -267,7 +270,10 @@ def _existing_description(out: Path) -> dict[str, Any] | None:
 
 
 def _description(out: Path, raw: Path, version: str, container: Mapping[str, str] | None) -> dict[str, Any]:
-    """Keep what an existing description says, and bring what this run knows up to date."""
+    """Keep what an existing description says, and bring what this run knows up to date.
+
+    The licence is that of the raw dataset, where it names one: maps made of it are not ours to license.
+    """
     generated: dict[str, Any] = {"Name": PIPELINE, "Version": version}
     if container:
         generated["Container"] = dict(container)
@@ -275,14 +281,20 @@ def _description(out: Path, raw: Path, version: str, container: Mapping[str, str
         "Name": "qsmxt: quantitative susceptibility maps",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
+        "HowToAcknowledge": ACKNOWLEDGEMENT,
     }
     others = [maker for maker in existing.get("GeneratedBy", []) if maker.get("Name") != PIPELINE]
     link = _link(raw, out)
-    return existing | {
-        "GeneratedBy": [generated, *others],
-        "SourceDatasets": [{"URL": link} | _identity(raw)],
-        "DatasetLinks": existing.get("DatasetLinks", {}) | {RAW_LINK: link},
-    }
+    licence = {key: value for key, value in (_existing_description(raw) or {}).items() if key == "License"}
+    return (
+        licence
+        | existing
+        | {
+            "GeneratedBy": [generated, *others],
+            "SourceDatasets": [{"URL": link} | _identity(raw)],
+            "DatasetLinks": existing.get("DatasetLinks", {}) | {RAW_LINK: link},
+        }
+    )
 
 
 def _link(raw: Path, out: Path) -> str:

@@ -127,7 +127,7 @@ def _software(record: ScanRecord) -> str:
     python = record.software.get("python")
     nipype = record.software.get("nipype")
     return (
-        f"Susceptibility maps were computed with {name}, a BIDS-App [@gorgolewski2016] built on nipype"
+        f"Susceptibility maps were computed with {name}, a BIDS-App [@gorgolewski2017] built on nipype"
         f"{f' {_plain(nipype)}' if nipype else ''} [@gorgolewski2011]"
         f"{f' and Python {_plain(python)}' if python else ''}, and are described as recommended by the "
         "consensus on quantitative susceptibility mapping [@consensus2024]."

@@ -33,7 +33,7 @@ class RunningSettings:
     )
     mem_gb: float | None = setting(
         None,
-        "maximum memory in GB, or 16G, 16000M (default: 90 %% of what is available)",
+        "maximum memory in GB, or 16G, 16000M (default: nine tenths of what is available)",
         aliases=("mem",),
         metavar="GB",
         least=0.5,

@@ -19,7 +19,7 @@ def keys(**changes: Any) -> set[str]:
 
 def test_the_default_chain_cites_what_it_uses_and_nothing_else() -> None:
     assert keys() == {
-        "gorgolewski2016", "gorgolewski2011", "consensus2024", "eckstein2018", "liu2013", "schofield2003",
+        "gorgolewski2017", "gorgolewski2011", "consensus2024", "eckstein2018", "liu2013", "schofield2003",
         "otsu1979", "dymerska2021", "hagberg2022", "langkammer2015", "bredies2010", "chambolle2011",
         "pock2011", "condat2013", "stewart2022", "gudbjartsson1995",
     }  # fmt: skip
