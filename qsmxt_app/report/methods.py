@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmxt_app.bibliography import Reference
+from qsmxt_app.maps import MAPS
+from qsmxt_app.maps.declaration import MapStep
 from qsmxt_app.qsm.background import BACKGROUND_METHODS
 from qsmxt_app.qsm.inversion import INVERSION_METHODS
 from qsmxt_app.qsm.method import Method
@@ -56,20 +58,6 @@ class Methods:
         return cited(self.sentences)
 
 
-_OF_OUTPUTS = {
-    "r2star": "R2* was fitted to the decay of the magnitude, whose noise is Rician [@gudbjartsson1995].",
-    "swi": (
-        "Susceptibility-weighted images [@haacke2004] were made from the combined magnitude and a sigmoid of "
-        "the high-pass filtered field, as in CLEAR-SWI [@eckstein2021]."
-    ),
-    "chi_noise": (
-        "The standard error of susceptibility was estimated from that of the field, passed through a "
-        "Tikhonov-regularised inversion [@kressler2010]."
-    ),
-}
-"""Sentences about maps beside chi, each for runs that wrote the map."""
-
-
 def describe_methods(settings: Mapping[str, Any], record: ScanRecord | None = None) -> Methods:
     """Write the methods of one acquisition.
 
@@ -89,7 +77,7 @@ def describe_methods(settings: Mapping[str, Any], record: ScanRecord | None = No
         *_susceptibility(settings, done),
         _two_pass(settings, done),
         _reference(settings, done),
-        *(sentence for output, sentence in _OF_OUTPUTS.items() if _made(output, settings, done)),
+        *(step.sentence for step in MAPS.values() if _made(step, settings, done)),
         *segmentation_sentences(settings, done),
         _shown(),
     ]
@@ -134,11 +122,11 @@ def _software(record: ScanRecord) -> str:
     )
 
 
-def _made(output: str, settings: Mapping[str, Any], record: ScanRecord) -> bool:
-    """Whether a map was written or, before a run, will be."""
+def _made(step: MapStep, settings: Mapping[str, Any], record: ScanRecord) -> bool:
+    """Whether the maps of a step were written or, before a run, will be."""
     if record.outputs or record.status:
-        return output in record.outputs
-    return len(record.inputs.echo_times) > 1 if output == "r2star" else settings.get(output) is True
+        return bool(step.outputs.keys() & record.outputs.keys())
+    return step.made(settings, len(record.inputs.echo_times))
 
 
 def _shown() -> str:

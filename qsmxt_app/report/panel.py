@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.pictures import Window, colourise, encode
 from qsmxt_app.report.slices import PLANES, Cut, SliceGrid, size_mm
-from qsmxt_app.report.volumes import Slices
+from qsmxt_app.report.volumes import Slices, Volumes
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,54 @@ class Panel:
     plots: tuple[tuple[str, str], ...] = ()
     table: Table | None = None
     flip: bool = False
+
+
+@dataclass(frozen=True)
+class ScanPage:
+    """All that a panel can be made from.
+
+    Attributes
+    ----------
+    output_dir
+        The derivative dataset.
+    record
+        Of the scan.
+    maps, anatomy, coarse
+        Images on the grid of the map, on that of T1w, and on a coarser one.
+    """
+
+    output_dir: Path
+    record: ScanRecord
+    maps: Volumes
+    anatomy: Volumes
+    coarse: Volumes
+
+
+@dataclass(frozen=True)
+class PanelType:
+    """A panel before it is made.
+
+    Attributes
+    ----------
+    missing
+        What the page names where the panel cannot be made: `field map`.
+    make
+        Makes it; None where what it shows is not there.
+    why_missing
+        Says why it is not there, where the record tells; else empty.
+    """
+
+    missing: str
+    make: Callable[[ScanPage], Panel | None]
+    why_missing: Callable[[ScanRecord], str] = lambda _: ""
+
+    def absence(self, record: ScanRecord) -> str:
+        """Say in a sentence that the panel is missing, and why."""
+        if reason := self.why_missing(record):
+            return f"No {self.missing}: {reason}."
+        return (
+            f"No {self.missing}{' was written, because a step failed' if record.failed else ' was recorded'}."
+        )
 
 
 def make_view(

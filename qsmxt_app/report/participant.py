@@ -13,20 +13,11 @@ from qsmxt_app.records.quality import Measure
 from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report.embedding import voxels_per_scan
 from qsmxt_app.report.findings import LEVELS, Finding, find
-from qsmxt_app.report.label_panels import registration_panel, segmentation_panel, why_no_regions
 from qsmxt_app.report.methods import Methods, cited, methods_of
-from qsmxt_app.report.panel import Panel
-from qsmxt_app.report.panels import (
-    chi_panel,
-    convergence_panel,
-    field_panel,
-    mask_panel,
-    phase_panel,
-    r2star_panel,
-    swi_panel,
-)
+from qsmxt_app.report.panel import Panel, ScanPage
+from qsmxt_app.report.panels import PANELS
+from qsmxt_app.report.panels.regional_values import regional_findings
 from qsmxt_app.report.region_names import region_names
-from qsmxt_app.report.regional_panel import regional_findings, regional_values_panel
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
 from qsmxt_app.report.thumbnail import write_thumbnail
 from qsmxt_app.report.viewer_section import Viewer, ViewerScan
@@ -128,18 +119,8 @@ def _acquisition(
         *regional_findings(output_dir, record),
     )
     level = worst(findings)
-    panels = {
-        "susceptibility map": chi_panel(volumes, record),
-        "regions": segmentation_panel(volumes, anatomy, record),
-        "regional values": regional_values_panel(output_dir, record),
-        "comparison of T1w and magnitude": registration_panel(anatomy, record),
-        "phase quality": phase_panel(volumes, coarse),
-        "mask": mask_panel(volumes),
-        "field map": field_panel(volumes, record),
-        "R2* map": r2star_panel(volumes, record),
-        "susceptibility-weighted image": swi_panel(volumes),
-        "convergence of the solver": convergence_panel(record),
-    }
+    page = ScanPage(output_dir, record, volumes, anatomy, coarse)
+    panels = [(one, one.make(page)) for one in PANELS]
     return Acquisition(
         anchor=f"acquisition-{index}",
         title=record.title,
@@ -151,8 +132,8 @@ def _acquisition(
         quality=tuple(record.quality.values()),
         facts=_input_facts(record),
         settings=_settings(record),
-        panels=[panel for panel in panels.values() if panel is not None],
-        absent=[_why_absent(name, record) for name, panel in panels.items() if panel is None],
+        panels=[panel for _, panel in panels if panel is not None],
+        absent=[one.absence(record) for one, panel in panels if panel is None],
         steps=_steps(record),
         methods=methods_of(record),
     )
@@ -192,20 +173,6 @@ def _viewer_scan(output_dir: Path, record: ScanRecord, volumes: Volumes) -> View
 def worst(findings: Sequence[Finding]) -> str:
     """Return the most serious level among findings, or empty text."""
     return min((finding.level for finding in findings), key=LEVELS.index, default="")
-
-
-def _why_absent(name: str, record: ScanRecord) -> str:
-    if name == "regional values":
-        return "No regional values: they need nuclei and white matter that were labelled."
-    if name == "regions":
-        return why_no_regions(record)
-    if name.startswith("susceptibility-weighted") and record.settings.get("swi") is False:
-        return f"No {name}: --no-swi."
-    if name.startswith("convergence") and record.settings.get("qsm_method") == "two-step":
-        return f"No {name}: that is drawn for TGV-QSM only."
-    if name.startswith("R2*") and len(record.inputs.echo_times) == 1:
-        return f"No {name}: it needs at least two echoes."
-    return f"No {name}{' was written, because a step failed' if record.failed else ' was recorded'}."
 
 
 def _highlights(record: ScanRecord, volumes: Volumes) -> list[tuple[str, str]]:

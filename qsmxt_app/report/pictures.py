@@ -73,8 +73,6 @@ class Window:
 
 
 CHI = Window(-0.1, 0.1, "ppm")
-CHI_NOISE = Window(0.0001, 0.1, "ppm", "inferno", logarithmic=True)
-SWI = Window(0.0, 1.5, "of tissue")
 FIELD_NOISE = Window(0.01, 10.0, "Hz", "inferno", logarithmic=True)
 OFFSET = Window(-math.pi, math.pi, "rad", "twilight")
 TRUST = Window(0.0, 1.0, "", "cividis")
@@ -84,11 +82,6 @@ def field_window(hz_per_ppm: float | None) -> Window:
     """Window of a total field: one ppm of the main field either way, so that all participants compare."""
     half = round(hz_per_ppm or 130.0, -1)
     return Window(-half, half, "Hz", "RdBu_r")
-
-
-def r2star_window(field_strength: float | None) -> Window:
-    """Window of R2*, which grows with the main field: 0 to 60 1/s at 3 T."""
-    return Window(0.0, round(20.0 * (field_strength or 3.0), -1) or 10.0, "1/s", "inferno")
 
 
 def colourise(values: NDArray[np.generic], window: Window, *, outside: bool = True) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from qsmxt_app.maps import MAPS
 from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.embedding import EMBEDDED, Embedded, Shrinking, embed, plan_shrinking
 from qsmxt_app.report.slices import Cut, SliceGrid, make_grid, plan_cuts, take, to_ras
@@ -32,10 +33,7 @@ ON_MAP = (
     "local_field",
     "field_noise",
     "field_trust",
-    "r2star",
-    "chi_noise",
-    "swi",
-    "mip",
+    *(view.output for step in MAPS.values() if step.shown for view in step.shown.views),
     "dseg",
 )
 """What lies on the grid of the map; the first that can be read gives the grid."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
+from qsmxt_app.maps import MAPS
+from qsmxt_app.maps.declaration import Output
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -25,41 +27,10 @@ from qsmxt_app.workflows.node_base import (
     read_json,
 )
 
-
-@dataclass(frozen=True)
-class Output:
-    """One kind of derivative image.
-
-    Attributes
-    ----------
-    source
-        Trait of `WriteDerivatives` that holds the file.
-    suffix, desc, datatype
-        Of the BIDS name.
-    units
-        None for masks.
-    algorithm, steps
-        How it was made, and the steps whose parameters and results its sidecar tells; those of a
-        susceptibility map follow from the inversion that ran.
-    """
-
-    source: str
-    suffix: str
-    desc: str | None
-    datatype: str = "anat"
-    units: str | None = None
-    algorithm: str = ""
-    steps: tuple[str, ...] = ()
-
-
 FIELD = "magnitude-weighted complex fit over echoes, after removal of phase offsets (MCPC-3D-S)"
 FIELD_NOISE = "standard error of the fit"
 OFFSET = "phase at an echo time of zero, smooth, averaged over blocks of voxels (MCPC-3D-S)"
 TRUST = "coherence that the standard error leaves to the phase: 0 random, 1 certain"
-RELAXATION = "fit of the decay of the magnitude over echoes"
-CHI_NOISE = "standard error of the field through a Tikhonov-regularised inversion, an estimate"
-SWI = "combined magnitude without coil profile, times a sigmoid of the filtered field (as CLEAR-SWI)"
-MIP = "minimum over a sliding slab of the susceptibility-weighted image"
 # how chi is made, and by which steps
 SOLVERS = {
     "tgv": ("TGV-QSM (Langkammer 2015)", ("tgv", "combine")),
@@ -70,27 +41,24 @@ SOLVERS = {
 }
 
 OUTPUTS = {
-    "mask": Output("filled", "mask", "qsm", steps=("masks",)),
-    "mask_reliable": Output("reliable", "mask", "reliable", steps=("masks",)),
-    "chi": Output("chi", "Chimap", None, "anat", "ppm"),
-    "chi_singlepass": Output("chi_singlepass", "Chimap", "singlepass", "anat", "ppm"),
-    "chi_noise": Output("chi_noise", "Chimap", "noise", "anat", "ppm", CHI_NOISE, ("field", "chi_noise")),
-    "r2star": Output("r2star", "R2starmap", None, "anat", "1/s", RELAXATION, ("relaxation",)),
-    "t2star": Output("t2star", "T2starmap", None, "anat", "s", RELAXATION, ("relaxation",)),
-    "s0": Output("s0", "S0map", None, "anat", "arbitrary", RELAXATION, ("relaxation",)),
-    "swi": Output("swi", "swi", None, "anat", "arbitrary", SWI, ("swi",)),
-    "mip": Output("mip", "minIP", None, "anat", "arbitrary", MIP, ("swi",)),
-    "total_field": Output("total_field", "fieldmap", "total", "fmap", "Hz", FIELD, ("field",)),
+    "mask": Output("mask", "qsm", steps=("masks",)),
+    "mask_reliable": Output("mask", "reliable", steps=("masks",)),
+    "chi": Output("Chimap", units="ppm"),
+    "chi_singlepass": Output("Chimap", "singlepass", units="ppm"),
+    "total_field": Output("fieldmap", "total", "fmap", "Hz", FIELD, ("field",)),
     "local_field": Output(
-        "local_field", "fieldmap", "local", "fmap", "Hz", "background field removal", ("field", "background")
+        "fieldmap", "local", "fmap", "Hz", "background field removal", ("field", "background")
     ),
-    "field_noise": Output("field_noise", "fieldmap", "noise", "fmap", "Hz", FIELD_NOISE, ("field",)),
-    "field_trust": Output("field_trust", "fieldmap", "trust", "fmap", "arbitrary", TRUST, ("field",)),
-    "offset": Output("offset", "phase", "offset", "figures", "rad", OFFSET, ("field",)),
-    "magnitude": Output(
-        "magnitude", "magnitude", None, "fmap", "arbitrary", "root sum of squares over echoes"
-    ),
+    "field_noise": Output("fieldmap", "noise", "fmap", "Hz", FIELD_NOISE, ("field",)),
+    "field_trust": Output("fieldmap", "trust", "fmap", "arbitrary", TRUST, ("field",)),
+    "offset": Output("phase", "offset", "figures", "rad", OFFSET, ("field",)),
+    "magnitude": Output("magnitude", None, "fmap", "arbitrary", "root sum of squares over echoes"),
+} | {
+    name: replace(output, steps=(*output.steps, step.name))
+    for step in MAPS.values()
+    for name, output in step.outputs.items()
 }
+"""Every derivative image, by its key in the record and its name among the inputs of `WriteDerivatives`."""
 
 # Settings that each step depends on, for the sidecars
 PARAMETERS = {
@@ -107,46 +75,26 @@ PARAMETERS = {
     "tgv": ("tgv_alpha", "tgv_iterations", "tgv_tolerance", "two_pass"),
     "inversion": ("inversion", "two_pass"),
     "combine": ("reference",),
-    "relaxation": (),
-    "swi": (),
-    "chi_noise": (),
-}
+} | {step.name: step.settings for step in MAPS.values()}
 NOT_IN_SIDECARS = {"seconds", "peak_mb", "warnings", "history"}
 
 
-class DerivativesInputSpec(StepInputSpec):
-    """Inputs of `WriteDerivatives`."""
-
+class _DerivativesInputs(StepInputSpec):
     acquisition = traits.Instance(Acquisition, mandatory=True, nohash=True, desc="whose maps they are")
     description = traits.Str(mandatory=True, desc="what of the acquisition the result depends on")
     output_dir = traits.Str(mandatory=True)
     bids_dir = traits.Str(mandatory=True)
     parameters = traits.Str(mandatory=True, desc="settings of the steps, as JSON")
-    magnitude = File(exists=True, mandatory=True)
-    filled = File(exists=True, mandatory=True)
-    reliable = File(exists=True)
-    chi = File(exists=True, mandatory=True)
-    chi_singlepass = File(exists=True)
-    total_field = File(exists=True)
-    field_noise = File(exists=True)
-    field_trust = File(exists=True)
-    offset = File(exists=True)
-    local_field = File(exists=True)
-    chi_noise = File(exists=True)
-    swi = File(exists=True)
-    mip = File(exists=True)
-    r2star = File(exists=True)
-    t2star = File(exists=True)
-    s0 = File(exists=True)
-    masks_facts = File(exists=True)
-    field_facts = File(exists=True)
-    relaxation_facts = File(exists=True)
-    background_facts = File(exists=True)
-    tgv_facts = File(exists=True)
-    inversion_facts = File(exists=True)
-    swi_facts = File(exists=True)
-    chi_noise_facts = File(exists=True)
-    combine_facts = File(exists=True)
+
+
+# a file for every image, and one for the facts of every step that a sidecar tells
+DerivativesInputSpec: Any = type(
+    "DerivativesInputSpec",
+    (_DerivativesInputs,),
+    # pickle finds the class by the name of its module
+    {"__module__": __name__}
+    | {name: File(exists=True) for name in (*OUTPUTS, *(f"{step}_facts" for step in PARAMETERS))},
+)
 
 
 class WriteDerivatives(Step):
@@ -159,7 +107,7 @@ class WriteDerivatives(Step):
         given, output_dir = self.inputs, Path(self.inputs.output_dir)
         written = {}
         for name, output in OUTPUTS.items():
-            file = defined(getattr(given, output.source))
+            file = defined(getattr(given, name))
             if file is None:
                 continue
             path = output_path(output_dir, given.acquisition, output)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from qsmxt_app.bids.acquisition import Acquisition, Problem
+from qsmxt_app.maps import MAPS, made_maps
 from qsmxt_app.settings import Settings
 from qsmxt_app.terminal import counted
 from qsmxt_app.workflows.machine_share import MachineShare
@@ -29,15 +30,13 @@ STEPS = (
     "prepare",
     "masks",
     "field",
-    "relaxation",
-    "swi",
     "background",
     "tgv",
     "tgv_reliable",
     "inversion",
     "inversion_reliable",
     "combine",
-    "chi_noise",
+    *MAPS,
     "derivatives",
 )
 
@@ -282,14 +281,9 @@ def _map_steps(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
     left_out = {other, f"{other}_reliable"}
     if not settings.two_pass:
         left_out.add(f"{inversion}_reliable")
-    if len(acquisition.echoes) < 2:
-        left_out.add("relaxation")
     if not two_step and not settings.local_field:
         left_out.add("background")
-    if not settings.swi:
-        left_out.add("swi")
-    if not settings.chi_noise:
-        left_out.add("chi_noise")
+    left_out |= MAPS.keys() - made_maps(settings.as_dict(), len(acquisition.echoes))
     return tuple(name for name in STEPS if name not in left_out)
 
 

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.maps import MAPS
 from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings
 from qsmxt_app.workflows import nodes
-from qsmxt_app.workflows.outputs import PARAMETERS, WriteDerivatives, method_parameters
+from qsmxt_app.workflows.outputs import OUTPUTS, PARAMETERS, WriteDerivatives, method_parameters
 from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.segmentation.steps import connect_regions, region_makers, step_node
-
-MAPS = {
-    "field": ("total_field", "field_noise", "field_trust", "offset", "reliable"),
-    "relaxation": ("r2star", "t2star", "s0"),
-    "swi": ("swi", "mip"),
-    "background": ("local_field",),
-    "combine": ("chi", "chi_singlepass"),
-    "chi_noise": ("chi_noise",),
-    "prepare": ("magnitude",),
-}
 
 
 def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]:
@@ -43,8 +35,6 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
             bipolar=scan.bipolar,
             unwrapping=settings.unwrapping,
         ),
-        "relaxation": lambda: nodes.FitRelaxation(echo_times=times),
-        "swi": lambda: nodes.ComputeSWI(echo_times=times, **geometry),
         "background": lambda: nodes.RemoveBackground(method=settings.background, **field_step),
         "tgv": lambda: nodes.InvertTGV(
             alpha=settings.tgv_alpha,
@@ -54,7 +44,6 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
         ),
         "inversion": lambda: nodes.InvertField(method=settings.inversion, echo_times=times, **field_step),
         "combine": lambda: nodes.CombineAndReference(**_reference_inputs(settings)),
-        "chi_noise": lambda: nodes.EstimateChiNoise(**field_step),
         "derivatives": lambda: WriteDerivatives(
             acquisition=acquisition,
             description=_description(acquisition),
@@ -63,6 +52,8 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
             parameters=json.dumps(method_parameters(settings.as_dict())),
         ),
     }
+    known = json.dumps({"echo_times": times, **field_step})
+    makers |= {name: partial(nodes.ComputeMap, name=name, scan=known) for name in MAPS}
     makers |= region_makers(scan, _description(acquisition), bids_dir, output_dir)
     return {
         step.name: step_node(makers[step.name.removesuffix("_reliable")](), step)
@@ -86,27 +77,15 @@ def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
         ]
     )
     _connect_inversions(workflow, made, end, whole)
-    if "relaxation" in made:
-        workflow.connect(
-            [
-                (prepare, made["relaxation"], images[:1]),
-                (masks, made["relaxation"], [("filled", "mask")]),
-            ]
-        )
-    if "swi" in made:
-        inputs = [("total_field", "total_field"), ("filled", "mask")]
-        workflow.connect([(prepare, made["swi"], images[:1]), (field, made["swi"], inputs)])
     if "background" in made:
         inputs = [("total_field", "total_field"), ("field_noise", "field_noise"), ("filled", "mask")]
         workflow.connect([(field, made["background"], inputs)])
-    if "chi_noise" in made:
-        workflow.connect(
-            [
-                (field, made["chi_noise"], [("field_noise", "field_noise")]),
-                (end, made["chi_noise"], [(whole, "mask")]),
-            ]
-        )
-    _connect_outputs(workflow, made, end, whole)
+    sources = _image_sources(made)
+    for name in filter(made.__contains__, MAPS):
+        for image in MAPS[name].needs:
+            source, trait = sources[image]
+            workflow.connect(made[source], trait, made[name], image)
+    _connect_outputs(workflow, made, sources)
     connect_regions(workflow, made, end, whole)
 
 
@@ -136,16 +115,39 @@ def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: st
             )
 
 
-def _connect_outputs(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
+def _image_sources(made: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return which step has each image, and under which name: those of `IMAGES`, and every output."""
+    core = {
+        "prepare": {"magnitude": "magnitude", "phase": "phase"},
+        "masks": {"object_mask": "filled"},
+        "field": {
+            "mask": "filled",
+            "field_mask": "filled",
+            "mask_reliable": "reliable",
+            **{name: name for name in ("total_field", "field_noise", "field_trust", "offset")},
+        },
+        # some methods of background removal make the mask smaller
+        "background": {"local_field": "local_field"} | ({"mask": "mask"} if "inversion" in made else {}),
+        "combine": {"chi": "chi", "chi_singlepass": "chi_singlepass"},
+        "reference": {"chi": "chi", "chi_singlepass": "chi_singlepass"},
+    }
+    maps = {name: {output: output for output in step.outputs} for name, step in MAPS.items()}
+    return {
+        image: (step, trait)
+        for step, images in (core | maps).items()
+        if step in made
+        for image, trait in images.items()
+    }
+
+
+def _connect_outputs(workflow: Any, made: dict[str, Any], sources: dict[str, tuple[str, str]]) -> None:
     derivatives = made["derivatives"]
-    sources = {**made, "combine": made.get("reference", made["combine"])}
-    workflow.connect([(end, derivatives, [(whole, "filled")])])
-    for name, maps in MAPS.items():
-        if name in made:
-            workflow.connect([(sources[name], derivatives, [(trait, trait) for trait in maps])])
-    for name in PARAMETERS:
-        if name in made:
-            workflow.connect([(sources[name], derivatives, [("facts", f"{name}_facts")])])
+    for image in filter(sources.__contains__, OUTPUTS):
+        source, trait = sources[image]
+        workflow.connect(made[source], trait, derivatives, image)
+    for name in filter(made.__contains__, PARAMETERS):
+        source = "reference" if name == "combine" and "reference" in made else name
+        workflow.connect(made[source], "facts", derivatives, f"{name}_facts")
 
 
 def _mask_inputs(settings: Settings) -> dict[str, Any]:

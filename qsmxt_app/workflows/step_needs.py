@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from qsmxt_app.maps import MAPS
+from qsmxt_app.maps.declaration import Need
 
 BYTES_PER_GB = 1e9
-
-
-@dataclass(frozen=True)
-class Need:
-    """Memory and relative duration of a step, per voxel of the image.
-
-    Attributes
-    ----------
-    bytes_per_voxel
-        Peak memory that does not depend on the number of echoes.
-    bytes_per_voxel_and_echo
-        Peak memory that grows with every echo.
-    cost
-        Duration for a million voxels, relative to other steps, for the time that is left.
-    threaded
-        Whether the step gets faster with more than one core.
-    least_gb
-        Memory that the step needs for an image of any size.
-    """
-
-    bytes_per_voxel: float
-    bytes_per_voxel_and_echo: float
-    cost: float
-    threaded: bool = True
-    least_gb: float = 0.0
 
 
 # Interpreter, libraries and compiled kernels of one worker, before any image is loaded.
@@ -47,13 +23,10 @@ NEEDS = {
     "prepare": Need(20, 20, 0.4),
     "masks": Need(40, 16, 1.0),
     "field": Need(60, 44, 4.0),
-    "relaxation": Need(20, 14, 0.6),
-    "swi": Need(60, 14, 0.5),
     # of the most demanding method, with a mask that fills the image
     "background": Need(140, 0, 1.5),
     "tgv": Need(140, 0, 4.0),
     "inversion": Need(200, 0, 6.0),
-    "chi_noise": Need(60, 0, 0.1),
     "combine": Need(50, 0, 0.1, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),
     # of the T1w's voxels; the built-in atlas is assembled first
@@ -66,7 +39,7 @@ NEEDS = {
     "label": Need(60, 0, 1.0, least_gb=0.5),
     "reference": Need(40, 0, 0.1, threaded=False),
     "regions": Need(50, 0, 1.0, threaded=False),
-}
+} | {step.name: step.need for step in MAPS.values()}
 
 
 @dataclass(frozen=True)

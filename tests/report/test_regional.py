@@ -5,6 +5,7 @@ from report_data import Outputs
 from test_quality import REGIONS, write_stats
 
 from qsmxt_app.records.scan import read_record
+from qsmxt_app.report.panels.regional_values import regional_findings, regional_values_panel
 from qsmxt_app.report.participant import build_participant_report
 from qsmxt_app.report.regional import (
     WHITE_MATTER,
@@ -13,7 +14,6 @@ from qsmxt_app.report.regional import (
     group_of,
     read_regional_values,
 )
-from qsmxt_app.report.regional_panel import regional_findings, regional_values_panel
 
 
 @pytest.fixture

@@ -66,10 +66,10 @@ def test_it_can_be_chosen_and_labels_an_image(toy: str) -> None:
 
 
 def test_the_methods_text_names_it_with_its_paper(toy: str) -> None:
-    from qsmxt_app.report.scan_record import Record
+    from qsmxt_app.records.scan import ScanRecord
 
     settings = load_settings({"atlas": toy}).as_dict()
-    (labelled, *_) = segmentation_sentences(settings, Record("sub-01"))
+    (labelled, *_) = segmentation_sentences(settings, ScanRecord(stem="sub-01"))
     assert "a cube in two halves [@fonov2011]" in labelled
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from qsmxt_app.maps.relaxation import r2star_limits
 from qsmxt_app.records.group import GroupRecord
 from qsmxt_app.report.panel import Panel, View, make_view
-from qsmxt_app.report.pictures import CHI, Window, curve_plot, r2star_window
+from qsmxt_app.report.pictures import CHI, Window, curve_plot
 from qsmxt_app.report.slices import SliceGrid, make_grid, plan_cuts, take, to_ras
 
 MAGNITUDE = Window(0.0, 2.0, "of the median tissue")
@@ -31,7 +32,12 @@ def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
         ("Average χ", (f"{plain}Chimap", f"{plain}desc-mean_Chimap"), CHI, "mean over participants"),
         ("Magnitude", (f"{plain}T2starw", f"{plain}desc-mean_T2starw"), MAGNITUDE, "mean over participants"),
         ("Spread of χ", (f"{plain}desc-std_Chimap",), SPREAD, "standard deviation between participants"),
-        ("Average R2*", (f"{plain}R2starmap", f"{plain}desc-mean_R2starmap"), r2star_window(3.0), ""),
+        (
+            "Average R2*",
+            (f"{plain}R2starmap", f"{plain}desc-mean_R2starmap"),
+            Window(*r2star_limits(3.0), "1/s", "inferno"),
+            "",
+        ),
         ("T1w", (f"{plain}T1w", f"{plain}desc-mean_T1w"), MAGNITUDE, ""),
         (
             "Count",

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from nipype.interfaces.base import File, traits
 
-from qsmxt_app.qsm.chi_noise import chi_noise
-from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.reference import reference_chi
 from qsmxt_app.qsm.tgv import TGVOptions, solve_tgv
 from qsmxt_app.qsm.two_pass import combine_two_pass
@@ -25,7 +22,7 @@ from qsmxt_app.workflows.node_base import (
     second_pass,
 )
 from qsmxt_app.workflows.nodes.given_image import load_on_grid
-from qsmxt_app.workflows.nodes.inputs import Direction, FieldStepInputSpec, VoxelSize, image
+from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, image
 
 
 class TGVInputSpec(StepInputSpec):
@@ -126,35 +123,3 @@ class CombineAndReference(Step):
             "reference_voxels": referenced.voxels,
             "reference_value_ppm": referenced.value,
         }
-
-
-class ChiNoiseInputSpec(FieldStepInputSpec):
-    """Inputs of `EstimateChiNoise`."""
-
-    mask = image("where chi is reported")
-
-
-class ChiNoiseOutputSpec(StepOutputSpec):
-    """Outputs of `EstimateChiNoise`."""
-
-    chi_noise = File(exists=True, desc="ppm")
-
-
-class EstimateChiNoise(Step):
-    """Estimate the standard error of chi from that of the field."""
-
-    input_spec, output_spec = ChiNoiseInputSpec, ChiNoiseOutputSpec
-
-    def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the standard error."""
-        given = self.inputs
-        mask = load_mask(given.mask)
-        noise = chi_noise(
-            load(given.field_noise) / np.float32(hz_per_ppm(given.field_strength)),
-            mask,
-            voxel_size=given.voxel_size,
-            b0_direction=given.b0_direction,
-            threads=given.num_threads,
-        )
-        self.save_maps({"chi_noise": noise}, load_affine(given.mask), folder)
-        return {"chi_noise_median_ppm": float(np.median(noise[mask]))}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.findings import Finding
-from qsmxt_app.report.panel import Panel, Table
+from qsmxt_app.report.panel import Panel, PanelType, Table
 from qsmxt_app.report.pictures import figure_uri
 from qsmxt_app.report.regional import Compared, compare, read_regional_values
 from qsmxt_app.report.rendering import show_number
@@ -35,10 +35,10 @@ def regional_values_panel(output_dir: Path, record: ScanRecord) -> Panel | None:
     if not compared:
         return None
     words = (
-        "Susceptibility relative to white matter: median and quartiles of each nucleus. The bands are what "
-        "the iron of healthy adults' tissue leads one to expect (Hallgren and Sourander, 1958): children "
-        "hold less. They are no reference values of this scanner or method; a value outside is a reason to "
-        "look."
+        "Susceptibility relative to white matter: median and quartiles of each nucleus. The bands are the "
+        "range expected in healthy adults from tissue iron (Hallgren and Sourander, 1958); it is "
+        "lower in children. They are not reference values of this scanner or method; a value outside needs "
+        "review."
     )
     alt = "Median and quartiles of susceptibility of each nucleus, left and right, over expected ranges"
     rows = [
@@ -98,3 +98,10 @@ def _plot(compared: Sequence[Compared]) -> str:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure_uri(figure)
+
+
+PANEL = PanelType(
+    "regional values",
+    lambda page: regional_values_panel(page.output_dir, page.record),
+    lambda _: "they need labelled nuclei and white matter",
+)

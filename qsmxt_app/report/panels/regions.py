@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.records.scan import ScanRecord
-from qsmxt_app.report.panel import Panel, View, make_view
+from qsmxt_app.report.panel import Panel, PanelType, View, make_view
 from qsmxt_app.report.pictures import CHI, Window, outline
 from qsmxt_app.report.rendering import show_number
 from qsmxt_app.report.slices import Cut, SliceGrid, size_mm
@@ -126,5 +126,13 @@ def why_no_regions(record: ScanRecord) -> str:
     told = record.segmentation
     if told.status == "failed":
         messages = [error.message for error in told.errors if error.message]
-        return f"No regions, because a step failed: {'; '.join(messages) or 'see the log'}."
-    return f"No regions: {told.reason}." if told.reason else "No regions were recorded."
+        return f"a step failed: {'; '.join(messages) or 'see the log'}"
+    return told.reason or "none were recorded"
+
+
+SEGMENTATION = PanelType(
+    "regions", lambda page: segmentation_panel(page.maps, page.anatomy, page.record), why_no_regions
+)
+REGISTRATION = PanelType(
+    "comparison of T1w and magnitude", lambda page: registration_panel(page.anatomy, page.record)
+)
