@@ -14,6 +14,7 @@ LAYERS = (
     {"registration"},
     {"bids", "simulate"},
     {"settings"},
+    {"maps"},
     {"qsm"},
     {"", "arrays", "bibliography", "errors", "terminal"},
     {"environment"},

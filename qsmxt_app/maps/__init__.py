@@ -1,21 +1,18 @@
 """Maps beside susceptibility. One module a step, listed here: see `docs/contributing/add-a-map.md`."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
-from qsmxt_app.maps.chi_noise import MAP as CHI_NOISE
 from qsmxt_app.maps.declaration import IMAGES, MapStep
-from qsmxt_app.maps.relaxation import MAP as RELAXATION
-from qsmxt_app.maps.swi import MAP as SWI
 
-MAPS: dict[str, MapStep] = {
-    step.name: step
-    for step in (
-        RELAXATION,
-        SWI,
-        CHI_NOISE,
-    )
-}
+_MODULES = (
+    "qsmxt_app.maps.relaxation",
+    "qsmxt_app.maps.swi",
+    "qsmxt_app.maps.chi_noise",
+)
+_STEPS: tuple[MapStep, ...] = tuple(import_module(module).MAP for module in _MODULES)
+MAPS = {step.name: step for step in _STEPS}
 """By name, in the order in which they are made and shown."""
 
 

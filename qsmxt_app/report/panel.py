@@ -160,6 +160,15 @@ def make_view(
     return View(name, tuple(row for row in rows if row), window, caption)
 
 
+def views_of(volumes: Volumes, *maps: tuple[str, str, Window, str]) -> tuple[View, ...]:
+    """Paint those maps that there are: key, name, window, caption."""
+    return tuple(
+        make_view(name, volumes.slices[key], volumes.grid, window, caption=caption)
+        for key, name, window, caption in maps
+        if key in volumes.slices and volumes.grid is not None
+    )
+
+
 def _tile(
     name: str,
     cut: Cut,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from qsmxt_app.maps import MAPS
 from qsmxt_app.maps.declaration import Need
 

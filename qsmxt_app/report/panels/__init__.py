@@ -1,16 +1,18 @@
 """The panels of a scan, in their order. One module a panel: see `docs/contributing/add-a-panel.md`."""
 
-from qsmxt_app.report.panel import PanelType
-from qsmxt_app.report.panels import chi, convergence, field, maps, mask, regional_values, regions
+from importlib import import_module
 
-PANELS: tuple[PanelType, ...] = (
-    chi.PANEL,
-    regions.SEGMENTATION,
-    regional_values.PANEL,
-    regions.REGISTRATION,
-    field.PHASE,
-    mask.PANEL,
-    field.FIELD,
-    *maps.PANELS,
-    convergence.PANEL,
+from qsmxt_app.report.panel import PanelType
+
+_MODULES = (
+    "qsmxt_app.report.panels.chi",
+    "qsmxt_app.report.panels.regions",
+    "qsmxt_app.report.panels.regional_values",
+    "qsmxt_app.report.panels.registration",
+    "qsmxt_app.report.panels.phase",
+    "qsmxt_app.report.panels.mask",
+    "qsmxt_app.report.panels.field",
+    "qsmxt_app.report.panels.maps",
+    "qsmxt_app.report.panels.convergence",
 )
+PANELS: tuple[PanelType, ...] = tuple(panel for module in _MODULES for panel in import_module(module).PANELS)

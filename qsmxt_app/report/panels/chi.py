@@ -51,4 +51,4 @@ def chi_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
     return Panel("chi", "Susceptibility (χ)", words, tuple(views))
 
 
-PANEL = PanelType("susceptibility map", lambda page: chi_panel(page.maps, page.record))
+PANELS = (PanelType("susceptibility map", lambda page: chi_panel(page.maps, page.record)),)

@@ -61,4 +61,4 @@ def _why_missing(record: ScanRecord) -> str:
     return "that is drawn for TGV-QSM only" if record.settings.get("qsm_method") == "two-step" else ""
 
 
-PANEL = PanelType("convergence of the solver", lambda page: convergence_panel(page.record), _why_missing)
+PANELS = (PanelType("convergence of the solver", lambda page: convergence_panel(page.record), _why_missing),)

@@ -39,4 +39,4 @@ def mask_panel(volumes: Volumes) -> Panel | None:
     return Panel("mask", "Mask", words, (view,), legend=tuple(legend))
 
 
-PANEL = PanelType("mask", lambda page: mask_panel(page.maps))
+PANELS = (PanelType("mask", lambda page: mask_panel(page.maps)),)

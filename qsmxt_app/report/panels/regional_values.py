@@ -100,8 +100,10 @@ def _plot(compared: Sequence[Compared]) -> str:
     return figure_uri(figure)
 
 
-PANEL = PanelType(
-    "regional values",
-    lambda page: regional_values_panel(page.output_dir, page.record),
-    lambda _: "they need labelled nuclei and white matter",
+PANELS = (
+    PanelType(
+        "regional values",
+        lambda page: regional_values_panel(page.output_dir, page.record),
+        lambda _: "they need labelled nuclei and white matter",
+    ),
 )
