@@ -17,7 +17,13 @@ from qsmxt_app.bids.headers import parse_header
 from qsmxt_app.errors import InputOutputFailed, UnusableData
 from qsmxt_app.qsm.phase import ScaledPhase, repair_alternating_slices, scale_phase
 from qsmxt_app.qsm.phase_checks import echo_warnings, repeated_echoes
-from qsmxt_app.qsm.stored_phase import kind_warnings, scale_warnings, wrap_step
+from qsmxt_app.qsm.stored_phase import (
+    echo_scale_warning,
+    echo_scales,
+    kind_warnings,
+    scale_warnings,
+    wrap_step,
+)
 
 _PHILIPS_LEVELS = 4095
 
@@ -89,7 +95,9 @@ def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> Acquisiti
         magnitude, phase = np.hypot(first, second), np.arctan2(second, first)
         rule = "real and imaginary parts"
     else:
-        magnitude, (phase, rule, warnings) = first, _radians(first, second, acquisition)
+        phase, rule, warnings = _radians(first, second, acquisition)
+        # denoising and resampling leave some values below zero, where there is no signal
+        magnitude = np.maximum(first, 0, out=first)
     phase, repaired = repair_alternating_slices(magnitude, phase)
     if repaired:
         rule += "; half a turn removed from every second slice"
@@ -102,6 +110,10 @@ def _radians(
     warnings = _suspicions(magnitude, stored, acquisition)
     try:
         scaled = scale_phase(stored, acquisition.phase_units, stored_range(acquisition, stored))
+        factors = echo_scales(stored, magnitude, abs(scaled.scale))
+        if factors is not None:
+            warnings += (echo_scale_warning(factors),)
+            scaled = scale_phase(stored / factors, acquisition.phase_units)
     except ValueError as error:
         raise UnusableData(
             f"{acquisition.echoes[0].phase}: {error}.", "Check the phase images and Units in their sidecars."

@@ -127,13 +127,13 @@ def field_strength_of(metadata: Mapping[str, Any], path: Path) -> tuple[float, t
 def readout_is_bipolar(metadata: Mapping[str, Any]) -> bool | None:
     """Whether a sidecar says that even echoes are read in the other direction; None where it is silent.
 
-    BIDS has no field for it. ``Bipolar`` (true, false), ``ReadoutPolarity`` and ``ReadoutMode``
-    (``bipolar``, ``monopolar``, ``unipolar``) are understood.
+    BIDS has no field for it. ``Bipolar`` (true, false), ``ReadoutPolarity``, ``ReadoutMode`` and
+    ``PulseSequenceType`` (``bipolar``, ``monopolar``, ``unipolar``) are understood.
     """
     flag = metadata.get("Bipolar")
     if isinstance(flag, bool):
         return flag
-    for key in ("ReadoutPolarity", "ReadoutMode"):
+    for key in ("ReadoutPolarity", "ReadoutMode", "PulseSequenceType"):
         value = str(metadata.get(key, "")).lower()
         if "bipolar" in value:
             return True

@@ -325,14 +325,27 @@ def readout_difference(
     _double_difference(
         _by_voxel(magnitude), _by_voxel(phase), echo_times, mask.reshape(-1), phasor.reshape(-1)
     )
-    slope, constant = _fit_plane(phasor)
+    slope, constant = fit_phase_plane(phasor)
     grid = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in mask.shape), indexing="ij", sparse=True)
     plane = sum((s * g for s, g in zip(slope, grid, strict=True)), start=np.float32(constant))
     return np.asarray(np.broadcast_to(plane / 2, mask.shape), dtype=np.float32)
 
 
-def _fit_plane(phasor: NDArray[np.complex64]) -> tuple[NDArray[np.float64], float]:
-    """Slope per voxel and constant of a phase linear in space, in +-pi at the centre of the voxels."""
+def fit_phase_plane(phasor: NDArray[np.complex64]) -> tuple[NDArray[np.float64], float]:
+    """Fit a phase that is linear in space, robustly.
+
+    Parameters
+    ----------
+    phasor : ndarray (x, y, z), complex
+        Its angle is the phase, its size the weight; 0 where unknown.
+
+    Returns
+    -------
+    slope : ndarray (3,)
+        rad a voxel.
+    constant : float
+        rad at voxel (0, 0, 0), such that it is in +-pi at the centre of the voxels.
+    """
     slope = np.zeros(3)
     for axis in range(3):
         ahead = np.moveaxis(phasor, axis, 0)

@@ -18,6 +18,12 @@ heads stays below 0.2."""
 SCALE_TOLERANCE = 0.1
 """Relative difference between the turn that is declared and the one that wraps show."""
 
+ECHO_TOLERANCE = 0.015
+"""Relative difference between a turn and an echo's wraps from which the echo is rescaled."""
+
+LARGEST_CORRECTION = 1.5
+"""Factor beyond which a wrong scale is another unit's and not an echo's own."""
+
 NEARLY_ALL = 0.8
 """Share of the range of values that a step between neighbours exceeds only where phase is wrapped."""
 
@@ -143,6 +149,39 @@ def wrap_step(stored: FloatArray, magnitude: FloatArray) -> float | None:
         if steps.are_wraps:
             return steps.size
     return None
+
+
+def echo_scales(stored: FloatArray, magnitude: FloatArray, scale: float) -> FloatArray | None:
+    """Factors by which single echoes are stretched, as a wrap must be a step of one turn.
+
+    Parameters
+    ----------
+    stored, magnitude : ndarray (x, y, z, echo)
+        Phase in any unit around zero, and magnitude, which tells where there is signal.
+    scale
+        rad for one stored unit, as the unit or the range says.
+
+    Returns
+    -------
+    ndarray (echo,) or None
+        1 for echoes that are right or show no wraps; None where all are.
+    """
+    factors = np.ones(stored.shape[3], np.float32)
+    for echo in range(stored.shape[3]):
+        steps = whole_range_steps(stored[..., echo], object_mask(magnitude[..., echo]))
+        factor = steps.size * scale / (2 * np.pi)
+        if steps.are_wraps and abs(factor - 1) > ECHO_TOLERANCE and 1 / factor < LARGEST_CORRECTION > factor:
+            factors[echo] = factor
+    return None if (factors == 1).all() else factors
+
+
+def echo_scale_warning(factors: FloatArray) -> str:
+    """Say which echoes were rescaled."""
+    listed = ", ".join(f"{number} ({factor:.2f})" for number, factor in enumerate(factors, 1) if factor != 1)
+    return (
+        f"The phase of echo {listed} was stretched by the factor in brackets: its wraps are not steps of "
+        "2 pi. It was rescaled. Check how the phase was exported."
+    )
 
 
 def scale_warnings(turn: float | None, scale: float) -> tuple[str, ...]:

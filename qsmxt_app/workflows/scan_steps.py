@@ -32,7 +32,7 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
         "field": lambda: nodes.FitField(
             echo_times=times,
             **field_step,
-            bipolar=scan.bipolar,
+            bipolar="yes" if scan.bipolar else settings.bipolar,
             unwrapping=settings.unwrapping,
         ),
         "background": lambda: nodes.RemoveBackground(method=settings.background, **field_step),

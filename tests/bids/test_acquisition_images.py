@@ -162,8 +162,20 @@ def test_phase_that_looks_like_the_magnitude_is_warned_about(acquisition):
 def test_negative_magnitude_is_warned_about(acquisition):
     echo = acquisition.echoes[2]
     write_image(echo.magnitude, _voxels(echo.magnitude) - 50)
-    warnings = load_acquisition(acquisition).warnings
-    assert any("negative magnitude" in warning for warning in warnings)
+    images = load_acquisition(acquisition)
+    assert any("negative magnitude" in warning for warning in images.warnings)
+    assert images.magnitude.min() == 0
+
+
+def test_an_echo_whose_phase_was_stretched_is_rescaled(acquisition):
+    x, y, z = np.meshgrid(*[np.arange(8.0)] * 3, indexing="ij")
+    phases = [1.3 * echo * x + 0.9 * y + 1.1 * z for echo in (1, 2, 3)]
+    for echo, phase, factor in zip(acquisition.echoes, phases, (1, 0.9, 1), strict=True):
+        write_image(echo.phase, (factor * np.angle(np.exp(1j * phase))).astype(np.float32))
+    images = load_acquisition(replace(acquisition, phase_units="rad"))
+    difference = np.angle(np.exp(1j * (images.phase - np.stack(phases, -1))))
+    assert abs(difference).max() < 0.1
+    assert any("echo 2 (0.90)" in warning for warning in images.warnings)
 
 
 def test_units_that_are_no_phase(acquisition):

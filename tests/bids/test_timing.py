@@ -91,6 +91,8 @@ def test_wrong_field_strength(metadata, text):
         ({"ReadoutPolarity": "monopolar"}, False),
         ({"ReadoutMode": "Bipolar"}, True),
         ({"ReadoutMode": "other"}, None),
+        ({"PulseSequenceType": "Bipolar multi-echo gradient echo"}, True),
+        ({"PulseSequenceType": "Gradient echo"}, None),
     ],
 )
 def test_readout_polarity(metadata, bipolar):

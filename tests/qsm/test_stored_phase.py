@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from qsmxt_app.qsm.phase import wrap_phase
-from qsmxt_app.qsm.stored_phase import kind_warnings, likeness, scale_warnings, wrap_step
+from qsmxt_app.qsm.stored_phase import (
+    echo_scale_warning,
+    echo_scales,
+    kind_warnings,
+    likeness,
+    scale_warnings,
+    wrap_step,
+)
 
 SHAPE = (20, 22, 24)
 X, Y, Z = np.indices(SHAPE).astype(np.float32)
@@ -19,6 +26,21 @@ def test_the_turn_is_read_off_the_wraps(unit):
     right, wrong = scale_warnings(turn, 1 / unit), scale_warnings(turn, 1.2 / unit)
     assert right == ()
     assert wrong[0].startswith("The phase is wrongly scaled")
+
+
+@pytest.mark.parametrize("factors", [(1, 0.97, 1.1), (0.8, 1, 1.03)])
+def test_the_scale_of_each_echo_is_measured(factors):
+    stretched = np.concatenate([WRAPPED] * 3, axis=-1) * np.array(factors, np.float32)
+    magnitude = np.concatenate([MAGNITUDE] * 3, axis=-1)
+    found = echo_scales(stretched, magnitude, 1.0)
+    np.testing.assert_allclose(found, factors, rtol=0.01)
+    assert "echo" in echo_scale_warning(found)
+    assert echo_scales(np.concatenate([WRAPPED] * 3, axis=-1), magnitude, 1.0) is None
+
+
+@pytest.mark.parametrize("stored", [0.3 * FIELD / FIELD.max(), 2.5 * WRAPPED, 0.1 * WRAPPED])
+def test_another_unit_or_phase_without_wraps_is_no_stretched_echo(stored):
+    assert echo_scales(stored.astype(np.float32), MAGNITUDE, 1.0) is None
 
 
 @pytest.mark.parametrize("phase", [FIELD, 0.1 * FIELD / FIELD.max(), 0.01 * MAGNITUDE])

@@ -9,6 +9,7 @@ import numpy as np
 from nipype.interfaces.base import File, traits
 
 from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.echo_consistency import consistent_echoes
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.field_checks import check_field_fit
 from qsmxt_app.qsm.morphology import with_inner_voids
@@ -36,7 +37,7 @@ class FieldInputSpec(StepInputSpec):
     voxel_size = VoxelSize
     b0_direction = Direction
     field_strength = traits.Float(mandatory=True, desc="T")
-    bipolar = traits.Bool(mandatory=True)
+    bipolar = traits.Enum("yes", "no", "auto", mandatory=True, desc="auto: as the phase says")
     unwrapping = traits.Str(mandatory=True)
 
 
@@ -63,9 +64,12 @@ class FitField(Step):
         given = self.inputs
         magnitude, phase, affine = load(given.magnitude), load(given.phase), load_affine(given.magnitude)
         filled, echo_times = load_mask(given.filled), np.asarray(given.echo_times)
-        size = given.voxel_size
+        size, bipolar = given.voxel_size, given.bipolar == "yes"
+        remarks: tuple[str, ...] = ()
+        if given.bipolar == "auto":
+            phase, bipolar, remarks = consistent_echoes(magnitude, phase, echo_times, mask=filled)
         fit = fit_total_field(
-            magnitude, phase, echo_times, mask=filled, voxel_size=size, bipolar=given.bipolar,
+            magnitude, phase, echo_times, mask=filled, voxel_size=size, bipolar=bipolar,
             unwrapping=given.unwrapping,
         )  # fmt: skip
         certain = filled & fit.known
@@ -101,5 +105,5 @@ class FitField(Step):
             "residual_median_rad": float(np.median(fit.residual[certain])),
             "offsets_removed": len(echo_times) > 1,
             **faults.measures,
-            "warnings": faults.warnings,
+            "warnings": (*remarks, *faults.warnings),
         }
