@@ -120,24 +120,19 @@ def assemble(
 
 def _wide(rows: Sequence[Row], fixed: Sequence[str]) -> str:
     """One row a scan, one column a region and map, with the mean."""
+    import pandas as pd
+
+    if not rows:
+        return csv_text(fixed, ())
     several = len({row.get("atlas", "") for row in rows}) > 1
-    wide: dict[tuple[str, ...], dict[str, str]] = {}
-    regions: dict[str, None] = {}
-    for row in rows:
-        key = tuple(row.get(name, "") for name in (*SCAN, LEFT_OVER))
-        line = wide.setdefault(key, {name: row.get(name, "") for name in fixed})
-        column = _column_name(row, several)
-        regions[column] = None
-        line[column] = row.get(WIDE_VALUE, "")
-    return csv_text((*fixed, *_ordered(regions, rows, several)), wide.values())
-
-
-def _ordered(regions: Iterable[str], rows: Sequence[Row], several: bool) -> list[str]:
-    """Order columns as the rows are ordered, whichever participant lacks a region."""
-    order: dict[str, tuple] = {}
-    for row in rows:
-        order.setdefault(_column_name(row, several), _region_order(row))
-    return sorted(regions, key=lambda name: (order[name], name))
+    names = [_column_name(row, several) for row in rows]
+    long = pd.DataFrame(rows, dtype=str).reindex(columns=[*fixed, WIDE_VALUE]).fillna("")
+    long = long.assign(column=names, scan=long.groupby(list(fixed), sort=False).ngroup())
+    order = {name: (_region_order(row), name) for name, row in reversed(list(zip(names, rows, strict=True)))}
+    wide = long.drop_duplicates(["scan", "column"], keep="last").pivot(index="scan", columns="column")
+    values = wide[WIDE_VALUE].reindex(columns=sorted(order, key=order.__getitem__)).fillna("")
+    scans = long.drop_duplicates("scan").set_index("scan")[list(fixed)].join(values)
+    return csv_text(list(scans.columns), scans.to_dict("records"))
 
 
 def _column_name(row: Row, several: bool) -> str:
