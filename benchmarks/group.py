@@ -28,7 +28,7 @@ from qsmxt_app.group.grid import Box, grid_around
 from qsmxt_app.registration import Grid, Image, Transform, load_transform, resample_labels
 from qsmxt_app.registration.register import AFFINE, RIGID, register
 from qsmxt_app.workflows.node_base import load_image
-from qsmxt_app.workflows.study_level.alignment import linear_stage, register_deformable, shrink_factors
+from qsmxt_app.workflows.study_level.alignment import linear_stage, register_channels, shrink_factors
 
 Labels = dict[str, np.ndarray]
 
@@ -96,7 +96,7 @@ def to_one(folder: Path, people: list[str], one: str) -> dict[str, Transform]:
     for person in set(people) - {one}:
         moving = images[person]
         start = register(fixed[0], moving[0], [linear_stage(stage, factors) for stage in (RIGID, AFFINE)])
-        found[person] = register_deformable(fixed, moving, start)
+        found[person] = register_channels(fixed, moving, start)
     return {person: found[person] for person in people}
 
 

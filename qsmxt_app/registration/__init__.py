@@ -1,6 +1,7 @@
-"""Registration and resampling: the one place that uses antspyx.
+"""Registration, transforms and resampling.
 
-Importing this package does not import antspyx; :mod:`qsmxt_app.registration.register` does.
+antspyx is imported by :mod:`qsmxt_app.registration.library` alone, when a registration by ANTs or a bias
+field correction first asks for it: importing this package does not load it.
 """
 
 from qsmxt_app.registration.image import Grid, Image, crop

@@ -1,7 +1,8 @@
-"""The door to antspyx: the one module that imports it.
+"""The one module that imports antspyx. Others import it from here, inside the functions that need it.
 
 ITK splits its sums among threads, so that the last digits of a registration depend on their number; one
-thread gives the same bytes on every machine. ITK reads the number once, when it first works in a process.
+thread gives the same bytes on every machine. ITK reads the number from the environment once, when it first
+works in a process, hence importing this module sets it for the process.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import numpy as np
 from qsmxt_app.arrays import BoolArray
 from qsmxt_app.qsm.morphology import dilate
 from qsmxt_app.registration import Grid, Image, Transform, apply, crop, resample_labels
+from qsmxt_app.registration.deformable import GREEDY, register_deformable
 from qsmxt_app.registration.greedy import Deformation, Pair, deform
 from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
@@ -39,14 +40,18 @@ _LEAST_UPDATE, _LEAST_FIELD = 1.5, 0.7
 are, less would follow the noise of a map."""
 
 
-def atlas_to_t1w(atlas: Atlas, prepared: PreparedT1w, deformation: Deformation = _TO_T1W) -> Transform:
-    """Bend an atlas onto a T1w image.
+def atlas_to_t1w(
+    atlas: Atlas, prepared: PreparedT1w, deformation: Deformation = _TO_T1W, method: str = GREEDY
+) -> Transform:
+    """Register an atlas to a T1w image, from the affine transform that found the brain.
 
     Parameters
     ----------
     atlas : Atlas
     prepared : PreparedT1w
     deformation : Deformation
+    method
+        Of the deformable registration: `greedy` or `syn`.
 
     Returns
     -------
@@ -55,7 +60,8 @@ def atlas_to_t1w(atlas: Atlas, prepared: PreparedT1w, deformation: Deformation =
     """
     fixed = crop(prepared.stripped, prepared.brain, 6.0)
     model = crop(atlas.t1w, atlas.brain, 4.0)
-    return deform([Pair(fixed, model)], working_grid(fixed), prepared.from_atlas, deformation)
+    pair, grid = Pair(fixed, model), working_grid(fixed)
+    return register_deformable([pair], grid, prepared.from_atlas, deformation, method)
 
 
 def working_grid(image: Image, voxel_mm: float = WORKING_MM) -> Grid:

@@ -36,6 +36,11 @@ class SegmentationSettings:
     model: Path | None = setting(
         None, "network: FILE.onnx beside its FILE.toml, or the folder of a MeshNet", metavar="FILE|DIR"
     )
+    registration: str = setting(
+        "greedy",
+        "deformable registration of atlas and template: greedy, or syn (ANTs; several times slower)",
+        choices=("greedy", "syn"),
+    )
     roi_threshold: float = setting(
         0.5, "minimum fraction of a voxel inside a region for the voxel to count", metavar="X", least=0.0
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import File
+from nipype.interfaces.base import File, traits
 
 from qsmxt_app.registration import load_transform
+from qsmxt_app.registration.deformable import METHODS
 from qsmxt_app.segment.regions import regions_table
 from qsmxt_app.segment.saved_atlas import load_saved_atlas
 from qsmxt_app.workflows.node_base import Step, StepOutputSpec
@@ -25,6 +26,7 @@ class RegisterInputSpec(LabelInputSpec):
 
     atlas = File(exists=True, mandatory=True, desc="as `PrepareT1w` saved it")
     atlas_affine = File(exists=True, mandatory=True, desc="from the atlas to the image, to start from")
+    method = traits.Enum(*METHODS, usedefault=True, desc="of the deformable registration")
 
 
 class RegisterOutputSpec(StepOutputSpec):
@@ -35,7 +37,7 @@ class RegisterOutputSpec(StepOutputSpec):
 
 
 class RegisterAtlas(Step):
-    """Bend the atlas onto the anatomical image."""
+    """Register the atlas to the anatomical image, with a deformation."""
 
     input_spec, output_spec = RegisterInputSpec, RegisterOutputSpec
 
@@ -45,7 +47,7 @@ class RegisterAtlas(Step):
 
         given = self.inputs
         prepared = load_prepared(given.t1w, given.t1w_mask, given.atlas_affine)
-        found = atlas_to_t1w(load_saved_atlas(Path(given.atlas)), prepared)
+        found = atlas_to_t1w(load_saved_atlas(Path(given.atlas)), prepared, method=given.method)
         save_both_ways(self, found, "atlas_to_anatomy", "anatomy_to_atlas", folder)
         return {}
 

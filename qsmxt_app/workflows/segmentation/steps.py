@@ -33,7 +33,7 @@ def anatomy_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[s
         prepare["t1w"] = str(plan.t1w)
     makers: dict[str, Any] = {
         "prepare_t1w": lambda: PrepareT1w(**prepare),
-        "register_atlas": RegisterAtlas,
+        "register_atlas": lambda: RegisterAtlas(method=settings.registration),
         "label_t1w": lambda: _labeller(plan, settings),
         "write_t1w": lambda: WriteT1w(
             raw=str(plan.t1w),

@@ -17,6 +17,8 @@ from qsmxt_app.group.masked import apply_masked
 from qsmxt_app.group.running import masked_mean
 from qsmxt_app.group.shape import centred
 from qsmxt_app.registration import Grid, Image, Transform, apply, linear, load_transform, save_transform
+from qsmxt_app.registration.deformable import GREEDY, METHODS, register_deformable
+from qsmxt_app.registration.greedy import Deformation, Pair
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, save
 
 COARSEST_MM = 8.0
@@ -79,12 +81,15 @@ def register_linear(
         ) from error
 
 
-def register_deformable(
-    fixed: list[Image], moving: list[Image], initial: Transform, finest_mm: float = 0.0
+def register_channels(
+    fixed: list[Image],
+    moving: list[Image],
+    initial: Transform,
+    *,
+    finest_mm: float = 0.0,
+    method: str = GREEDY,
 ) -> Transform:
-    """Find the deformation that brings images of several contrasts onto others, from a linear transform."""
-    from qsmxt_app.registration.greedy import Deformation, Pair, deform
-
+    """Find the deformation between images of several contrasts, from a linear transform."""
     factors = shrink_factors(fixed[0].voxel_size, finest_mm)
     options = Deformation(
         iterations=DEFORMABLE_ITERATIONS[-len(factors) :],
@@ -92,7 +97,7 @@ def register_deformable(
         update_smoothing=UPDATE_SMOOTHING,
     )
     pairs = [Pair(one, other) for one, other in zip(fixed, moving, strict=True)]
-    return deform(pairs, fixed[0].grid, initial, options)
+    return register_deformable(pairs, fixed[0].grid, initial, options, method)
 
 
 class PrepareScanInputSpec(StepInputSpec):
@@ -216,6 +221,7 @@ class RegisterDeformableInputSpec(StepInputSpec):
     moving = traits.List(File(exists=True), mandatory=True)
     initial = File(exists=True, mandatory=True, desc="affine transform from moving to fixed")
     finest_mm = traits.Float(0.0, usedefault=True, desc="finest level; 0: that of the voxels")
+    method = traits.Enum(*METHODS, usedefault=True, desc="of the deformable registration")
 
 
 class RegisterDeformableOutputSpec(RegisterOutputSpec):
@@ -233,7 +239,8 @@ class RegisterDeformable(Step):
         """Save the transform and its inverse."""
         given = self.inputs
         fixed, moving = ([load_image(file) for file in files] for files in (given.fixed, given.moving))
-        found = register_deformable(fixed, moving, load_transform(Path(given.initial)), given.finest_mm)
+        initial = load_transform(Path(given.initial))
+        found = register_channels(fixed, moving, initial, finest_mm=given.finest_mm, method=given.method)
         self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
         self._results["inverse_transform"] = str(save_transform(found.inverse(), folder / INVERSE_TRANSFORM))
         return {}
@@ -245,6 +252,7 @@ class RegisterToTemplateInputSpec(StepInputSpec):
     fixed = traits.List(File(exists=True), mandatory=True)
     moving = traits.List(File(exists=True), mandatory=True)
     fixed_mask = File(exists=True, desc="what of the template takes part")
+    method = traits.Enum(*METHODS, usedefault=True, desc="of the deformable registration")
 
 
 class RegisterToTemplate(Step):
@@ -263,7 +271,8 @@ class RegisterToTemplate(Step):
             fixed = [image.with_array(np.where(inside, image.array, 0)) for image in fixed]
         factors = shrink_factors(fixed[0].voxel_size)
         stages = [linear_stage(stage, factors) for stage in (RIGID, AFFINE)]
-        found = register_deformable(fixed, moving, register_linear(fixed[0], moving[0], stages, None))
+        initial = register_linear(fixed[0], moving[0], stages, None)
+        found = register_channels(fixed, moving, initial, method=given.method)
         self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
         self._results["inverse_transform"] = str(save_transform(found.inverse(), folder / INVERSE_TRANSFORM))
         return {}

@@ -113,6 +113,7 @@ class TemplateBuilder:
                     **inside,
                     fixed=[str(template[name]) for name in channels],
                     moving=[str(person.images[name]) for name in channels],
+                    method=self.settings.registration,
                 ),
                 voxels_of([template[channels[0]]]),
             )
@@ -303,6 +304,7 @@ class TemplateBuilder:
                     moving=[str(person.images[name]) for name in channels],
                     initial=affine[person.label].transforms[0],
                     finest_mm=finest,
+                    method=self.settings.registration,
                 ),
                 voxels,
             )
