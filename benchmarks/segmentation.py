@@ -142,7 +142,9 @@ def simulated(seed: int, voxel_size: float, atlas: Atlas, chimap: str) -> dict[s
     nuclei = {"nuclei": chi_nuclei(atlas), "nuclei_to_scan": refined}
     moved = labels_on_scan(own, to_scan, grid, **nuclei)
     with timed("their borders by chi"):
-        settled = labels_on_scan(own, to_scan, grid, **nuclei, settle=refine_nuclei_borders(atlas, chi, mask))
+        settled = labels_on_scan(
+            own, to_scan, grid, **nuclei, refine_borders=refine_nuclei_borders(atlas, chi, mask)
+        )
     return compared(atlas, truth, chi.array, (plain, moved, settled))
 
 

@@ -62,7 +62,7 @@ def custom_regions(names: Iterable[Region], found: Iterable[int]) -> tuple[Regio
     known: Mapping[int, Region] = {region.index: region for region in names}
     custom = sorted({int(index) for index in found} - {0})
     if not custom:
-        raise ValueError("it holds no label but 0")
+        raise ValueError("it contains no label but 0")
     if custom[0] < 0:
         raise ValueError(f"it holds the label {custom[0]}; labels are above 0")
     return tuple(known.get(index, Region(index, f"label {index}")) for index in custom)

@@ -1,4 +1,4 @@
-"""Bringing magnitudes of different scans to one scale, and keeping their average sharp."""
+"""Normalisation of magnitudes of different scans, and sharpening of their average."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def normalise(magnitude: FloatArray, mask: NDArray[np.bool_], voxel_size: Sequen
 
 
 def sharpen(average: FloatArray, strength: float = 1.0) -> FloatArray:
-    """Give an average back some of the edge that residual misalignment blurs (unsharp masking).
+    """Sharpen edges that residual misalignment blurs (unsharp masking).
 
     The part of Avants (2010, NeuroImage 49:2457) that keeps a template from getting softer every round.
 

@@ -1,4 +1,4 @@
-"""Maps that are known inside a mask, brought to another grid."""
+"""Maps that are known inside a mask, resampled to another grid."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def centred(matrices: Sequence[Matrix]) -> list[Matrix]:
 
 
 def starting_point(volumes: Sequence[float]) -> int:
-    """Return which participant all are brought to at first: the first who is not much smaller than most.
+    """Return the participant that all are registered to at first: the first not much smaller than most.
 
     A slab or a crop as the first participant would leave all others with nothing to lie upon.
 

@@ -1,4 +1,4 @@
-"""Labels warped to another grid so that each of them keeps its volume."""
+"""Labels resampled to another grid with the volume of each preserved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECIMALS = 4
 
 
 def resample_preserving_volume(labels: Image, grid: Grid, transform: Transform) -> LabelArray:
-    """Bring labels to a grid: each gets as many voxels as it has volume there, those that it fills most.
+    """Resample labels to a grid: each gets the voxels that it fills most, up to its volume there.
 
     The share of each voxel that a label fills is found as in `resample_labels`; the sum of the shares is the
     label's volume. Voxels go to the largest shares first, until each label has its volume. Where a voxel had

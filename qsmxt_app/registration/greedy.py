@@ -29,14 +29,14 @@ from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform, Warp
 
 _FLAT = 1e-4
-"""Share of the image's variance below which a neighbourhood tells nothing."""
+"""Fraction of the image's variance below which a neighbourhood carries no information."""
 _PATIENCE = 8
 _INVERSION_STEPS = 15
 
 
 @dataclass(frozen=True)
 class Deformation:
-    """How far and how smoothly an image is bent.
+    """How far and how smoothly an image is deformed.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Deformation:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images of one contrast that are brought together.
+    """Two images of one contrast that are registered.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Pair:
 def deform(
     pairs: Sequence[Pair], grid: Grid, initial: Transform, deformation: Deformation | None = None
 ) -> Transform:
-    """Bend the moving images onto the fixed ones.
+    """Deform the moving images to match the fixed ones.
 
     Parameters
     ----------

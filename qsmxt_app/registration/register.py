@@ -1,4 +1,4 @@
-"""Registration: the transform that brings one image onto another, by ``antsRegistration``.
+"""Registration: the transform from one image to another, by ``antsRegistration``.
 
 Stages run one after the other: usually rigid, then affine, then SyN. The same input gives the same bytes.
 
@@ -72,7 +72,7 @@ SYN = Stage("syn", "CC", 4, iterations=(100, 70, 50, 20), step=0.2)
 
 @dataclass(frozen=True)
 class Channel:
-    """A further pair of images that a SyN stage brings together, on the same spaces as the first.
+    """A further pair of images that a SyN stage registers, on the same spaces as the first.
 
     Attributes
     ----------
@@ -97,20 +97,20 @@ def register(
     initial: Transform | None = None,
     channels: Sequence[Channel] = (),
 ) -> Transform:
-    """Find the transform that brings one image onto another.
+    """Find the transform from one image to another.
 
     Parameters
     ----------
     fixed : Image
-        Where to.
+        The target.
     moving : Image
-        What is brought there.
+        The image that is registered.
     stages
         Rigid and affine ones first.
     fixed_mask, moving_mask : ndarray of bool
         On the images' own grids: where the metric looks.
     initial : Transform
-        From moving to fixed, to start from. None: the centres of mass are laid upon each other. To start from
+        From moving to fixed, to start from. None: the centres of mass are aligned. To start from
         what the headers say, give ``Transform()``.
     channels
         Further pairs of images for the SyN stages.

@@ -1,4 +1,4 @@
-"""Images brought to another grid through a whole chain of transforms, with one interpolation."""
+"""Images resampled to another grid through a chain of transforms, with one interpolation."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Motion = NDArray[np.float64]
 
 _RADIUS = 2
 _FLAT = 1e-4
-"""Share of the image's variance below which a neighbourhood tells nothing."""
+"""Fraction of the image's variance below which a neighbourhood carries no information."""
 _COVERED = 0.99
 _LEAST_SEEN = 0.1
 """Share of the voxels that count; images that have less in common cannot be compared."""
@@ -56,11 +56,11 @@ def refine_rigid(fixed: Image, moving: Image, where: BoolArray, initial: Transfo
     """
     target = _Target.of(fixed, where)
     here = initial
-    score, step = target.look(moving, here)
+    score, step = target.evaluate(moving, here)
     for _ in range(_MOST_STEPS):
         for _ in range(_HALVINGS):
             there = here.then(target.motion(step))
-            found, following = target.look(moving, there)
+            found, following = target.evaluate(moving, there)
             if found > score:
                 break
             step = step / 2
@@ -83,7 +83,7 @@ def local_correlation(fixed: Image, moving: Image, where: BoolArray, transform: 
     transform : Transform
         From moving to fixed.
     """
-    return _Target.of(fixed, where).look(moving, transform)[0]
+    return _Target.of(fixed, where).evaluate(moving, transform)[0]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class _Target:
         matrix[:3, 3] = self.centre + step[:3] - matrix[:3, :3] @ self.centre
         return linear(matrix)
 
-    def look(self, moving: Image, transform: Transform) -> tuple[float, Motion]:
+    def evaluate(self, moving: Image, transform: Transform) -> tuple[float, Motion]:
         """Mean squared local correlation, and the Gauss-Newton step towards a larger one."""
         brought = apply(moving, self.grid, transform).array
         ones = moving.with_array(np.ones(moving.array.shape, np.float32))

@@ -1,4 +1,4 @@
-"""How alike two images are that a transform lays upon each other."""
+"""Similarity of two images under a transform."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Transforms on disk, in the formats that ITK, ANTs and nitransforms read.
 
 A linear transform is ITK's text (``.txt``); one with displacement fields is ITK's composite in HDF5
-(``.h5``). A file holds one direction, so that a transform and its way back are two files, as in fMRIPrep.
+(``.h5``). A file holds one direction, so that a transform and its inverse are two files, as in fMRIPrep.
 """
 
 from __future__ import annotations
@@ -195,6 +195,6 @@ def _read_step(group: Any, *, invert: bool) -> Step:
     affine[:3, 3] = fixed[3:6]
     vectors = parameters.reshape(nz, ny, nx, 3).transpose(2, 1, 0, 3).astype(np.float32) * _FLIP
     affine = RAS_TO_LPS @ affine
-    # where the way back is in a file of its own, it takes this place
+    # where the inverse is in a file of its own, it takes this place
     inverse = invert_displacement(vectors, affine) if invert else vectors
     return Warp(vectors, inverse, affine)

@@ -35,7 +35,7 @@ class Linear:
         return np.asarray(points @ self.matrix[:3, :3].T + self.matrix[:3, 3])
 
     def inverse(self) -> Linear:
-        """The way back."""
+        """The inverse."""
         return Linear(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
 
 
@@ -67,7 +67,7 @@ class Warp:
         return moved
 
     def inverse(self) -> Warp:
-        """The way back."""
+        """The inverse."""
         return Warp(self.inverse_displacement, self.displacement, self.affine)
 
 

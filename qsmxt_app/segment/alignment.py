@@ -1,4 +1,4 @@
-"""The gradient-echo magnitude laid upon the T1w image of the same head.
+"""Registration of the gradient-echo magnitude to the T1w image of the same head.
 
 Mutual information finds the head, however it was turned in between. It does not say where exactly: shading,
 which the magnitude has and the T1w image has no more, pulls its maximum away by a millimetre and more. Local
@@ -29,7 +29,7 @@ _BETTER = 1e-3
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a scan lies to a T1w image.
+    """Registration of a scan to a T1w image.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Alignment:
     cost_before, cost_after
         Minus the normalised mutual information of the headers' alignment and of the one that is used.
     warning
-        What a person should know, if anything.
+        Warning for the report, if any.
     """
 
     transform: Transform
@@ -80,19 +80,19 @@ def align_to_t1w(magnitude: Image, mask: BoolArray, t1w: PreparedT1w) -> Alignme
     before, after = (similarity_within(fixed, moving, t, brain) for t in (header, best))
     if max(alike) < alike[0] + _BETTER:
         return Alignment(header, "header", -before, -before, _doubt(before))
-    return Alignment(best, "registration", -before, -after, _doubt(after) or _far(best, fixed))
+    return Alignment(best, "registration", -before, -after, _doubt(after) or _moved_far(best, fixed))
 
 
 def _doubt(similarity: float) -> str | None:
     if similarity > _UNLIKE:
         return None
-    return "The magnitude and the T1w image hardly resemble each other as aligned: look at the labels."
+    return "The magnitude and the T1w image are poorly aligned: check the labels."
 
 
-def _far(transform: Transform, fixed: Image) -> str | None:
+def _moved_far(transform: Transform, fixed: Image) -> str | None:
     middle = (fixed.affine @ [*(np.array(fixed.array.shape) / 2), 1])[:3]
     shift = float(np.linalg.norm(transform.map_points(middle) - middle))
     angle = float(np.degrees(Rotation.from_matrix(transform.matrix[:3, :3]).magnitude()))
     if shift < _FAR_MM and angle < _FAR_DEGREES:
         return None
-    return f"The head lies {shift:.0f} mm and {angle:.0f} degrees away from where it lay in the T1w image."
+    return f"The head moved by {shift:.0f} mm and {angle:.0f} degrees between the T1w image and this scan."

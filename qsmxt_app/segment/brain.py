@@ -1,8 +1,7 @@
-"""The brain in a T1w image: where it is, and a mask of it, without a network.
+"""Brain extraction from a T1w image by registration of an atlas.
 
-The atlas's head is laid upon the image by what is inside the brain alone, so that skull and neck do not
-count; then it is bent until its surface meets the image's. An image without a skull is
-recognised by the nothing around its brain.
+The atlas is registered affinely by the inside of the brain alone, so that skull and neck do not count, and
+then deformably by its surface. A skull-stripped image is recognised by the zeros around its brain.
 
 References
 ----------
@@ -30,13 +29,13 @@ _BRAIN_HEIGHT_MM = 75.0
 _SLAB_MM = 130.0
 _RIM_MM = (4.0, 12.0)
 _NOTHING = 0.9
-"""Share of the rim around the brain that is empty in an image without a skull."""
+"""Fraction of the rim around the brain that is 0 in a skull-stripped image."""
 _WORKING_MM = 2.0
-_LIKENESS_MM = 4.0
+_SIMILARITY_MM = 4.0
 _LEAST_SIMILARITY = 1.02
-"""Normalised mutual information with the atlas below which an image shows no head."""
+"""Normalised mutual information with the atlas below which an image does not show a head."""
 _LEAST_ML, _MOST_ML = 500.0, 2500.0
-_TO_THE_SURFACE = Deformation(iterations=(60, 40), shrink=(2, 1), radius=2)
+_SURFACE_DEFORMATION = Deformation(iterations=(60, 40), shrink=(2, 1), radius=2)
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class FoundBrain:
     from_atlas : Transform
         Affine, from the atlas to the image.
     had_skull
-        Whether there was more than the brain in the image.
+        Whether the image was not skull-stripped.
     """
 
     mask: BoolArray
@@ -68,24 +67,24 @@ def extract_brain(t1w: Image, atlas: Atlas) -> FoundBrain:
     """
     array = np.asarray(t1w.array, dtype=np.float32)
     if array.ndim != 3 or not np.isfinite(array).all() or array.max() <= array.min():
-        raise UnusableData("The T1w image holds one value alone, or values that are not finite.")
+        raise UnusableData("The T1w image is constant or contains values that are not finite.")
     head = t1w.with_array(array - array.min())
     model = crop(atlas.t1w, atlas.brain, 6.0)
     brain = dilate(model.array > 0, 2.0, model.voxel_size)
     to_atlas = find_head(model, brain, head, _middle(head), affine=True)
-    small = coarser(model, _LIKENESS_MM)
-    likeness = similarity_within(small, coarser(head, _LIKENESS_MM), to_atlas, small.array > 0)
-    if likeness < _LEAST_SIMILARITY:
+    small = coarser(model, _SIMILARITY_MM)
+    similarity = similarity_within(small, coarser(head, _SIMILARITY_MM), to_atlas, small.array > 0)
+    if similarity < _LEAST_SIMILARITY:
         raise UnusableData(
-            f"No brain was found in the T1w image (likeness to the atlas {likeness:.3f}, where 1 is none).",
+            f"No brain was found in the T1w image (similarity to the atlas {similarity:.3f}; 1 means none).",
             "Is it a T1-weighted image of a head?",
         )
     from_atlas = to_atlas.inverse()
     expected = _mask_on(t1w.grid, model, from_atlas)
-    if _is_bare(head.array, expected, t1w.voxel_size):
+    if _is_skull_stripped(head.array, expected, t1w.voxel_size):
         mask = fill_holes(keep_components(head.array > 0))
         return FoundBrain(_checked(mask, t1w), from_atlas, had_skull=False)
-    mask = _mask_on(t1w.grid, model, _bent(head, expected, model, from_atlas))
+    mask = _mask_on(t1w.grid, model, _warp_to_surface(head, expected, model, from_atlas))
     return FoundBrain(_checked(fill_holes(keep_components(mask)), t1w), from_atlas, had_skull=True)
 
 
@@ -107,14 +106,14 @@ def _mask_on(grid: Grid, model: Image, from_atlas: Transform) -> BoolArray:
     )
 
 
-def _is_bare(head: NDArray, expected: BoolArray, voxel_size: tuple[float, float, float]) -> bool:
+def _is_skull_stripped(head: NDArray, expected: BoolArray, voxel_size: tuple[float, float, float]) -> bool:
     near, far = (dilate(expected, radius, voxel_size) for radius in _RIM_MM)
     rim = far & ~near
     return bool(rim.any() and (head[rim] == 0).mean() > _NOTHING)
 
 
-def _bent(head: Image, expected: BoolArray, model: Image, from_atlas: Transform) -> Transform:
-    """Bend the atlas's surface onto the head's brain, at the working resolution."""
+def _warp_to_surface(head: Image, expected: BoolArray, model: Image, from_atlas: Transform) -> Transform:
+    """Register the atlas's surface to that of the brain, at the working resolution."""
     cut = crop(head, expected, 16.0)
     small = coarser(cut, _WORKING_MM)
     around = apply(head.with_array(expected.astype(np.float32)), small.grid).array > 0.5
@@ -122,14 +121,14 @@ def _bent(head: Image, expected: BoolArray, model: Image, from_atlas: Transform)
     ceiling = np.percentile(small.array[around], 99)
     calm = small.with_array(np.minimum(small.array, ceiling))
     pair = Pair(calm, model.with_array(gaussian_filter(model.array, 0.6)), where=where)
-    return deform([pair], small.grid, from_atlas, _TO_THE_SURFACE)
+    return deform([pair], small.grid, from_atlas, _SURFACE_DEFORMATION)
 
 
 def _checked(mask: BoolArray, t1w: Image) -> BoolArray:
     volume = float(mask.sum() * np.prod(t1w.voxel_size) / 1000)
     if not _LEAST_ML < volume < _MOST_ML:
         raise UnusableData(
-            f"The brain found in the T1w image has {volume:.0f} ml, which no adult's has.",
+            f"The brain found in the T1w image has {volume:.0f} ml, outside the range of adult brains.",
             "Does the image show the whole head?",
         )
     return mask

@@ -32,7 +32,7 @@ _LOCAL_MM = 6.0
 """Width over which chi of a tissue is averaged."""
 _AROUND_MM = 10.0
 _ROUNDS = 4
-_SURE = 0.8
+_CONFIDENT = 0.8
 _FEWEST = 10
 """Sure voxels without which chi of a tissue is not known."""
 _LEAST = 1e-3
@@ -96,7 +96,7 @@ def _most_likely(
     """Most likely class of voxels near the nuclei and its probability; -1 where nothing is known."""
     place, local = ([width / edge for edge in voxel_size] for width in (_PLACE_MM, _LOCAL_MM))
     shares = {n: _blurred((classes == n) & known, place) for n in np.unique(classes[near & known])}
-    certain = {n: np.where(share > _SURE, share, 0) for n, share in shares.items()}
+    certain = {n: np.where(share > _CONFIDENT, share, 0) for n, share in shares.items()}
     numbers = [n for n, share in certain.items() if np.count_nonzero(share) >= _FEWEST]
     found, sure = np.full(classes.shape, -1, np.int32), np.zeros(classes.shape, np.float32)
     near = near & known & np.isin(classes, numbers)

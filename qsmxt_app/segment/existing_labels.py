@@ -106,7 +106,7 @@ def load_labels(found: ExistingLabels) -> tuple[Image, tuple[Region, ...]]:
     voxels = voxels.reshape(voxels.shape[:3]) if voxels.ndim > 3 and voxels.shape[3:] == (1,) else voxels
     labels = np.rint(voxels).astype(np.int32)
     if voxels.ndim != 3 or not np.array_equal(labels, voxels) or labels.min() < 0 or not labels.any():
-        raise UnusableData(f"{found.image}: no volume of labels.", "Whole numbers from 0 on are needed.")
+        raise UnusableData(f"{found.image}: not a label volume.", "Give integers from 0.")
     present = [int(number) for number in np.unique(labels)]
     if found.table is None:
         regions = freesurfer_regions(present)

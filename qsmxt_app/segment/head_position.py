@@ -1,4 +1,4 @@
-"""Where a head lies: rigid and affine alignment of heads that lie far from where they are expected."""
+"""Position of a head: rigid and affine registration of heads far from where they are expected."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_head(
     *,
     affine: bool,
 ) -> Transform:
-    """Lay a moving image upon a fixed one of the same head or brain, wherever it lies.
+    """Register a moving image to a fixed one of the same head or brain, from any position.
 
     Rigid registrations start from several turns about the centre; the best two by mutual information within
     the mask are refined.

@@ -1,4 +1,4 @@
-"""Labels of an atlas brought to a T1w image and to a scan: the atlas method from end to end.
+"""Labels of an atlas on a T1w image and on a scan: the atlas method from end to end.
 
 References
 ----------
@@ -22,7 +22,7 @@ from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.chi_borders import refine_borders_with_chi
 from qsmxt_app.segment.prepare import PreparedT1w
-from qsmxt_app.segment.scan_labels import Settle
+from qsmxt_app.segment.scan_labels import BorderRefinement
 from qsmxt_app.segment.tissue import Labelling, TissueClasses, labels_in_their_tissue
 
 WORKING_MM = 1.0
@@ -30,7 +30,7 @@ SEEN_ON_CHI = (
     "substantia-nigra", "red-nucleus", "subthalamic-nucleus", "dentate-nucleus",
     "globus-pallidus-external", "globus-pallidus-internal",
 )  # fmt: skip
-"""Nuclei whose place is told by the map of chi, by name."""
+"""Names of the nuclei that are placed by the map of chi."""
 _REACH_MM = 6.0
 _TO_T1W = Deformation(iterations=(100, 60, 20), shrink=(4, 2, 1))
 _TO_CHI = Deformation(iterations=(40, 30), shrink=(2, 1), radius=3)
@@ -99,7 +99,7 @@ def label_t1w(atlas: Atlas, transform: Transform, prepared: PreparedT1w) -> Labe
 def refine_with_chi(
     atlas: Atlas, to_t1w: Transform, alignment: Alignment, chi: Image, mask: BoolArray
 ) -> Transform:
-    """Bring the nuclei that a map of chi shows to where it shows them.
+    """Move nuclei to where the map of chi shows them.
 
     Parameters
     ----------
@@ -146,8 +146,8 @@ def chi_nuclei(atlas: Atlas) -> Image:
     return atlas.labels.with_array(np.where(np.isin(atlas.labels.array, numbers), atlas.labels.array, 0))
 
 
-def refine_nuclei_borders(atlas: Atlas, chi: Image, mask: BoolArray) -> Settle:
-    """Return what moves the borders of an atlas's ``SEEN_ON_CHI`` to where a map shows them.
+def refine_nuclei_borders(atlas: Atlas, chi: Image, mask: BoolArray) -> BorderRefinement:
+    """Return the refinement of the borders of ``SEEN_ON_CHI`` by a map of chi.
 
     Parameters
     ----------

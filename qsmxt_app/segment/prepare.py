@@ -37,9 +37,9 @@ class PreparedT1w:
     from_atlas : Transform
         Affine, from the atlas that found the brain to this image.
     had_skull
-        Whether there was more than the brain in the image.
+        Whether the image was not skull-stripped.
     warnings
-        What a person should know, a sentence each.
+        Warnings for the report, a sentence each.
     """
 
     t1w: Image
@@ -85,12 +85,15 @@ def prepare_t1w(t1w: Image, atlas: Atlas) -> PreparedT1w:
         )
     coarsest = max(t1w.voxel_size)
     if coarsest > 2.0:
-        warnings.append(f"The T1w image has voxels of {coarsest:.1f} mm: small nuclei cannot be told in it.")
+        warnings.append(
+            f"The T1w image has voxels of {coarsest:.1f} mm: small nuclei cannot be distinguished at this "
+            "resolution."
+        )
     return PreparedT1w(corrected, brain, found.from_atlas, found.had_skull, tuple(warnings))
 
 
 def remove_non_brain(t1w: Image, mask: BoolArray) -> BoolArray:
-    """Cut from a brain mask what bone or fluid divides from the brain: eyes, scalp, marrow.
+    """Remove from a brain mask what bone or fluid separates from the brain: eyes, scalp, marrow.
 
     Parameters
     ----------
@@ -102,7 +105,7 @@ def remove_non_brain(t1w: Image, mask: BoolArray) -> BoolArray:
     Returns
     -------
     ndarray of bool
-        The part of the mask within some millimetres of bright tissue that hangs together with the brain.
+        The part of the mask within some millimetres of bright tissue that is connected to the brain.
     """
     size = t1w.voxel_size
     core = erode(mask, _CORE_MM, size)

@@ -59,7 +59,8 @@ def find_reference(wanted: str, regions: Sequence[Region]) -> tuple[Region, ...]
             return found
     names = dict.fromkeys((*MEANINGS, *(_plain(region.name) for region in regions)))
     raise WrongUsage(
-        f"--reference {wanted} is no region of the labels, and no mask file.", nearest(_plain(name), names)
+        f"--reference {wanted} is neither a region of the labels nor a mask file.",
+        nearest(_plain(name), names),
     )
 
 

@@ -39,7 +39,7 @@ DESCRIPTIONS = {
     "n_voxels": {"Description": "Voxels that the values are from: those of the region inside the mask"},
     "volume_mm3": {"Description": "Volume of these voxels", "Units": "mm3"},
     "mean": {"Description": "Arithmetic mean"},
-    "std": {"Description": "Standard deviation, with one degree of freedom taken off"},
+    "std": {"Description": "Standard deviation, with n - 1 degrees of freedom"},
     "median": {"Description": "Median"},
     "mad": {"Description": "Median absolute deviation from the median, not scaled"},
     "p05": {"Description": "5th percentile"},

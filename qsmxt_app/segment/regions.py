@@ -46,7 +46,7 @@ def read_regions(path: Path) -> tuple[Region, ...]:
     Raises
     ------
     UnusableData
-        The file is no such table, or a number stands for two regions.
+        The file is no such table, or a number is used for two regions.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -55,17 +55,17 @@ def read_regions(path: Path) -> tuple[Region, ...]:
         raise UnusableData(f"{path}: cannot be read as a table ({error}).", "Check the file.") from error
     if not rows or not {"index", "name"} <= rows[0].keys():
         raise UnusableData(
-            f"{path}: no table of labels.", "Columns named index and name, separated by tabs, are needed."
+            f"{path}: not a table of labels.", "Columns named index and name, separated by tabs, are needed."
         )
     found: dict[int, Region] = {}
     for row in rows:
         try:
             index = int(row["index"])
         except (TypeError, ValueError) as error:
-            message = f"{path}: index {row['index']!r} is no whole number."
+            message = f"{path}: index {row['index']!r} is not an integer."
             raise UnusableData(message, "Correct it.") from error
         if index in found:
-            raise UnusableData(f"{path}: index {index} stands for two regions.", "Correct it.")
+            raise UnusableData(f"{path}: index {index} is used for two regions.", "Correct it.")
         if index > 0:  # 0 is the background, which some tables name
             found[index] = _region(index, row)
     return tuple(found[index] for index in sorted(found))

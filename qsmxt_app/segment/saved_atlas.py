@@ -1,4 +1,4 @@
-"""An atlas kept on disk as it is in memory: to assemble the built-in one anew takes many times as long."""
+"""An atlas saved as it is in memory: building the default one again takes many times as long."""
 
 from __future__ import annotations
 

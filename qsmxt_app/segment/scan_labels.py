@@ -1,4 +1,4 @@
-"""Labels on the grid of a scan's maps, each brought there once."""
+"""Labels on the grid of a scan's maps, resampled once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Grid, Image, Transform, resample_labels
 from qsmxt_app.registration.image import bounding_box
 
-Settle = Callable[[LabelArray, NDArray[np.float32]], tuple[LabelArray, NDArray[np.float32]]]
+BorderRefinement = Callable[[LabelArray, NDArray[np.float32]], tuple[LabelArray, NDArray[np.float32]]]
 
 _AROUND = 8.0
 """Voxels around the nuclei within which their neighbours are looked for."""
@@ -25,10 +25,10 @@ def labels_on_scan(
     *,
     nuclei: Image | None = None,
     nuclei_to_scan: Transform | None = None,
-    settle: Settle | None = None,
+    refine_borders: BorderRefinement | None = None,
     threshold: float = 0.5,
 ) -> LabelArray:
-    """Bring labels to the grid of a scan, and leave out voxels that hold too little of any.
+    """Resample labels to the grid of a scan, and leave out voxels that no label fills enough.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def labels_on_scan(
         among `labels` give way to what lies around them.
     nuclei_to_scan : Transform
         From their space to the scan.
-    settle
-        What a map of the scan says of the labels there and of the share of its voxel that each fills.
+    refine_borders
+        Refines the labels there, and the fraction of its voxel that each fills, by a map of the scan.
     threshold
         A label must fill more than this share of a voxel.
 
@@ -58,8 +58,8 @@ def labels_on_scan(
         numbers, share = found.labels.array, found.fraction
     else:
         numbers, share = _with_nuclei(labels, to_scan, grid, nuclei, nuclei_to_scan)
-    if settle is not None:
-        numbers, share = settle(numbers, share)
+    if refine_borders is not None:
+        numbers, share = refine_borders(numbers, share)
     return np.where(share > threshold, numbers, 0).astype(np.int32)
 
 

@@ -41,7 +41,7 @@ _PLACE_MM = {"wide": 2.0, "nucleus": 1.0}
 _ROUNDS = 8
 _NEIGHBOUR_ROUNDS = 3
 _NEIGHBOUR_VOXELS = 0.7
-_SURE = 0.5
+_CONFIDENT = 0.5
 _LOCAL_MM, _GLOBAL = 4.0, 0.05
 """Width over which a class's brightness is averaged, and weight of its overall brightness in that."""
 _FAR = 1e-3
@@ -153,7 +153,7 @@ def _class_of_voxels(
     varying = [n for n, name in enumerate(classes.names) if name == "white" or name not in _WIDE]
     local = _LocalBrightness(brain, prior, varying, voxel_size)
     logarithm = np.log(prior)
-    posterior = prior * (prior > _SURE)  # the first estimate looks at sure places alone
+    posterior = prior * (prior > _CONFIDENT)  # the first estimate looks at sure places alone
     for number in range(_ROUNDS):
         centre, spread = _gaussians(values, posterior)
         expected = np.repeat(centre[:, None], values.size, axis=1)
@@ -170,7 +170,7 @@ def _class_of_voxels(
 
 
 class _LocalBrightness:
-    """No nucleus is of one brightness: the thalamus is brighter at its side, and some shading stays."""
+    """Local mean intensity of classes: the thalamus is brighter laterally, and some bias field remains."""
 
     def __init__(
         self, brain: BoolArray, prior: FloatArray, varying: list[int], voxel_size: tuple[float, ...]

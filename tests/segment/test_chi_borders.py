@@ -78,12 +78,14 @@ def test_borders_are_settled_before_mixed_voxels_are_left_out() -> None:
     truth, placed = drawn(5), drawn(6.3)
     chi = map_of(truth)
 
-    def settle(labels: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def refine_borders(labels: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return refine_borders_with_chi(labels, share, REGIONS, NUCLEI, chi, np.ones(SHAPE, bool))
 
     grid = Grid(SHAPE, np.eye(4))
     usual, strict = (
-        labels_on_scan(chi.with_array(placed), Transform(), grid, settle=settle, threshold=threshold)
+        labels_on_scan(
+            chi.with_array(placed), Transform(), grid, refine_borders=refine_borders, threshold=threshold
+        )
         for threshold in (0.5, 0.99)
     )
     assert dice(usual, truth, PALLIDUM) > 0.94

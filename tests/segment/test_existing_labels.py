@@ -98,7 +98,7 @@ def test_the_header_places_the_labels(tmp_path):
 def test_what_is_no_label_image_is_refused(tmp_path, voxels):
     path = tmp_path / "sub-01_dseg.nii.gz"
     nib.Nifti1Image(voxels.astype(np.float32), np.eye(4)).to_filename(path)
-    with pytest.raises(UnusableData, match="no volume of labels"):
+    with pytest.raises(UnusableData, match="not a label volume"):
         load_labels(ExistingLabels(path, None, "x"))
 
 

@@ -23,10 +23,10 @@ def test_sides_are_read_from_names_where_no_column_tells_them(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("", "no table of labels"),
-        ("number\tname\n1\tx\n", "no table of labels"),
-        ("index\tname\none\tx\n", "'one' is no whole number"),
-        ("index\tname\n1\tx\n1\ty\n", "stands for two regions"),
+        ("", "not a table of labels"),
+        ("number\tname\n1\tx\n", "not a table of labels"),
+        ("index\tname\none\tx\n", "'one' is not an integer"),
+        ("index\tname\n1\tx\n1\ty\n", "is used for two regions"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, text, said):

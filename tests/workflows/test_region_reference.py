@@ -120,7 +120,9 @@ def test_a_region_shifts_the_map_and_moves_no_label(study, by_mean, tmp_path):
 def test_a_region_that_is_in_no_table_stops_the_run_before_it_starts(study, tmp_path, capsys):
     out = tmp_path / "out"
     assert study.run(out, "--reference", "putamen") == 64
-    assert "--reference putamen is no region of the labels, and no mask file. " in capsys.readouterr().err
+    assert (
+        "--reference putamen is neither a region of the labels nor a mask file. " in capsys.readouterr().err
+    )
     assert study.run(out, "--reference", "caudates", "--dry-run") == 0
     assert "label -> reference -> regions" in capsys.readouterr().out
     assert not out.exists()

@@ -218,10 +218,10 @@ def test_regions_that_fail_cost_no_map_and_are_named(study, tmp_path, capsys):
     assert told["segmentation"]["status"] == "failed"
     (error,) = told["segmentation"]["errors"]
     assert error["step"] == "prepare_t1w"
-    assert "one value alone" in error["message"]
+    assert "is constant" in error["message"]
     summary = capsys.readouterr().err
     assert "sub-01: 1 of 2 failed" in summary
-    assert "sub-01 MEGRE (3 echoes) regions: prepare_t1w: The T1w image holds one value alone" in summary
+    assert "sub-01 MEGRE (3 echoes) regions: prepare_t1w: The T1w image is constant" in summary
 
 
 def test_missing_labels_cost_no_map_and_are_named(study, tmp_path, capsys):

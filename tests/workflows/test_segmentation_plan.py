@@ -40,7 +40,7 @@ def test_without_a_t1w_the_magnitude_is_labelled(scan):
         ({"segmentation": "none"}, {}, "--segmentation none"),
         ({"preset": "fast"}, {}, "--segmentation none"),
         ({"preset": "body"}, {}, "--segmentation none"),
-        ({}, {"BodyPartExamined": "LIVER"}, "BodyPartExamined LIVER is no head"),
+        ({}, {"BodyPartExamined": "LIVER"}, "BodyPartExamined LIVER is not a head"),
     ],
 )
 def test_what_is_no_head_or_not_asked_for_has_no_regions(scan, flags, metadata, reason):

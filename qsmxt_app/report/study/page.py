@@ -163,7 +163,7 @@ def _findings(record: GroupRecord) -> list[Finding]:
                 "is 0. Add participants before it is used as a template.",
             )
         )
-    if template and template.ended.endswith("were asked for") and template.rounds:
+    if template and template.ended.endswith("as requested") and template.rounds:
         found.append(
             Finding(
                 "note",

@@ -16,8 +16,8 @@ from qsmxt_app.workflows.segmentation.t1w import (
     LabelInputSpec,
     LabelOutputSpec,
     load_prepared,
-    save_both_ways,
     save_labels,
+    save_with_inverse,
 )
 
 
@@ -42,13 +42,13 @@ class RegisterAtlas(Step):
     input_spec, output_spec = RegisterInputSpec, RegisterOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the transform both ways."""
+        """Save the transform and its inverse."""
         from qsmxt_app.segment.labelling import atlas_to_t1w
 
         given = self.inputs
         prepared = load_prepared(given.t1w, given.t1w_mask, given.atlas_affine)
         found = atlas_to_t1w(load_saved_atlas(Path(given.atlas)), prepared, method=given.method)
-        save_both_ways(self, found, "atlas_to_anatomy", "anatomy_to_atlas", folder)
+        save_with_inverse(self, found, "atlas_to_anatomy", "anatomy_to_atlas", folder)
         return {}
 
 

@@ -44,5 +44,5 @@ def _regions_in_table(scan: ScanPlan) -> tuple[Region, ...]:
     if plan.method == MESHNET:
         return network_regions(scan.settings.model or Path())
     if plan.labels is None:
-        raise ValueError("a plan to take labels that names none")
+        raise ValueError("a plan for existing labels without labels")
     return regions_of(plan.labels)

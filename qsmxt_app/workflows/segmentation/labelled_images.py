@@ -1,4 +1,4 @@
-"""The images of a participant that are labelled: each once, however many scans lie upon it."""
+"""The images of a participant that are labelled, each once for all scans."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class WriteT1wInputSpec(WriteLabelsInputSpec):
 
 
 class WriteT1w(Step):
-    """Write what was made of a T1w: the image, its brain and its labels, and its way to the atlas."""
+    """Write the derivatives of a T1w image: the image, brain mask, labels, and transforms to the atlas."""
 
     input_spec, output_spec = WriteT1wInputSpec, StepOutputSpec
 
@@ -109,7 +109,7 @@ class WriteRegionsInputSpec(WriteLabelsInputSpec):
 
 
 class WriteRegions(Step):
-    """Write the labels of a scan, the values of its maps in them, and its way to the T1w."""
+    """Write the labels of a scan, regional values, and transforms to the T1w image."""
 
     input_spec, output_spec = WriteRegionsInputSpec, StepOutputSpec
 

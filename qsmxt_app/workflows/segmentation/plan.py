@@ -1,4 +1,4 @@
-"""How the regions of a scan are found, as far as names and sidecars tell."""
+"""How the regions of a scan are segmented, from file names and sidecars."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _planned(acquisition: Acquisition, settings: Settings) -> SegmentationPlan:
         return SegmentationPlan(NONE, "--segmentation none")
     part = body_part(acquisition.metadata)
     if part is not None:
-        return SegmentationPlan(NONE, f"{part} is no head")
+        return SegmentationPlan(NONE, f"{part} is not a head")
     t1w = acquisition.t1w
     if settings.derivatives:
         return _existing(acquisition, settings, t1w)
@@ -142,7 +142,7 @@ def _existing(acquisition: Acquisition, settings: Settings, t1w: Path | None) ->
     except NoInput as error:
         return SegmentationPlan(DERIVATIVES, "labels of another program", problem=str(error))
     problem = (
-        "" if t1w else f"{labels.image}: its place relative to the scan is found by a T1w: there is none."
+        "" if t1w else f"{labels.image}: registering it to the scan needs a T1w image, and there is none."
     )
     below = next(folder for folder in settings.derivatives if labels.image.is_relative_to(folder))
     told = f"labels {labels.image.relative_to(below)}, in the world of {t1w.name if t1w else 'no T1w'}"

@@ -33,7 +33,7 @@ class RegionReferenceInputSpec(StepInputSpec):
     mask = image("where chi is reported")
     dseg = image("labels on the grid of chi")
     regions = File(exists=True, mandatory=True, desc="their table")
-    combine_facts = File(exists=True, mandatory=True, desc="what was taken off chi before")
+    combine_facts = File(exists=True, mandatory=True, desc="what was subtracted from chi before")
     reference = traits.Str(mandatory=True, desc="name or number of the region")
 
 
@@ -45,7 +45,7 @@ class RegionReferenceOutputSpec(StepOutputSpec):
 
 
 class ReferToRegion(Step):
-    """Take the mean over a region off chi."""
+    """Subtract the mean over a region from chi."""
 
     input_spec, output_spec = RegionReferenceInputSpec, RegionReferenceOutputSpec
 

@@ -24,7 +24,7 @@ from qsmxt_app.workflows.node_base import (
     load_mask,
 )
 from qsmxt_app.workflows.nodes.inputs import image
-from qsmxt_app.workflows.segmentation.t1w import load_prepared, save_both_ways
+from qsmxt_app.workflows.segmentation.t1w import load_prepared, save_with_inverse
 
 
 class AlignInputSpec(StepInputSpec):
@@ -45,19 +45,19 @@ class AlignOutputSpec(StepOutputSpec):
 
 
 class AlignToT1w(Step):
-    """Lay the gradient echo upon the T1w."""
+    """Register the gradient echo to the T1w image."""
 
     input_spec, output_spec = AlignInputSpec, AlignOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the transform both ways, and the magnitude as the T1w sees it."""
+        """Save the transform, its inverse, and the magnitude on the T1w image's grid."""
         from qsmxt_app.segment.alignment import align_to_t1w
 
         given = self.inputs
         magnitude = Image(combine_magnitude(load(given.magnitude)), load_affine(given.magnitude))
         prepared = load_prepared(given.t1w, given.t1w_mask)
         found = align_to_t1w(magnitude, load_mask(given.mask), prepared)
-        save_both_ways(self, found.transform, "qsm_to_t1w", "t1w_to_qsm", folder)
+        save_with_inverse(self, found.transform, "qsm_to_t1w", "t1w_to_qsm", folder)
         on_t1w = apply(magnitude, prepared.t1w.grid, found.transform)
         self.save_maps({"magnitude_in_t1w": on_t1w.array}, on_t1w.affine, folder)
         alignment = {
@@ -80,7 +80,7 @@ class LabelScanInputSpec(StepInputSpec):
     atlas_to_anatomy = File(exists=True)
     anatomy_to_atlas = File(exists=True)
     threshold = traits.Float(mandatory=True, desc="share of a voxel that its region must fill")
-    erosion = traits.Int(mandatory=True, desc="voxel layers taken off every region")
+    erosion = traits.Int(mandatory=True, desc="voxel layers eroded from every region")
 
 
 class LabelScanOutputSpec(StepOutputSpec):
@@ -90,7 +90,7 @@ class LabelScanOutputSpec(StepOutputSpec):
 
 
 class LabelScan(Step):
-    """Bring labels to the grid of the maps, those of nuclei that chi shows to where it shows them."""
+    """Resample labels to the grid of the maps, with nuclei placed by chi."""
 
     input_spec, output_spec = LabelScanInputSpec, LabelScanOutputSpec
 
@@ -108,7 +108,7 @@ class LabelScan(Step):
         return {"placed_by_chi": bool(seen)}
 
     def _seen_on_chi(self, chi: Image, to_scan: Transform) -> dict[str, Any]:
-        """Return the nuclei that chi shows, their way to the scan and what settles their borders, if any."""
+        """Return the nuclei that chi shows, their transform, and the refinement of their borders, if any."""
         from qsmxt_app.segment.alignment import Alignment
         from qsmxt_app.segment.labelling import chi_nuclei, refine_nuclei_borders, refine_with_chi
 
@@ -125,5 +125,5 @@ class LabelScan(Step):
         return {
             "nuclei": nuclei,
             "nuclei_to_scan": refine_with_chi(atlas, to_t1w, alignment, chi, mask),
-            "settle": refine_nuclei_borders(atlas, chi, mask),
+            "refine_borders": refine_nuclei_borders(atlas, chi, mask),
         }

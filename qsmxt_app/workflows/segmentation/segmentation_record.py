@@ -79,7 +79,7 @@ def region_result(
 def plan_by_the_mean(scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]) -> ScanPlan | None:
     """Return the plan for a scan with a map of chi, but without the region that it should be relative to.
 
-    The map is not lost with its labels: it is written relative to its mean, and the failure is told.
+    The map is not lost with its labels: it is written relative to its mean, and the failure is reported.
 
     Returns
     -------

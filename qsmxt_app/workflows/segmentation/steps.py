@@ -72,18 +72,18 @@ def connect_anatomy(workflow: Any, made: dict[str, Any]) -> None:
     """Connect the steps that label a T1w."""
     prepare, label = made["prepare_t1w"], made["label_t1w"]
     images = [("t1w", "t1w"), ("t1w_mask", "t1w_mask")]
-    ways = [("atlas_to_anatomy", "atlas_to_anatomy"), ("anatomy_to_atlas", "anatomy_to_atlas")]
+    transforms = [("atlas_to_anatomy", "atlas_to_anatomy"), ("anatomy_to_atlas", "anatomy_to_atlas")]
     # a list for every pair of nodes: nipype keeps it, and adds to it
     register = made.get("register_atlas")
     workflow.connect([(prepare, label, [*images, ("atlas", "atlas")] if register else [*images])])
     if register:
         start = [*images, ("atlas", "atlas"), ("atlas_affine", "atlas_affine")]
-        workflow.connect([(prepare, register, start), (register, label, [*ways])])
+        workflow.connect([(prepare, register, start), (register, label, [*transforms])])
     if "write_t1w" in made:
         labels = [("labels", "labels"), ("regions", "regions")]
         workflow.connect([(prepare, made["write_t1w"], [*images]), (label, made["write_t1w"], labels)])
         if register:
-            workflow.connect([(register, made["write_t1w"], [*ways])])
+            workflow.connect([(register, made["write_t1w"], [*transforms])])
 
 
 def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
@@ -106,13 +106,13 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
         maps = [("r2star", "r2star"), ("t2star", "t2star")]
         workflow.connect([(made["relaxation"], regions, maps)])
     if "align" in made:
-        ways = [("qsm_to_t1w", "qsm_to_t1w"), ("t1w_to_qsm", "t1w_to_qsm")]
+        transforms = [("qsm_to_t1w", "qsm_to_t1w"), ("t1w_to_qsm", "t1w_to_qsm")]
         workflow.connect(
             [
                 (made["prepare"], made["align"], [("magnitude", "magnitude")]),
                 (made["masks"], made["align"], [("filled", "mask")]),
-                (made["align"], label, ways),
-                (made["align"], regions, [*ways, ("magnitude_in_t1w", "magnitude_in_t1w")]),
+                (made["align"], label, transforms),
+                (made["align"], regions, [*transforms, ("magnitude_in_t1w", "magnitude_in_t1w")]),
             ]
         )
 
@@ -139,8 +139,8 @@ def links(plan: SegmentationPlan) -> list[tuple[str, str]]:
     if plan.method == ATLAS:
         found.append(("prepare_t1w.atlas", "label.atlas"))
         targets = ("label",) if plan.t1w else ("label", "regions")
-        ways = ("atlas_to_anatomy", "anatomy_to_atlas")
-        found += [(f"register_atlas.{way}", f"{target}.{way}") for target in targets for way in ways]
+        transforms = ("atlas_to_anatomy", "anatomy_to_atlas")
+        found += [(f"register_atlas.{way}", f"{target}.{way}") for target in targets for way in transforms]
     return found
 
 
@@ -151,7 +151,7 @@ def _labeller(plan: SegmentationPlan, settings: Settings) -> Any:
         model = (settings.model or Path()).absolute()
         return LabelByNetwork(model=str(model), files=[str(file) for file in network_files(model)])
     if plan.labels is None:
-        raise ValueError("a plan to take labels that names none")
+        raise ValueError("a plan for existing labels without labels")
     table = {"table": str(plan.labels.table.absolute())} if plan.labels.table else {}
     return UseExistingLabels(existing=str(plan.labels.image.absolute()), **table)
 

@@ -40,7 +40,7 @@ def load_prepared(t1w: str, mask: str, atlas_affine: str | None = None) -> Prepa
     return PreparedT1w(image, load_mask(mask), from_atlas, had_skull=True)
 
 
-def save_both_ways(step: Step, transform: Transform, there: str, back: str, folder: Path) -> None:
+def save_with_inverse(step: Step, transform: Transform, there: str, back: str, folder: Path) -> None:
     """Save a transform and its inverse as two outputs of a step."""
     for name, one in ((there, transform), (back, transform.inverse())):
         step._results[name] = str(save_transform(one, folder / f"{name}{extension(one)}"))
@@ -65,7 +65,7 @@ class PrepareOutputSpec(StepOutputSpec):
 
 
 class PrepareT1w(Step):
-    """Find the brain and take the bias field off."""
+    """Extract the brain and correct the bias field."""
 
     input_spec, output_spec = PrepareInputSpec, PrepareOutputSpec
 
@@ -107,12 +107,12 @@ class LabelInputSpec(StepInputSpec):
 class LabelOutputSpec(StepOutputSpec):
     """Outputs of steps that label an anatomical image."""
 
-    labels = File(exists=True, desc="in their own space, which the header lays upon the T1w")
+    labels = File(exists=True, desc="in their own space, in the world of the T1w")
     regions = File(exists=True, desc="their table")
 
 
 class UseExistingLabels(Step):
-    """Take the labels that another program has made."""
+    """Use the labels of another program."""
 
     class _InputSpec(LabelInputSpec):
         existing = File(exists=True, mandatory=True, desc="label image")
@@ -125,7 +125,7 @@ class UseExistingLabels(Step):
         given = self.inputs
         table = Path(given.table) if defined(given.table) else None
         labels, regions = load_labels(ExistingLabels(Path(given.existing), table, ""))
-        inside = share_inside(labels, Image(load_mask(given.t1w_mask), load_affine(given.t1w_mask)))
+        inside = fraction_inside(labels, Image(load_mask(given.t1w_mask), load_affine(given.t1w_mask)))
         if inside < LEAST_INSIDE:
             raise UnusableData(
                 f"{given.existing}: only {inside:.0%} of its labelled voxels lie in the brain of the T1w.",
@@ -170,7 +170,7 @@ def save_labels(step: Step, labels: Image, table: str, folder: Path) -> None:
     step._results["regions"] = str(folder / "regions.tsv")
 
 
-def share_inside(labels: Image, brain: Image) -> float:
+def fraction_inside(labels: Image, brain: Image) -> float:
     """Return the share of the labelled voxels whose centres lie in a mask elsewhere in the same world."""
     points = np.argwhere(labels.array > 0) @ labels.affine[:3, :3].T + labels.affine[:3, 3]
     to_index = np.linalg.inv(brain.affine)

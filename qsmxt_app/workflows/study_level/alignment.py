@@ -1,4 +1,4 @@
-"""Steps that bring scans and participants into one space: each registration is a step of its own."""
+"""Steps that register scans and participants to one space: each registration is a step of its own."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def linear_stage(stage: Any, factors: tuple[int, ...]) -> Any:
 def register_linear(
     fixed: Image, moving: Image, stages: Sequence[Any], initial: Transform | None
 ) -> Transform:
-    """Find the linear transform that brings one image onto another.
+    """Find the linear transform from one image to another.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def register_linear(
         return register(fixed, moving, stages, initial=initial)
     except RuntimeError as error:
         raise UnusableData(
-            f"its image cannot be laid upon the one that it is brought to ({error}).",
+            f"registration failed: too little overlap ({error}).",
             "Look whether both show the same part of the body; leave it out with --participant-label.",
         ) from error
 
@@ -114,7 +114,7 @@ class PrepareScanOutputSpec(StepOutputSpec):
 
 
 class PrepareScan(Step):
-    """Take the coil profile and the scale out of a magnitude (or T1w image)."""
+    """Normalise a magnitude (or T1w image): remove the coil profile and the scale."""
 
     input_spec, output_spec = PrepareScanInputSpec, PrepareScanOutputSpec
 
@@ -131,7 +131,7 @@ class RegisterLinearInputSpec(StepInputSpec):
 
     fixed = File(exists=True, mandatory=True)
     moving = File(exists=True, mandatory=True)
-    initial = File(exists=True, desc="from moving to fixed; else centres of mass are laid upon each other")
+    initial = File(exists=True, desc="from moving to fixed; else the centres of mass are aligned")
     model = traits.Enum("rigid", "affine", mandatory=True)
 
 
@@ -181,7 +181,7 @@ class AveragePersonOutputSpec(StepOutputSpec):
 
 
 class AveragePerson(Step):
-    """Average the scans of one participant half-way between them, so that nobody counts twice."""
+    """Average the scans of one participant at their mean position, so that no participant counts twice."""
 
     input_spec, output_spec = AveragePersonInputSpec, AveragePersonOutputSpec
 
@@ -251,7 +251,7 @@ class RegisterToTemplateInputSpec(StepInputSpec):
 
     fixed = traits.List(File(exists=True), mandatory=True)
     moving = traits.List(File(exists=True), mandatory=True)
-    fixed_mask = File(exists=True, desc="what of the template takes part")
+    fixed_mask = File(exists=True, desc="region of the template that is registered")
     method = traits.Enum(*METHODS, usedefault=True, desc="of the deformable registration")
 
 

@@ -1,6 +1,6 @@
 """From scans to a template: prepare, average each participant, then rigid, affine and deformable rounds.
 
-Who fails on the way is left out of what follows; the others go on.
+Participants for whom a step fails are left out of the following steps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T1W_FILES = ("t1w", "t1w_mask", "xfm_t1w_to_qsm")
 
 
 class TemplateBuilder:
-    """Builds a template, or brings everybody to an existing one.
+    """Builds a template, or registers participants to an existing one.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class TemplateBuilder:
         Raises
         ------
         UnusableData
-            Nobody is left.
+            No participant is left.
         """
         ordered = {label: sorted(found, key=_without_t1w) for label, found in scans.items()}
         with_t1w = all(not _without_t1w(found[0]) for found in ordered.values())
@@ -86,7 +86,7 @@ class TemplateBuilder:
         Raises
         ------
         UnusableData
-            Nobody is left.
+            No participant is left.
         """
         resolution = self.settings.template_resolution or common_resolution(
             [read_header(scan.files["chi"]).voxel_size for person in people for scan in person.scans]
@@ -102,7 +102,7 @@ class TemplateBuilder:
         return self._rounds(people, template)
 
     def bring_to(self, people: Sequence[Person], template: Mapping[str, Path]) -> BuiltTemplate:
-        """Bring participants to an existing template, which is left as it is."""
+        """Register participants to an existing template, which is left as it is."""
         channels = _channels(people, template)
         inside = {"fixed_mask": str(template["mask"])} if "mask" in template else {}
         jobs = {
@@ -122,7 +122,7 @@ class TemplateBuilder:
         good = self.stages.run(list(jobs.values()))
         chains = {label: self._deformation(job.name) for label, job in jobs.items() if job.name in good}
         self._remaining(people, chains)
-        return BuiltTemplate(template, chains, (), "everybody was brought to an existing template")
+        return BuiltTemplate(template, chains, (), "participants were registered to an existing template")
 
     def _prepare(
         self, scans: Sequence[GroupScan], with_t1w: bool, ordered: Mapping[str, Sequence[GroupScan]]
@@ -150,7 +150,7 @@ class TemplateBuilder:
     def _align(
         self, ordered: Mapping[str, Sequence[GroupScan]], prepared: Mapping[str, Path]
     ) -> dict[str, list[Path]]:
-        """Bring further scans of participants to their first one; return the transforms of each."""
+        """Register further scans of participants to their first one; return the transforms of each."""
         jobs: dict[str, list[Job]] = {label: [] for label in ordered}
         for label, found in ordered.items():
             if not all(scan.stem in prepared for scan in found):
@@ -204,7 +204,7 @@ class TemplateBuilder:
         )
 
     def _rigid(self, people: Sequence[Person]) -> dict[str, Path]:
-        """Bring everybody to one participant, who decides no more than where the search begins."""
+        """Register all participants to one of them, which only sets where the search begins."""
         first = people[starting_point([_mask_volume(person.images["mask"]) for person in people])]
         nothing = self.stages.work_dir / "group" / "identity.txt"
         nothing.parent.mkdir(parents=True, exist_ok=True)
@@ -251,7 +251,7 @@ class TemplateBuilder:
     def _average(
         self, stage: str, people: Sequence[Person], transforms: Sequence[Path], resolution: float
     ) -> BuiltTemplate:
-        """Put the template in the middle of linear transforms."""
+        """Put the template at the mean of linear transforms."""
         step = AverageLinear(
             **_image_lists(people), transforms=[str(path) for path in transforms], resolution=resolution
         )
@@ -266,10 +266,10 @@ class TemplateBuilder:
         return BuiltTemplate(_template_images(folder, people), chains)
 
     def _rounds(self, people: Sequence[Person], template: BuiltTemplate) -> BuiltTemplate:
-        """Deform everybody to the template and update it, until it changes no more."""
+        """Register all participants to the template and update it, until it no longer changes."""
         affine, noted = template.chains, []
         edge = min(_grid(template.images["magnitude"])[1])
-        ended = f"{self.settings.template_rounds} rounds were asked for"
+        ended = f"{self.settings.template_rounds} rounds, as requested"
         for number in range(1, self.settings.template_rounds + 1):
             finest = ROUND_FINEST_MM[number - 1] if number <= len(ROUND_FINEST_MM) else 0.0
             found = self._deform(number, people, template, affine, finest)
@@ -278,7 +278,7 @@ class TemplateBuilder:
             noted.append(facts)
             self.stages.display.note(
                 f"template, round {number}: changed by {facts['change']:.4f} "
-                f"(it is finished below {self.settings.template_tolerance:g})"
+                f"(converged below {self.settings.template_tolerance:g})"
             )
             if facts["change"] < self.settings.template_tolerance and finest <= 1.5 * edge:
                 ended = f"it changed by less than {self.settings.template_tolerance:g}"
@@ -366,7 +366,7 @@ class TemplateBuilder:
 
 
 def _channels(people: Sequence[Person], template: Mapping[str, Path]) -> list[str]:
-    """Return the images that everybody and the template have, the one with most anatomy first."""
+    """Return the images that all participants and the template have, the one with most anatomy first."""
     names = ("magnitude", "t1w", "chi")
     found = [name for name in names if name in template and all(name in one.images for one in people)]
     if not {"magnitude", "t1w"} & set(found):

@@ -157,7 +157,7 @@ def _named(name: str, scans: Sequence[GroupScan]) -> GroupScan:
             f"Choose template or one of: {', '.join(scan.stem for scan in scans[:20])}.",
         )
     raise WrongUsage(
-        f"--custom-space {name} stands for {len(fits)} scans.",
+        f"--custom-space {name} matches {len(fits)} scans.",
         f"Choose one of: {', '.join(scan.stem for scan in fits[:20])}.",
     )
 

@@ -57,7 +57,7 @@ class Finisher:
         self.output_dir = stages.output_dir
 
     def warp(self, people: Sequence[Person], template: BuiltTemplate) -> dict[str, list[WarpedScan]]:
-        """Bring the maps of all scans to the template; return them by participant."""
+        """Warp the maps of all scans to the template; return them by participant."""
         jobs: dict[str, tuple[Person, GroupScan, Job]] = {}
         voxels = voxels_of([template.images[_space(template.images)]])
         for person in people:
@@ -95,7 +95,7 @@ class Finisher:
         return {kind: path for kind, job in jobs.items() for path in self._first_output(job)}
 
     def labels(self, warped: Mapping[str, Sequence[WarpedScan]]) -> dict[str, str]:
-        """Let all scans vote on the labels of the template; return the images by atlas."""
+        """Label the template by a majority vote of all scans; return the images by atlas."""
         by_atlas: dict[str, list[WarpedScan]] = {}
         for several in warped.values():
             for one in several:
@@ -239,5 +239,5 @@ def _custom_chain(
 
 
 def _space(images: Mapping[str, Path]) -> str:
-    """Return the image that tells the template's grid."""
+    """Return the image that defines the template's grid."""
     return "magnitude" if "magnitude" in images else "t1w"

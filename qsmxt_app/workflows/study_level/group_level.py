@@ -342,7 +342,7 @@ def _raw_dataset(request: Request) -> Path:
         if is_bids(folder):
             return folder.absolute()
     raise NoInput(
-        f"{request.bids_dir} is no BIDS dataset, and {converted} does not hold what it was converted to.",
+        f"{request.bids_dir} is not a BIDS dataset, and {converted} does not contain its conversion.",
         "Give the raw dataset of the participant level.",
     )
 
@@ -353,7 +353,7 @@ def _show(plan: GroupPlan, request: Request) -> None:
     def line(text: str) -> None:
         console.print(text)
 
-    line(f"Would bring {len(plan.study.participants)} participants together:")
+    line(f"Participants: {len(plan.study.participants)}")
     for label, scans in plan.study.participants.items():
         line(f"  sub-{label}: {', '.join(scan.stem for scan in scans)}")
     for one in plan.study.missing:
@@ -361,7 +361,7 @@ def _show(plan: GroupPlan, request: Request) -> None:
     for mixture in plan.inconsistent_settings:
         line(f"  {mixture}")
     if plan.existing:
-        line(f"They would be brought to the template {plan.name} of {request.settings.template_from}.")
+        line(f"They would be registered to the template {plan.name} of {request.settings.template_from}.")
     elif request.settings.template:
         rounds = request.settings.template_rounds
         line(f"A template tpl-{plan.name} would be built, in at most {rounds} deformable rounds.")

@@ -88,7 +88,7 @@ class WarpToTemplateOutputSpec(StepOutputSpec):
 
 
 class WarpToTemplate(Step):
-    """Bring the maps of one scan to the template with one interpolation, and write the transforms."""
+    """Warp the maps of one scan to the template with one interpolation, and write the transforms."""
 
     input_spec, output_spec = WarpToTemplateInputSpec, WarpToTemplateOutputSpec
 
@@ -195,7 +195,7 @@ class AverageMaps(Step):
         return {"outputs": written}
 
     def _maps(self, running: RunningStatistics) -> Mapping[str | None, NDArray]:
-        # a magnitude's plain name is that of the sharpened image that everybody was registered to
+        # a magnitude's plain name is that of the sharpened image that all participants were registered to
         plain = self.inputs.is_template and self.inputs.kind in ON_DISK
         maps: dict[str | None, NDArray] = {None if plain else "mean": running.mean, "std": running.std}
         return maps | ({"count": running.count} if self.inputs.kind in ON_DISK else {})

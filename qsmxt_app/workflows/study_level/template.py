@@ -1,4 +1,4 @@
-"""Steps that make a template of participants who are brought to it, one in memory at a time."""
+"""Steps that make a template of participants registered to it, one in memory at a time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class AverageLinearOutputSpec(TemplateOutputSpec):
 
 
 class AverageLinear(Step):
-    """Put a template in the middle of linear transforms, and average everybody there."""
+    """Put a template at the mean of linear transforms, and average all participants there."""
 
     input_spec, output_spec = AverageLinearInputSpec, AverageLinearOutputSpec
 
@@ -100,7 +100,7 @@ class UpdateTemplateOutputSpec(TemplateOutputSpec):
 
 
 class UpdateTemplate(Step):
-    """Move the template to the mean shape of everybody, and average them there.
+    """Move the template to the mean shape of all participants, and average them there.
 
     The mean of all transforms from the template to participants, inverted, leads to a template for which
     that mean is none (Avants 2010, NeuroImage 49:2457). Every image is resampled once, through its whole
