@@ -11,7 +11,7 @@ from qsmxt_app.workflows.limits import available_cpus, available_memory_gb
 from qsmxt_app.workflows.other_plugins import MULTIPROC, read_plugin
 
 CLUSTER_CORES = 4
-"""Cores of a job where --n-cpus says nothing: more wait longer in the queue than they save."""
+"""Cores of a job where --n-cpus says nothing: more would wait longer in the queue than they save."""
 MOST_THREADS = 8
 SHARE_OF_MEMORY = 0.9
 

@@ -40,15 +40,12 @@ class ParticipantGraph:
 
     Attributes
     ----------
-    subject
-        Label without `sub-`.
     workflow
         nipype's graph.
     scans
         The scans and their nodes.
     """
 
-    subject: str
     workflow: Any
     scans: tuple[ScanGraph, ...]
 
@@ -83,7 +80,7 @@ def build_participant(
         graph = ScanGraph(full, folder, maps, plan, labelled.connect(scan_workflow, made, regions, plan))
         made["derivatives"].overwrite = not _outputs_exist(graph, output_dir) or None
         graphs.append(graph)
-    return ParticipantGraph(subject, workflow, tuple(graphs))
+    return ParticipantGraph(workflow, tuple(graphs))
 
 
 def build_report(subject: str, output_dir: Path, work_dir: Path, *, volumes: str) -> Any:

@@ -48,29 +48,31 @@ def run_participants(request: Request) -> int:
     Raises
     ------
     QsmxtError
-        What keeps a run from starting.
+        The run cannot start.
     """
     if request.settings.retry_failed and not request.settings.submit:
-        raise WrongUsage("--retry-failed needs --submit.", "A run without it goes on from what is finished.")
+        raise WrongUsage("--retry-failed needs --submit.", "Without it, a run continues.")
     if request.settings.submit and request.settings.reports_only:
         raise WrongUsage("--submit and --reports-only exclude each other.", "Give one of them.")
     if request.settings.reports_only:
         return _show_or_run(request, _plan_reports(request))
     found = detect_input(request.bids_dir)
-    if request.settings.boilerplate_only and found.kind != "bids":
-        raise WrongUsage(
-            f"--boilerplate-only: {request.bids_dir} is no BIDS dataset.",
-            "Convert it first, with --convert-only.",
-        )
-    if request.settings.submit and found.kind != "bids":
-        raise WrongUsage(
-            f"--submit: {request.bids_dir} is no BIDS dataset.", "Convert it first, with --convert-only."
-        )
-    if found.kind != "bids":
-        return _convert_and_run(request, found)
-    if request.settings.convert_only:
-        raise WrongUsage(f"--convert-only: {request.bids_dir} is a BIDS dataset already.", "Leave it out.")
-    return _show_or_run(request, _plan_dataset(request))
+    if found.kind == "bids":
+        if request.settings.convert_only:
+            raise WrongUsage(
+                f"--convert-only: {request.bids_dir} is a BIDS dataset already.", "Leave it out."
+            )
+        return _show_or_run(request, _plan_dataset(request))
+    for option, given in (
+        ("--boilerplate-only", request.settings.boilerplate_only),
+        ("--submit", request.settings.submit),
+    ):
+        if given:
+            raise WrongUsage(
+                f"{option}: {request.bids_dir} is not a BIDS dataset.",
+                "Convert it first, with --convert-only.",
+            )
+    return _convert_and_run(request, found)
 
 
 def _convert_and_run(request: Request, found: Input) -> int:
@@ -171,6 +173,8 @@ def _run(request: Request, plan: RunPlan, folder: RunFolder | None = None) -> in
 def _expected(plan: RunPlan) -> str:
     """Say what the run is expected to need, and what it may use."""
     share, scans = plan.machine, plan.all_scans
+    if not scans:
+        return "No scan can be processed." if plan.problems else "Only reports are written."
     needs = "needs" if len(scans) == 1 else "need"
     return (
         f"{described_scans(scans)} {needs} {estimate_run(scans).text}; "

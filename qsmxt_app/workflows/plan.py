@@ -261,7 +261,7 @@ def too_large(scan: ScanPlan, limit_gb: float | None) -> Problem | None:
         scan.acquisition.session,
         scan.acquisition.files[0],
         f"{scan.label}: not started, it needs {needed:.1f} GB of memory and may use {limit_gb:.1f}.",
-        "Give it more: --mem-gb, or the limit of the container or the job.",
+        "Give it more memory: --mem-gb, or the limit of the container or the job.",
         SOMETHING_FAILED,
     )
 

@@ -1,4 +1,4 @@
-"""`--preset auto`: which preset suits a scan, by what is known about it for certain."""
+"""`--preset auto`: which preset suits a scan, by what its sidecars say."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from qsmxt_app.settings import DEFAULT_PRESET, Settings
 
 BODY_PART_KEYS = ("BodyPart", "BodyPartExamined")
 HEAD = ("head", "brain", "skull", "cereb", "cranium")
-# what scanners write when nobody told them
-UNTOLD = ("", "unknown", "other", "none", "na", "n/a", "wholebody", "whole body")
+# what scanners write where the operator named no body part
+UNSPECIFIED = ("", "unknown", "other", "none", "na", "n/a", "wholebody", "whole body")
 SEQUENCE_KEYS = (
     "ScanningSequence",
     "PulseSequenceType",
@@ -43,18 +43,19 @@ def settings_for(acquisition: Acquisition, settings: Settings) -> tuple[Settings
 def choose_preset(acquisition: Acquisition) -> Choice:
     """Choose a preset for a scan.
 
-    Only what the sidecars say decides: a guess from the images that is wrong once in a hundred scans would
-    process a study in two ways without anybody noticing.
+    Only the sidecars decide: a guess from the images that is wrong once in a hundred scans would process a
+    study in two ways unnoticed.
     """
     metadata = acquisition.metadata
     part = body_part(metadata)
     if part is not None:
-        return Choice("body", f"{part} is no head: no anatomy is assumed")
+        return Choice("body", f"{part}: not a head, so no anatomy is assumed")
     epi = _echo_planar(metadata)
     if epi is not None:
-        return Choice("epi", f"{epi} says that the readout is echo-planar")
+        return Choice("epi", f"{epi}: echo-planar readout")
     return Choice(
-        DEFAULT_PRESET, f"{_described(acquisition)}; no sidecar tells of echo-planar readout or a body part"
+        DEFAULT_PRESET,
+        f"{_described(acquisition)}; echo-planar or another body part in no sidecar",
     )
 
 
@@ -62,7 +63,7 @@ def body_part(metadata: Mapping[str, Any]) -> str | None:
     """Key and value that say that something other than a head was scanned."""
     for key in BODY_PART_KEYS:
         value = str(metadata.get(key) or "").strip()
-        if value.lower() not in UNTOLD and not any(word in value.lower() for word in HEAD):
+        if value.lower() not in UNSPECIFIED and not any(word in value.lower() for word in HEAD):
             return f"{key} {value}"
     return None
 

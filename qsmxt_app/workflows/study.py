@@ -47,7 +47,7 @@ class GraphResult:
 
 
 class Study:
-    """All participants of a run on their way through the machine.
+    """Runs all participants, side by side.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Study:
         self.settings = request.settings
         self.output_dir = request.output_dir.absolute()
         share = plan.machine
-        self.machine = executor_for(
+        self.executor = executor_for(
             share.plugin,
             share.plugin_arguments,
             n_cpus=share.n_cpus,
@@ -77,7 +77,7 @@ class Study:
         self._costs: dict[str, float] = {}
 
     def run(self) -> list[ParticipantOutcome]:
-        """Run all participants, as many at once as there is room for, and return how each ended."""
+        """Run all participants, as many at once as cores and memory allow, and return how each ended."""
         configure_nipype(self.folder, self.request.verbosity)
         # nipype collects garbage whenever it looks for work; what is imported by now is none
         gc.freeze()
@@ -85,11 +85,11 @@ class Study:
         active: _Active = {}
         with ExitStack() as stack:
             stack.enter_context(self.display)
-            stack.callback(self.machine.stop)
+            stack.callback(self.executor.stop)
             for note in self.plan.notes:
                 self.display.note(note)
             while waiting or active:
-                while waiting and len(active) <= self.machine.n_procs:
+                while waiting and len(active) <= self.executor.n_procs:
                     participant = self._participant(waiting.popleft())
                     _advance(stack.enter_context(closing(participant)), active)
                 for participant, scheduler in list(active.items()):
@@ -100,12 +100,12 @@ class Study:
                     if scheduler.finished:
                         _advance(participant, active)
                 if active:
-                    self.machine.wait(POLL_SECONDS)
+                    self.executor.wait(POLL_SECONDS)
         self._conclude()
         return self.outcomes
 
     def _participant(self, subject: str) -> Generator[GraphScheduler, None, None]:
-        """Process one participant: yield its graphs, each to be finished before the next is asked for."""
+        """Process one participant: yield its graphs, each to be finished before the next is requested."""
         scans: list[ScanOutcome] = []
         try:
             held = outputs_of(self.output_dir, subject, self.plan.sessions(subject))
@@ -180,7 +180,7 @@ class Study:
         share = self.plan.machine
         if share.plugin not in (MULTIPROC, *SCHEDULERS):
             return GraphResult(*run_with_plugin(workflow, share.plugin, share.plugin_arguments))
-        scheduler = GraphScheduler(self.machine, self._status)
+        scheduler = GraphScheduler(self.executor, self._status)
         workflow.run(plugin=scheduler)
         yield scheduler
         failures = {failure.node.fullname: failure.message for failure in scheduler.failures}

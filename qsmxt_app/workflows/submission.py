@@ -1,4 +1,4 @@
-"""`--submit`: a study becomes an array of jobs, and a job of the group level behind it."""
+"""`--submit`: an array of jobs for a study, followed by a job for the group level."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHARE_OF_MEMORY = 0.9
 TIME_FACTOR, LEAST_MINUTES = 6, 30
 """Time asked for, as a multiple of the estimate: nodes are slower than the machine it was measured on."""
 SUBMIT_SECONDS = 300
-# what the scripts decide, and what has no place in a job
+# set by the scripts, or without meaning in a job
 NOT_REPEATED = {
     *(field.name for field in dataclasses.fields(ClusterSettings)),
     *("participant_label", "session_label", "skip_bids_validation"),
@@ -65,12 +65,12 @@ def submit(request: Request, plan: RunPlan) -> int:
     Returns
     -------
     int
-        The exit code: 0 when the scheduler has taken the jobs.
+        The exit code: 0 when the scheduler has accepted the jobs.
 
     Raises
     ------
     WrongUsage
-        What was asked for cannot be submitted, or the scheduler is not here.
+        The request cannot be submitted, or the scheduler is not installed.
     InputOutputFailed
         The scheduler refused.
     """
@@ -83,11 +83,11 @@ def submit(request: Request, plan: RunPlan) -> int:
         return 0
     if not submission.scheduler.available and not submission.study.image:
         raise WrongUsage(
-            f"--submit {request.settings.submit}: there is no {submission.scheduler.submit} here.",
-            "Run it where jobs are submitted from, or look at the scripts with --dry-run.",
+            f"--submit {request.settings.submit}: {submission.scheduler.submit} is not installed here.",
+            "Run it on a node that submits jobs, or show the scripts with --dry-run.",
         )
     _write(submission, request)
-    _hand_over(submission)
+    _submit_scripts(submission)
     return 0
 
 
@@ -200,17 +200,20 @@ def _done_before(
     """Return the tasks that the last submission finished."""
     last = _last_submission(output_dir)
     if last is None:
-        raise WrongUsage(f"--retry-failed: nothing was submitted to {output_dir} before.", "Leave it out.")
+        raise WrongUsage(
+            f"--retry-failed: nothing was submitted to {output_dir} before.",
+            "Leave it out.",
+        )
     if _text(last / CONFIG) != config:
         raise WrongUsage(
             f"--retry-failed: the settings differ from those in {last / CONFIG}.",
-            "Give the same ones, or leave --retry-failed out to submit everybody.",
+            "Give the same ones, or leave out --retry-failed to submit all participants.",
         )
     running = scheduler.unfinished(_text(last / JOBS).split())
     if running:
         raise WrongUsage(
-            f"--retry-failed: job {', '.join(sorted(running))} of the last submission still waits or runs.",
-            f"Wait for its end, or end it: {scheduler.cancel} {' '.join(sorted(running))}",
+            f"--retry-failed: job {', '.join(sorted(running))} of the last submission has not ended.",
+            f"Wait until it ends, or cancel it: {scheduler.cancel} {' '.join(sorted(running))}",
         )
     names = {ending.task.name for ending in read_endings(last / TABLE) if ending.done}
     return tuple(task for task in tasks if task.name in names)
@@ -235,7 +238,7 @@ def _write(submission: _Submission, request: Request) -> None:
     write_text(study.folder / TABLE, table_text([*submission.tasks, *submission.done]))
 
 
-def _hand_over(submission: _Submission) -> None:
+def _submit_scripts(submission: _Submission) -> None:
     folder, scheduler = submission.study.host_folder, submission.scheduler
     _say(_summary(submission))
     if not scheduler.available:
@@ -252,7 +255,7 @@ def _hand_over(submission: _Submission) -> None:
         reason = " ".join((done.stderr.strip() or done.stdout.strip()).split())
         raise InputOutputFailed(f"{scheduler.submit} refused: {reason}", f"The scripts are in {folder}.")
     _say(done.stdout.strip())
-    _say(f"Logs, a file a task: {folder}")
+    _say(f"Logs, one file per task: {folder}")
 
 
 def _show(submission: _Submission) -> None:

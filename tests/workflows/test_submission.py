@@ -187,7 +187,7 @@ def test_without_a_scheduler_it_is_64_outside_of_an_image(raw, tmp_path, program
     monkeypatch.setenv("PATH", str(tmp_path))
     out = tmp_path / "out"
     assert submit(raw, out) == 64
-    assert "no sbatch" in capsys.readouterr().err
+    assert "sbatch is not installed" in capsys.readouterr().err
     assert not out.exists()
     monkeypatch.setenv("APPTAINER_CONTAINER", "/images/qsmxt.sif")
     monkeypatch.setenv("APPTAINER_BIND", f"/project/me:{tmp_path}")
