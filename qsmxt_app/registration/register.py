@@ -10,7 +10,7 @@ Avants BB, et al. NeuroImage 54:2033-2044 (2011): ANTs; Med Image Anal 12:26-41 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -20,7 +20,6 @@ import numpy as np
 from qsmxt_app.arrays import BoolArray
 from qsmxt_app.registration.image import Image, ants_affine, to_ants
 from qsmxt_app.registration.library import RANDOM_SEED, ants, run_registration
-from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transform_files import linear_from_itk, save_transform
 from qsmxt_app.registration.transforms import Step, Transform, Warp
 
@@ -93,7 +92,6 @@ def register(
     stages: Sequence[Stage] = (RIGID,),
     *,
     fixed_mask: BoolArray | None = None,
-    moving_mask: BoolArray | None = None,
     initial: Transform | None = None,
     channels: Sequence[Channel] = (),
 ) -> Transform:
@@ -107,10 +105,10 @@ def register(
         The image that is registered.
     stages
         Rigid and affine ones first.
-    fixed_mask, moving_mask : ndarray of bool
-        On the images' own grids: where the metric looks.
+    fixed_mask : ndarray of bool
+        On the fixed image's grid: where the metric is computed.
     initial : Transform
-        From moving to fixed, to start from. None: the centres of mass are aligned. To start from
+        Linear, from moving to fixed, to start from. None: the centres of mass are aligned. To start from
         what the headers say, give ``Transform()``.
     channels
         Further pairs of images for the SyN stages.
@@ -127,30 +125,14 @@ def register(
     RuntimeError
         ITK failed.
     """
-    if initial is not None and not initial.is_linear:
-        brought = apply(moving, fixed.grid, initial)
-        mask = None
-        if moving_mask is not None:
-            mask = apply(moving.with_array(moving_mask), fixed.grid, initial, "nearest").array > 0
-        others = [replace(c, moving=apply(c.moving, c.fixed.grid, initial)) for c in channels]
-        rest = register(
-            fixed,
-            brought,
-            stages,
-            fixed_mask=fixed_mask,
-            moving_mask=mask,
-            initial=Transform(),
-            channels=others,
-        )
-        return initial.then(rest)
     with TemporaryDirectory(prefix="qsmxt-registration-") as folder:
         images = [(to_ants(fixed), to_ants(moving), 1.0)]
         images += [(to_ants(c.fixed), to_ants(c.moving), c.weight) for c in channels]
-        masks = [_itk_mask(image, mask) for image, mask in ((fixed, fixed_mask), (moving, moving_mask))]
+        mask = None if fixed_mask is None else to_ants(fixed.with_array(fixed_mask)).clone("unsigned char")
         arguments = ["--dimensionality", 3, "--float", 1, "--random-seed", RANDOM_SEED]
         arguments += ["--initial-moving-transform", _start(images, initial, Path(folder))]
-        if masks[0] is not None or masks[1] is not None:
-            arguments += ["--masks", f"[{','.join('NA' if m is None else _pointer(m) for m in masks)}]"]
+        if mask is not None:
+            arguments += ["--masks", f"[{_pointer(mask)},NA]"]
         for stage in stages:
             arguments += _stage_arguments(stage, images if stage.model == "syn" else images[:1])
         run_registration([*arguments, "--output", f"{folder}/found"])
@@ -161,12 +143,6 @@ def _start(images: list[tuple[Any, Any, float]], initial: Transform | None, fold
     if initial is None:
         return f"[{_pointer(images[0][0])},{_pointer(images[0][1])},1]"
     return str(save_transform(initial, folder / "initial.txt"))
-
-
-def _itk_mask(image: Image, mask: BoolArray | None) -> Any:
-    if mask is None:
-        return None
-    return to_ants(image.with_array(mask)).clone("unsigned char")
 
 
 def _pointer(image: Any) -> str:
