@@ -10,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from qsmxt_app.terminal import PlainConsole
 
+HEARTBEAT_SECONDS = 60.0
+
 
 class ProgressDisplay:
     """Follow steps as they start and end.
@@ -21,7 +23,7 @@ class ProgressDisplay:
     total_cost
         Sum of the costs of all steps; the time that is left follows from the share that is done.
     verbosity
-        Below 0: nothing; 0: a bar, or a line a participant; above: a line a step.
+        Below 0: nothing; 0: a bar, or without a terminal a line per finished step; above: starts too.
     console
         Where it is shown; standard error by default, so that standard output stays free.
     """
@@ -31,7 +33,8 @@ class ProgressDisplay:
     ) -> None:
         self.console = console or PlainConsole(stderr=True)
         self._verbosity = verbosity
-        self._started = time.monotonic()
+        self._started = self._last_line = time.monotonic()
+        self._total, self._done = total_cost, 0.0
         self._running: dict[str, str] = {}
         self._bar: Progress | None = None
         self._steps = self._people = TaskID(0)
@@ -56,12 +59,21 @@ class ProgressDisplay:
             self._running[key] = key
         else:
             self._running.pop(key, None)
+            self._done += cost
         if self._bar:
             done = 0.0 if status == "start" else cost
             self._bar.update(self._steps, advance=done, running="; ".join(list(self._running)[:3]))
-        elif self._verbosity > 0 or (status == "exception" and self._verbosity == 0):
+        elif self._verbosity > 0 or (status != "start" and self._verbosity == 0):
             words = {"start": "started", "end": "done", "exception": "failed"}
             self.line(f"{scan}: {step} {words.get(status, status)}")
+
+    def heartbeat(self) -> None:
+        """Without a terminal, name the running steps once a minute in which nothing else was shown."""
+        quiet = time.monotonic() - self._last_line
+        if self._bar or self._verbosity < 0 or not self._running or quiet < HEARTBEAT_SECONDS:
+            return
+        share = min(1.0, self._done / self._total) if self._total else 0.0
+        self.line(f"{share:.0%} done; running: {'; '.join(self._running)}")
 
     def participant(self, label: str, outcome: str) -> None:
         """Show that a participant is finished."""
@@ -77,7 +89,8 @@ class ProgressDisplay:
 
     def line(self, text: str) -> None:
         """Print one line with the seconds since the start."""
-        seconds = time.monotonic() - self._started
+        self._last_line = time.monotonic()
+        seconds = self._last_line - self._started
         self.console.print(f"[{seconds:7.1f} s] {text}", markup=False, soft_wrap=True)
 
 

@@ -101,6 +101,7 @@ class Study:
                         _advance(participant, active)
                 if active:
                     self.executor.wait(POLL_SECONDS)
+                    self.display.heartbeat()
         self._conclude()
         return self.outcomes
 

@@ -145,6 +145,7 @@ class Stages:
                 scheduler.abandon()
             elif not scheduler.finished:
                 self.machine.wait(POLL_SECONDS)
+                self.display.heartbeat()
         failed = {failure.node.fullname: failure.message for failure in scheduler.failures}
         return frozenset(scheduler.ended), failed
 
