@@ -121,9 +121,9 @@ def acquisition_sentences(record: ScanRecord) -> tuple[str, ...]:
     if not record.inputs.readout_told and len(record.inputs.echo_times) > 1:
         missing.append("readout polarity")
     asked = (
-        f"Also to be reported, and not told by the images: {', '.join(missing)}, and flow compensation."
+        f"Also to be reported, and not recorded with the images: {', '.join(missing)}, and flow compensation."
         if missing
-        else "Also to be reported, and not told by the images: flow compensation."
+        else "Also to be reported, and not recorded with the images: flow compensation."
     )
     return (_acquired(record, sidecar), _geometry(record), _reconstructed(record, sidecar), asked)
 

@@ -1,4 +1,4 @@
-"""What a reader should know before trusting a map, in words that need no physics.
+"""What a reader should know before using a map, in words that need no physics.
 
 Each check compares a recorded fact with a limit that the text states; without the fact it says nothing.
 """
@@ -194,7 +194,7 @@ def _echoes(record: ScanRecord) -> Iterator[Finding]:
         yield Finding(
             "note",
             "There is only one echo",
-            "The phase of the receive coil cannot be told from that of the tissue, the error of "
+            "The phase of the receive coil cannot be separated from that of the tissue, the error of "
             "the field cannot "
             "be measured, and there is no R2* map. Smooth variations across the head are less reliable.",
         )

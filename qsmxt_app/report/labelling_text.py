@@ -53,15 +53,15 @@ def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
     people = len(template.participants)
     if template.existing:
         return (
-            f"The maps of {people} participants were brought to an existing template ({_name(template)})"
-            f"{grid} by affine and diffeomorphic registration [@avants2008], and averaged.",
+            f"The maps of {people} participants were registered to an existing template ({_name(template)})"
+            f"{grid} by affine and diffeomorphic transforms [@avants2008], and averaged.",
         )
     rounds = len(template.rounds)
     version = record.software.get("antspyx")
     ants = f" (antspyx {_plain(version)})" if version else ""
     return (
         f"A template was built from {people} participants{grid}: the mean of their {channels or 'images'}, "
-        "all registered to it in turn by rigid, affine and diffeomorphic transforms with local correlation "
+        "each registered to it by rigid, affine and diffeomorphic transforms with local correlation "
         f"[@avants2008;@joshi2004;@avants2010], in {rounds} round{'' if rounds == 1 else 's'}, its shape "
         f"being the mean shape. Affine registration used ANTs{ants} [@avants2011].",
         "Susceptibility was resampled once to the template, and its mean, standard deviation and number of "
@@ -94,7 +94,7 @@ def _aligned(done: Segmentation, ants: str) -> str:
         return "The T1-weighted image and the gradient echo were taken to be aligned as their headers say."
     return (
         f"The magnitude was aligned rigidly to the T1-weighted image, by mutual information with {ants} "
-        "[@avants2011] and then by local correlation, and labels were brought to the susceptibility map in "
+        "[@avants2011] and then by local correlation, and labels were transferred to the map in "
         "one interpolation."
     )
 
@@ -104,7 +104,7 @@ def _values(settings: Mapping[str, Any]) -> str:
     counted = (
         f"voxels that a region fills by at least {threshold:.0%}" if threshold else "all voxels of a region"
     )
-    eroded = f", after {layers:.0f} layer{'s' if layers > 1 else ''} were taken off" if layers else ""
+    eroded = f", after {layers:.0f} layer{'s were' if layers > 1 else ' was'} eroded" if layers else ""
     return f"Regional values are over {counted}{eroded}, inside the mask of the map."
 
 

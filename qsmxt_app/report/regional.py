@@ -110,8 +110,9 @@ def group_of(name: str) -> str:
     return next((region.title for region in expected_values() if plain in region.names), "")
 
 
-NUCLEI = frozenset(region.title for region in expected_values())
-"""Titles of the deep grey nuclei of the literature."""
+def is_nucleus(name: str) -> bool:
+    """Whether a label is one of the deep grey nuclei of the literature."""
+    return group_of(name) not in ("", WHITE_MATTER)
 
 
 def read_regional_values(path: Path | None) -> tuple[RegionalValue, ...]:

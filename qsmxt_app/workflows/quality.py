@@ -26,7 +26,7 @@ from qsmxt_app.records.open_values import number
 from qsmxt_app.records.quality import Measure, state_of
 from qsmxt_app.records.scan import MapChecks, ScanRecord, record_path
 from qsmxt_app.report.region_names import region_names
-from qsmxt_app.report.regional import NUCLEI, WHITE_MATTER, RegionalValue, group_of, read_regional_values
+from qsmxt_app.report.regional import WHITE_MATTER, RegionalValue, group_of, is_nucleus, read_regional_values
 
 QUALITY_SUFFIX = "_desc-qsm_quality.json"
 NORMAL_QUARTILES = 1.349
@@ -208,7 +208,7 @@ def _asymmetry(values: tuple[RegionalValue, ...]) -> _Found:
     """Median over nuclei of the difference between left and right."""
     sides: dict[str, dict[str, float]] = {}
     for value in values:
-        if group_of(value.name) in NUCLEI:
+        if is_nucleus(value.name):
             sides.setdefault(value.name, {})[value.hemisphere] = value.median
     differences = [abs(pair["L"] - pair["R"]) for pair in sides.values() if {"L", "R"} <= pair.keys()]
     if not differences:

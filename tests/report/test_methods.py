@@ -103,12 +103,12 @@ def test_every_item_of_the_consensus_is_told_or_asked_for() -> None:
         "shown in gray from -0.1 to 0.1 ppm", "relative to its mean over the mask",
     ):  # fmt: skip
         assert words in told, words
-    assert "not told by the images: flow compensation." in told
+    assert "not recorded with the images: flow compensation." in told
     for key in SIDECAR.keys() - {"Manufacturer", "ManufacturersModelName"}:
         assert acquired(**{name: value for name, value in SIDECAR.items() if name != key}) != told
     asked = acquired()
     assert (
-        "not told by the images: scanner, receive coil, type of sequence, repetition time, flip angle, "
+        "not recorded with the images: scanner, receive coil, type of sequence, repetition time, flip angle, "
         "bandwidth, acceleration and partial Fourier, acquisition time, combination of the coils, and flow "
         "compensation."
     ) in asked

@@ -61,7 +61,7 @@ def test_a_finished_acquisition_shows_every_section(outputs: Outputs) -> None:
     tree = page(outputs)
     assert tree.xpath("//h1/text()") == ["sub-01"]
     assert headings(tree) == [
-        "Look around", "Session A, run 1 done", "Susceptibility (χ)", "Phase", "Mask", "Field", "R2*",
+        "3-D viewer", "Session A, run 1 done", "Susceptibility (χ)", "Phase", "Mask", "Field", "R2*",
         "Susceptibility-weighted images", "Convergence", "Not shown", "Input",
         "Time and memory", "Methods", "References", "Software",
     ]  # fmt: skip

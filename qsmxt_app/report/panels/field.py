@@ -16,13 +16,15 @@ def field_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
     local = Window(total.low / 10, total.high / 10, "Hz", "RdBu_r")
     views = views_of(
         volumes,
-        ("total_field", "Total field", total, "All that the phase says: air, shim and tissue together."),
-        ("local_field", "Local field", local, "What is left after sources outside the mask were removed."),
+        ("total_field", "Total field", total, "Before background removal: air, shim and tissue together."),
+        ("local_field", "Local field", local, "After removal of the field of sources outside the mask."),
         ("field_noise", "Field error", FIELD_NOISE, "Standard error of the field; dark is precise."),
     )
     if not views:
         return None
-    words = "The field should vary smoothly, without sudden steps. Its error grows where signal is lost."
+    words = (
+        "The field should vary smoothly, without sudden steps. Its error is larger where the signal is low."
+    )
     return Panel("field", "Field", words, views)
 
 

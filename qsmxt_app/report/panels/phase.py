@@ -8,10 +8,15 @@ from qsmxt_app.report.volumes import Volumes
 
 
 def phase_panel(volumes: Volumes, coarse: Volumes) -> Panel | None:
-    """How far the phase can be trusted, and what was taken off it: the offsets of the receive coils."""
+    """How reliable the phase is, and which offset of the receive coils was removed from it."""
     views = views_of(
         volumes,
-        ("field_trust", "Trust", TRUST, "1 where the echoes agree, 0 where they contradict each other."),
+        (
+            "field_trust",
+            "Reliability",
+            TRUST,
+            "1 where the echoes agree, 0 where they contradict each other.",
+        ),
     )
     views += views_of(
         coarse,
@@ -26,8 +31,8 @@ def phase_panel(volumes: Volumes, coarse: Volumes) -> Panel | None:
     if not views:
         return None
     words = (
-        "Trust is lost where signal is: beside air, in strong veins, where the echoes come too late. Fringes "
-        "that end in the middle of tissue mean that the coils were combined without their phase."
+        "Phase is unreliable where the signal is low: beside air, in strong veins, at late echoes. "
+        "Fringes that end within tissue mean that the coils were combined without their phase."
     )
     return Panel("phase", "Phase", words, views)
 

@@ -12,7 +12,7 @@ from qsmxt_app.report.volumes import Volumes
 
 
 def registration_panel(anatomy: Volumes, record: ScanRecord) -> Panel | None:
-    """T1w and the magnitude moved onto it, in turn: what does not move in the picture is aligned."""
+    """T1w and the registered magnitude, alternating: what does not move in the picture is aligned."""
     pair = (("T1w", "t1w"), ("Magnitude", "magnitude_in_t1w"))
     if anatomy.grid is None or any(key not in anatomy.slices for _, key in pair):
         return None

@@ -1,4 +1,4 @@
-"""The figures of the group: the template with its average maps, and how it settled."""
+"""The figures of the group: the template with its average maps, and how it converged."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def change_panel(record: GroupRecord) -> Panel | None:
         "Root mean square change of the template in every deformable round, relative to its contrast. Later "
         f"rounds see finer detail. They ended because {template.ended}."
     )
-    return Panel("change", "How it settled", words, plots=((plot, "change of the template by round"),))
+    return Panel(
+        "change", "Convergence of the template", words, plots=((plot, "change of the template by round"),)
+    )
 
 
 def _load(
