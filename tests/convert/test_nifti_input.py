@@ -249,6 +249,65 @@ def test_own_patterns_find_what_the_usual_ones_do_not(colleague):
     assert (sidecar["Units"], sidecar["EchoTime"]) == ("rad", 0.008)
 
 
+@pytest.mark.parametrize("name", ["gre_20240102101500_{s}{e}{ph}", "{s}_gre{e}{ph}", "scan{s}{e}{ph}"])
+@pytest.mark.parametrize("guess", [False, True])
+def test_a_multi_echo_scan_of_siemens_by_dcm2niix_is_one_acquisition(colleague, name, guess):
+    """Its phase has EchoTime1 and EchoTime2 too, echo 1 no mark in its name, and nothing names the subject."""
+    common = {
+        "MagneticFieldStrength": 3,
+        "ScanningSequence": "GR",
+        "ProtocolName": "gre",
+        "SequenceName": "fl3d3r",
+    }
+    for echo, time in enumerate(TIMES, start=1):
+        end = {"e": f"_e{echo}" if echo > 1 else ""}
+        about = common | {"EchoTime": time} | ({"EchoNumber": echo} if echo > 1 else {})
+        if guess:
+            about["BidsGuess"] = ["anat", f"_acq-gre_run-5_echo-{echo}_part-mag_MEGRE"]
+        colleague.file(
+            name.format(s=5, ph="", **end) + ".nii.gz",
+            **about,
+            SeriesNumber=5,
+            ImageType=["ORIGINAL", "PRIMARY", "M"],
+        )
+        if guess:
+            about["BidsGuess"] = ["fmap", "_acq-gre_run-6_phasediff"]
+        colleague.file(
+            name.format(s=6, ph="_ph", **end) + ".nii.gz", low=-4096, high=4092, **about, SeriesNumber=6,
+            EchoTime1=TIMES[0], EchoTime2=TIMES[1], ImageType=["ORIGINAL", "PRIMARY", "P", "PHASE"],
+        )  # fmt: skip
+    outcome = colleague.convert()
+    assert (outcome.failures, outcome.reasons) == ((), ())
+    assert colleague.images() == names((1, 2, 3), "sub-01/anat/sub-01")
+    for echo, time in enumerate(TIMES, start=1):
+        assert (
+            colleague.sidecar(f"sub-01/anat/sub-01_echo-{echo}_part-phase_MEGRE.nii.gz")["EchoTime"] == time
+        )
+
+
+def test_other_scans_that_dcm2niix_names_are_left_out(colleague):
+    colleague.scan("sub-7/gre")
+    for name, guess in (("dwi", ["dwi", "_dwi"]), ("bold", ["func", "_bold"]), ("t2", ["anat", "_T2w"])):
+        colleague.file(f"sub-7/{name}.nii.gz", BidsGuess=guess, EchoTime=0.08, ScanningSequence="SE")
+    assert colleague.convert().failures == ()
+    assert colleague.images() == names((1, 2, 3))
+
+
+def test_a_scan_that_was_repeated_becomes_two_runs(colleague):
+    for series, run in ((5, 1), (9, 2)):
+        colleague.scan(f"sub-7/{series}_gre", SeriesNumber=series)
+    assert colleague.convert().failures == ()
+    both = [*names((1, 2, 3), "sub-7/anat/sub-7_run-1"), *names((1, 2, 3), "sub-7/anat/sub-7_run-2")]
+    assert colleague.images() == sorted(both)
+
+
+def test_files_of_two_people_in_one_folder_are_not_taken_for_one(colleague):
+    colleague.scan("a_gre", SeriesNumber=5)
+    colleague.scan("b_gre", SeriesNumber=7)
+    with pytest.raises(UnusableData, match="subject of 12 of 12"):
+        colleague.convert()
+
+
 def test_real_and_imaginary_parts_stay_what_they_are(colleague):
     about = {"EchoTime": 0.02, "MagneticFieldStrength": 3, "ScanningSequence": "GR"}
     colleague.file("sub-1/x_real.nii.gz", low=-900, high=900, **about)

@@ -14,6 +14,8 @@ from qsmxt_app.bids.sidecars import read_json_object
 from qsmxt_app.convert.naming import legal_label
 from qsmxt_app.convert.nifti.patterns import (
     GRADIENT_ECHO,
+    IGNORE,
+    SUFFIXES,
     from_bids_name,
     from_own_patterns,
     from_usual_names,
@@ -31,6 +33,12 @@ _COMPONENTS = {
     "I": "imag",
     "IMAGINARY": "imag",
 }
+DIFFERENCE_OR_ECHO = "phase difference or phase of an echo"
+"""A suffix that other files decide: dcm2niix gives the phase of each echo the first two echo times, too."""
+ONLY_SUBJECT = "01"
+"""Label of the subject where nothing names one and all files are of one person."""
+_DIFFERENCE = frozenset({"PHASE DIFFERENCE", "PHASE_DIFFERENCE", "PHASEDIFF", "PHASE_DIFF"})
+_OTHER_SCANS = frozenset({"func", "dwi", "perf", "discard", "derived", "pet", "mrs"})
 # What dcm2niix writes into the header's description.
 _DESCRIBED_TIME = re.compile(r"\bTE=(\d+(?:\.\d+)?)")
 
@@ -104,7 +112,7 @@ def _gather_one(
     except QsmxtError as error:
         problem = str(error)
     usual, said = from_usual_names(name), from_json(metadata, subject_from)
-    if "suffix" in usual and said.get("suffix") != "phasediff":
+    if "suffix" in usual and said.get("suffix") not in {"phasediff", DIFFERENCE_OR_ECHO}:
         said.pop("suffix", None)
     cells = described | usual | said | from_bids_name(name) | from_own_patterns(name, patterns)
     return NiftiFile(path, name, cells, metadata, header, problem)
@@ -132,8 +140,12 @@ def from_json(metadata: Mapping[str, Any], subject_from: str) -> dict[str, str]:
 
 def resolve_suffixes(files: Sequence[NiftiFile]) -> list[NiftiFile]:
     """Decide what only the other files can tell: which are magnitudes, and which have several echoes."""
-    files = _complete_parts(files)
+    files = _number_runs(_with_only_subject(_complete_parts(files)))
     scans: dict[tuple[str, ...], list[NiftiFile]] = {}
+    for file in files:
+        scans.setdefault(_scan(file), []).append(file)
+    files = [_decide_difference(file, scans[_scan(file)]) for file in files]
+    scans = {}
     for file in files:
         scans.setdefault(_scan(file), []).append(file)
     return [
@@ -142,6 +154,57 @@ def resolve_suffixes(files: Sequence[NiftiFile]) -> list[NiftiFile]:
         else file
         for file in files
     ]
+
+
+def _decide_difference(file: NiftiFile, scan: Sequence[NiftiFile]) -> NiftiFile:
+    """Tell the phase of an echo from a phase difference: one phase image for two magnitudes or more."""
+    if file.cells.get("suffix") != DIFFERENCE_OR_ECHO:
+        return file
+    times: dict[str, set[str]] = {"phase": set(), "mag": set()}
+    for one in scan:
+        times.setdefault(one.cells.get("part", "mag"), set()).add(_own_echo_time(one))
+    if len(times["phase"]) > 1 or times["mag"] == times["phase"]:
+        return _with(file, suffix=GRADIENT_ECHO, echo_time=_own_echo_time(file))
+    both = [_text(file.metadata.get(f"EchoTime{number}")) for number in (1, 2)]
+    return _with(file, suffix="phasediff", echo_time=" ".join(both))
+
+
+def _own_echo_time(file: NiftiFile) -> str:
+    return _text(file.metadata.get("EchoTime")) or file.cells.get("echo_time", "")
+
+
+def _with_only_subject(files: Sequence[NiftiFile]) -> list[NiftiFile]:
+    """Name the subject where nothing does, all files lie in one folder, and no two are the same image."""
+    used = [file for file in files if file.cells.get("suffix") != IGNORE]
+    slots = [_slot(file) for file in used]
+    alone = (
+        not any(file.cells.get("subject") for file in used)
+        and len({_folder(file) for file in used}) == 1
+        and len(set(slots)) == len(slots)
+        and all(file.metadata for file in used)
+    )
+    return [_with(file, subject=ONLY_SUBJECT) for file in files] if alone else list(files)
+
+
+def _slot(file: NiftiFile) -> tuple[str, ...]:
+    """What images of one scan differ in."""
+    return (*_scan(file), file.cells.get("suffix", ""), file.cells.get("part", "mag"), _own_echo_time(file))
+
+
+def _number_runs(files: Sequence[NiftiFile]) -> list[NiftiFile]:
+    """Number the repetitions of a scan of one subject by their series, where each image is repeated."""
+    slots: dict[tuple[str, ...], list[NiftiFile]] = {}
+    for file in files:
+        if file.cells.get("subject") and "run" not in file.cells and file.cells.get("suffix") != IGNORE:
+            slots.setdefault(_slot(file), []).append(file)
+    runs: dict[str, str] = {}
+    for several in slots.values():
+        numbers = {file.name: _text(file.metadata.get("SeriesNumber")) for file in several}
+        distinct = len(set(numbers.values())) == len(several) and all(numbers.values())
+        if len(several) > 1 and distinct:
+            ordered = sorted(numbers, key=lambda name: float(numbers[name]))
+            runs |= {name: str(run) for run, name in enumerate(ordered, start=1)}
+    return [_with(file, run=runs[file.name]) if file.name in runs else file for file in files]
 
 
 def _gradient_echo_suffix(file: NiftiFile, scan: Sequence[NiftiFile]) -> str:
@@ -202,19 +265,35 @@ def _from_header(path: Path) -> dict[str, str]:
     return found | ({"part": "phase"} if "phase=1" in description else {})
 
 
-def _part(metadata: Mapping[str, Any]) -> str:
+def _image_type(metadata: Mapping[str, Any]) -> list[str]:
     kinds = metadata.get("ImageType")
-    words = [str(word).upper() for word in kinds] if isinstance(kinds, list) else []
+    return [str(word).upper() for word in kinds] if isinstance(kinds, list) else []
+
+
+def _guess(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """Folder and suffix that dcm2niix takes an image for; its guesses at field maps are not reliable."""
+    guess = metadata.get("BidsGuess")
+    if not (isinstance(guess, list) and len(guess) == 2):
+        return "", ""
+    return str(guess[0]), str(guess[1]).rpartition("_")[2]
+
+
+def _part(metadata: Mapping[str, Any]) -> str:
+    words = _image_type(metadata)
     # the last word that means something: ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE", "PHASE"]
     return next((_COMPONENTS[word] for word in reversed(words) if word in _COMPONENTS), "")
 
 
 def _suffix(metadata: Mapping[str, Any]) -> str:
-    sequence = _text(metadata.get("SequenceName")).lower().lstrip("*")
-    if _part(metadata) == "phase" and (
-        {"EchoTime1", "EchoTime2"} <= metadata.keys() or sequence.startswith("fm2d")
-    ):
-        return "phasediff"
+    datatype, guess = _guess(metadata)
+    if datatype in _OTHER_SCANS or (datatype == "anat" and guess not in {*SUFFIXES, "GRE", "SWI"}):
+        return IGNORE
+    if _part(metadata) == "phase":
+        sequence = _text(metadata.get("SequenceName")).lower().lstrip("*")
+        if sequence.startswith("fm2d") or not _DIFFERENCE.isdisjoint(_image_type(metadata)):
+            return "phasediff"
+        if {"EchoTime1", "EchoTime2"} <= metadata.keys():
+            return DIFFERENCE_OR_ECHO if guess not in {"MEGRE", "T2starw"} else GRADIENT_ECHO
     scanning = metadata.get("ScanningSequence")
     kinds = set(
         re.split(r"[\W_]+", " ".join(map(str, scanning)) if isinstance(scanning, list) else _text(scanning))
@@ -225,7 +304,7 @@ def _suffix(metadata: Mapping[str, Any]) -> str:
 
 
 def _echo_time(metadata: Mapping[str, Any]) -> str:
-    if {"EchoTime1", "EchoTime2"} <= metadata.keys():
+    if {"EchoTime1", "EchoTime2"} <= metadata.keys() and _suffix(metadata) == "phasediff":
         times = [metadata["EchoTime1"], metadata["EchoTime2"]]
     else:
         given = metadata.get("EchoTime")

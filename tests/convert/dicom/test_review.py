@@ -179,7 +179,7 @@ def test_a_table_without_its_column_or_with_a_row_twice_is_refused(folders: tupl
     path = folders[1] / "conversion.tsv"
     text = path.read_text()
     path.write_text(text + text.splitlines()[-1] + "\n")
-    with pytest.raises(UnusableData, match="there twice"):
+    with pytest.raises(UnusableData, match="listed twice"):
         sort_folder(*folders)
     path.write_text(text.replace("series\t", "file\t", 1))
     with pytest.raises(UnusableData, match="no column named series"):
