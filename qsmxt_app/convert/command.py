@@ -143,7 +143,7 @@ def _tables(output: Path) -> list[Path]:
 
 
 def _settings_that_matter(settings: Settings, source: Path, raw: Path) -> dict[str, Any]:
-    names = ("keep_incomplete", "subject_from", "nifti_pattern")
+    names = ("keep_incomplete", "subject_from", "nifti_pattern", "participant_label")
     table = settings.subject_map.read_bytes().hex() if settings.subject_map else ""
     return {name: getattr(settings, name) for name in names} | {
         "subject_map": table,

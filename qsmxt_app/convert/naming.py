@@ -23,6 +23,11 @@ MAXIMUM_LABEL = 60
 
 Bucket = tuple[str, str | None, str]
 Protocol = tuple[str | None, str | None]
+# letters that are no base letter with an accent
+_LETTERS = str.maketrans({
+    "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+    "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th",
+})  # fmt: skip
 _KEEPS = ((False, False), (True, False), (False, True), (True, True))
 
 
@@ -53,10 +58,10 @@ def legal_label(text: str) -> str:
 
     Examples
     --------
-    >>> legal_label("Müller, Zoë ../2")
-    'MullerZoe2'
+    >>> legal_label("Müller, Zoë ../2"), legal_label("Strauß-Łoś")
+    ('MullerZoe2', 'StraussLos')
     """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", text.translate(_LETTERS)).encode("ascii", "ignore").decode()
     return re.sub(r"[^0-9A-Za-z]", "", plain)[:MAXIMUM_LABEL]
 
 

@@ -42,6 +42,8 @@ _PROCESSED = frozenset(
     DIFFUSION, PERFUSION, B1, B1 MAP, FLIP ANGLE MAP
 """.split(",")  # noqa: SIM905 - one word a line would fill the page
 )
+_OTHER_SCANS = frozenset({"DIFFUSION", "PERFUSION"})
+"""Words of `_PROCESSED` that original images of these scans have too."""
 _SPIN_ECHO_PLANAR = re.compile(r"epse|ep_b|ez_b|dwi", re.I)
 _GRADIENT_ECHO = re.compile(r"ffe|gre|spgr|flash|fl[23]d|fe", re.I)
 _ENDING: dict[Component, re.Pattern[str]] = {
@@ -145,6 +147,9 @@ def _derived(series: Series, components: tuple[Component, ...]) -> SeriesType | 
     if "UNI" in words:
         return None
     processed = sorted(words & _PROCESSED)
+    original = all(stack.kind.image_type[:1] == ("ORIGINAL",) for stack in series.stacks)
+    if original and processed and set(processed) <= _OTHER_SCANS:
+        return SeriesType("other", components, "high", f"a {processed[0].lower()} scan, by its image type")
     if processed:
         return SeriesType("derived", components, "high", f"computed by the scanner: {', '.join(processed)}")
     kinds = {stack.kind.image_type[:2] for stack in series.stacks}

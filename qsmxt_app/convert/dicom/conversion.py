@@ -137,9 +137,14 @@ class SortedSeries:
             elif finished and not names:
                 found[one.key] = FAILED, "", "it was not written: see the log"
             else:
-                note = self.grouped.left_out.get(one.key)
+                note = self.grouped.unpaired.get(one.key) or self.grouped.left_out.get(one.key)
                 found[one.key] = CONVERTED, " ".join(names), f"{why}; not used: {note}" if note else why
         return found
+
+    def used_files(self) -> frozenset[Path]:
+        """Files of which images are made."""
+        members = (member for acquisition in self.grouped.plan for member in acquisition.members)
+        return frozenset(path for member in members for path in member.stack.files)
 
     def write(self, source: Path, targets: Targets, failed: Mapping[str, str], *, finished: bool) -> None:
         """Write the review table and the list of files."""
@@ -150,10 +155,16 @@ class SortedSeries:
             {"file": str(one.path), "series": "", "status": LEFT_OUT, "reason": one.reason}
             for one in self.left_out
         ]
+        used = self.used_files()
         for series in self.series:
             status, _, reason = outcomes[series.key]
             files += [
-                {"file": str(path), "series": series.key, "status": status, "reason": reason}
+                {
+                    "file": str(path),
+                    "series": series.key,
+                    "status": LEFT_OUT if status == CONVERTED and path not in used else status,
+                    "reason": reason,
+                }
                 for path in series.files
             ]
         for row in files:
@@ -230,12 +241,15 @@ def sort_series(found: Found, table_stem: Path, settings: Settings) -> tuple[Sor
     find_edits(review, {one.key: computed_cells(one, types[one.key], visits[one.key]) for one in series})
     entries: list[Entry] = []
     without: dict[str, str] = {}
+    wanted = {label.removeprefix("sub-") for label in settings.participant_label}
     for one in series:
         entry = entry_of(one, types[one.key], visits[one.key], review)
         if entry is None:
             without[one.key] = "left out in this table"
         elif entry.role not in USED_ROLES:
             without[one.key] = f"{entry.role}: {types[one.key].reason}"
+        elif wanted and entry.subject not in wanted:
+            without[one.key] = "not selected by --participant-label"
         elif one.incomplete and not settings.keep_incomplete:
             without[one.key] = f"{MISSING}: {one.incomplete}"
         else:
@@ -258,10 +272,11 @@ def _without_unpaired_phase(
         alone = {member.component for member in acquisition.members} == {"phase"}
         halves = {member.series.key: member.series for member in acquisition.members}
         lost = [two for one in halves.values() for two in incomplete if same_protocol(one, two)]
-        if alone and lost:
-            without.update(
-                (key, f"phase of series {lost[0].key}, of which slices are missing") for key in halves
-            )
+        if alone:
+            why = "phase without magnitude"
+            if lost:
+                why = f"phase of series {lost[0].key}, of which slices are missing"
+            without.update((key, why) for key in halves)
         else:
             plan.append(acquisition)
     return replace(grouped, plan=tuple(plan))
@@ -324,13 +339,18 @@ def _why_no_maps(ready: SortedSeries) -> list[str]:
 
 
 def _notes(source: Path, found: Found, ready: SortedSeries, images: Sequence[ConvertedImage]) -> list[str]:
-    outcomes = ready.outcomes({}, {}, finished=False)
-    used = sum(len(one.files) for one in ready.series if outcomes[one.key][0] == CONVERTED)
+    used = len(ready.used_files())
     total = len(found.headers) + len(found.left_out)
     table = f"{ready.review.stem}.tsv"
     notes = [
-        f"{source}: {total} files: {used} of series that are converted, {total - used} left out; "
+        f"{source}: {total} files: {used} converted, {total - used} left out; "
         f"{table} lists the result for each series, {ready.review.stem.name}{FILES_SUFFIX}.tsv for each file"
+    ]
+    notes += [
+        f"series {one.key} ({one.scan.description}): not used: {ready.grouped.unpaired[one.key]}. "
+        "Add the missing files and run the same command again."
+        for one in ready.series
+        if one.key in ready.grouped.unpaired
     ]
     if any(image.suffix in {"T1w", "UNIT1"} for image in images):
         notes.append("T1w images show faces: remove them before the dataset is shared")

@@ -16,14 +16,21 @@ from qsmxt_app.convert.dicom.series import Series, Stack
 
 
 def without_duplicates(members: Sequence[Header]) -> tuple[list[Header], list[LeftOut]]:
-    """Keep each image once: first by its UID, then by place, time and pixels under different UIDs."""
-    first: dict[str, Header] = {}
+    """Keep each image once: first by its UID, then by place, time and pixels under different UIDs.
+
+    Images of one UID that differ in place, time or pixels are different images: some exports give all slices
+    or echoes one UID.
+    """
+    first: defaultdict[str, list[Header]] = defaultdict(list)
     duplicates = []
     for header in members:
-        original = first.setdefault(header.sop_uid, header)
-        if original is not header:
+        same_uid = first[header.sop_uid]
+        original = next((one for one in same_uid if _same_image(one, header)), None)
+        if original is None:
+            same_uid.append(header)
+        else:
             duplicates.append(LeftOut(Path(header.path), f"the same image as {original.path}"))
-    unique = list(first.values())
+    unique = [header for several in first.values() for header in several]
     places: defaultdict[tuple[object, ...], list[Header]] = defaultdict(list)
     for header in unique:
         if len(header.slices) == 1:
@@ -34,11 +41,15 @@ def without_duplicates(members: Sequence[Header]) -> tuple[list[Header], list[Le
         for header in same_place if len(same_place) > 1 else ():
             original = seen.setdefault(pixel_digest(Path(header.path)), header)
             if original is not header:
-                again.add(header.sop_uid)
+                again.add(header.path)
                 duplicates.append(
                     LeftOut(Path(header.path), f"the same image as {original.path} under another UID")
                 )
-    return [header for header in unique if header.sop_uid not in again], duplicates
+    return [header for header in unique if header.path not in again], duplicates
+
+
+def _same_image(one: Header, two: Header) -> bool:
+    return one.slices == two.slices and pixel_digest(Path(one.path)) == pixel_digest(Path(two.path))
 
 
 def without_second_copies(series: Sequence[Series]) -> tuple[tuple[Series, ...], tuple[LeftOut, ...]]:

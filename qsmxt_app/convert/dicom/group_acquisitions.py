@@ -97,10 +97,11 @@ class PlannedAcquisition:
 
 @dataclass(frozen=True)
 class GroupedSeries:
-    """The plan, and why some series take no part in it (by key)."""
+    """The plan, and by series why it takes no part in it, and which of its echoes lack another part."""
 
     plan: tuple[PlannedAcquisition, ...]
     left_out: dict[str, str]
+    unpaired: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class _Piece:
     stacks: tuple[tuple[Stack, Component], ...]
 
     @property
-    def slots(self) -> frozenset[tuple[Component, object, str | None]]:
+    def slots(self) -> frozenset[tuple[Component, float, str | None]]:
         return frozenset((component, _echo(stack), stack.coil) for stack, component in self.stacks)
 
     @property
@@ -139,7 +140,7 @@ class _Group:
         return self.pieces[0]
 
     @property
-    def slots(self) -> frozenset[tuple[Component, object, str | None]]:
+    def slots(self) -> frozenset[tuple[Component, float, str | None]]:
         return frozenset().union(*(piece.slots for piece in self.pieces))
 
     @property
@@ -161,17 +162,19 @@ def group_acquisitions(entries: Sequence[Entry]) -> GroupedSeries:
         Acquisitions in the order of subject, session and time.
     """
     left_out: dict[str, str] = {}
+    unpaired: dict[str, str] = {}
     plan = [one for entry in entries if entry.role in {"T1w", "UNIT1"} for one in _structural(entry)]
     for group in _group_pieces(_pieces(e for e in entries if e.role == "gradient-echo")):
-        plan += _gradient_echo(group, left_out)
+        plan += _gradient_echo(group, left_out, unpaired)
     plan += _field_maps(entries, left_out)
-    claimed = {member.series.key for one in plan for member in one.members}
-    left_out = {key: reason for key, reason in left_out.items() if key not in claimed}
+    used = {member.series.key for one in plan for member in one.members}
+    left_out = {key: reason for key, reason in left_out.items() if key not in used}
+    left_out |= {key: reason for key, reason in unpaired.items() if key not in used}
     for entry in entries:
-        if entry.role == "field-map" and entry.series.key not in claimed | left_out.keys():
+        if entry.role == "field-map" and entry.series.key not in used | left_out.keys():
             left_out[entry.series.key] = "a second magnitude of a field map"
     plan.sort(key=lambda one: (one.subject, one.session or "", one.acquired or datetime.max, one.key))
-    return GroupedSeries(tuple(plan), left_out)
+    return GroupedSeries(tuple(plan), left_out, unpaired)
 
 
 def _pieces(entries: Iterable[Entry]) -> list[_Piece]:
@@ -194,9 +197,9 @@ def _pieces(entries: Iterable[Entry]) -> list[_Piece]:
     )
 
 
-def _echo(stack: Stack) -> object:
-    """What tells echoes apart: the time, and the number where a scanner gives all the same time."""
-    return round(stack.echo_time, 5) if stack.echo_time else f"number {stack.echo_number}"
+def _echo(stack: Stack) -> float:
+    """What distinguishes echoes: the time in s; 0 where it is not known."""
+    return round(stack.echo_time or 0.0, 5)
 
 
 def _group_pieces(pieces: Sequence[_Piece]) -> list[_Group]:
@@ -247,11 +250,19 @@ def _distance(piece: _Piece, group: _Group) -> tuple[float, bool, int]:
 _Chosen = tuple[_Piece, Stack, Component]
 
 
-def _gradient_echo(group: _Group, left_out: dict[str, str]) -> list[PlannedAcquisition]:
+def _gradient_echo(
+    group: _Group, left_out: dict[str, str], unpaired: dict[str, str]
+) -> list[PlannedAcquisition]:
     """Plan an acquisition of one or more echoes, each with all of its parts."""
     chosen = [(piece, stack, component) for piece in group.pieces for stack, component in piece.stacks]
+    if any(stack.echo_time is None for _, stack, _ in chosen):
+        reason = "its header has no echo time: no susceptibility map can be made without it"
+        left_out.update((piece.entry.series.key, reason) for piece, _, _ in chosen)
+        return []
     chosen = _needed_parts(chosen, left_out)
-    chosen = _whole_echoes(chosen, left_out)
+    # an echo keeps its number though another is not used, so that it can be added later
+    echoes = sorted({_echo(stack) for _, stack, _ in chosen})
+    chosen = _whole_echoes(chosen, unpaired)
     slots = {(component, _echo(stack), stack.coil) for _, stack, component in chosen}
     if len(slots) < len(chosen):
         times = ", ".join(
@@ -264,7 +275,6 @@ def _gradient_echo(group: _Group, left_out: dict[str, str]) -> list[PlannedAcqui
         return []
     if not chosen:
         return []
-    echoes = sorted({_echo(stack) for _, stack, _ in chosen}, key=lambda echo: (isinstance(echo, str), echo))
     asked = next((piece.entry.suffix for piece in group.pieces if piece.entry.suffix), None)
     suffix: Suffix = asked or ("MEGRE" if len(echoes) > 1 else "T2starw")
     members = tuple(
@@ -292,9 +302,9 @@ def _needed_parts(chosen: list[_Chosen], left_out: dict[str, str]) -> list[_Chos
     return [item for item in chosen if item[2] not in {"real", "imaginary"}]
 
 
-def _whole_echoes(chosen: list[_Chosen], left_out: dict[str, str]) -> list[_Chosen]:
+def _whole_echoes(chosen: list[_Chosen], unpaired: dict[str, str]) -> list[_Chosen]:
     """Leave out echoes without one of the parts that others have: no map can be made with them."""
-    echoes: dict[Component, set[object]] = {}
+    echoes: dict[Component, set[float]] = {}
     for _, stack, component in chosen:
         echoes.setdefault(component, set()).add(_echo(stack))
     whole = set.intersection(*echoes.values()) if echoes else set()
@@ -307,9 +317,9 @@ def _whole_echoes(chosen: list[_Chosen], left_out: dict[str, str]) -> list[_Chos
                 sorted(part for part, times in echoes.items() if _echo(stack) not in times)
             )
             time = f"{1000 * (stack.echo_time or 0):g} ms"
-            left_out[piece.entry.series.key] = (
-                f"the {component} of the echo at {time}, which has no {lacking}"
-            )
+            told = unpaired.get(piece.entry.series.key)
+            what = f"the {component} of the echo at {time}, which has no {lacking}"
+            unpaired[piece.entry.series.key] = f"{told}; {what}" if told else what
     return [item for item in chosen if _echo(item[1]) in whole]
 
 
@@ -333,7 +343,7 @@ def _structural(entry: Entry) -> list[PlannedAcquisition]:
 
 
 def _field_maps(entries: Sequence[Entry], left_out: dict[str, str]) -> list[PlannedAcquisition]:
-    """Plan phase differences and maps in Hz, each with magnitudes that no other has claimed."""
+    """Plan phase differences and maps in Hz, each with magnitudes that no other has used."""
     free = _pieces(e for e in entries if e.role == "field-map")
     maps = _pieces(e for e in entries if e.role in {"phase-difference", "b0-map"})
     plan = []

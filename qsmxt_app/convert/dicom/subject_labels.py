@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from qsmxt_app.convert.dicom.header import ScanParameters
@@ -26,7 +28,7 @@ MAXIMUM_SUBJECT_LABEL = 32
 HINT = "Use --subject-map to assign studies to subjects."
 _PLACEHOLDER = re.compile(
     r"anon(ymous|ymi[sz]ed|ymi[sz]ation)?|de-?id(entified)?|unknown|none|null|na|n/a|patient|subject|person|"
-    r"removed|x+|0+|no_?id|default",
+    r"removed|x+|0+|no_?id|default|no_?name|redacted|hidden|test|\W+|_+",
     re.I,
 )
 """IDs that anonymisers write for everybody."""
@@ -175,6 +177,12 @@ def _identify_subjects(
                 f"one {subject_from} ({label}) is shared by {len(clusters)} people who differ in birth date, "
                 f"sex or name: each became a subject of its own. {HINT}"
             )
+        notes += [
+            f"studies with the {subject_from} {label!r} have one birth date but different names: they became "
+            f"one subject. {HINT}"
+            for cluster in clusters.values()
+            if _names_differ([_facts(scan)[2] for scan in cluster])
+        ]
         for facts, cluster in clusters.items():
             digests = _shortened(identifier, facts)
             person = Subject(_digest(identifier), label, label == identifier, digests, len(clusters) == 1)
@@ -183,13 +191,8 @@ def _identify_subjects(
 
 
 def _clusters(scans: Sequence[ScanParameters]) -> dict[Facts, list[ScanParameters]]:
-    """Studies of one identifier by who they can be; an empty fact agrees with anything.
-
-    Names are compared only where there is neither birth date nor sex: they are spelled in many ways.
-    """
+    """Studies of one identifier by who they can be."""
     facts = {study_key(scan): _facts(scan) for scan in scans}
-    if any(birth_date or sex for birth_date, sex, _ in facts.values()):
-        facts = {key: (birth_date, sex, "") for key, (birth_date, sex, _) in facts.items()}
     clusters: dict[Facts, list[ScanParameters]] = {}
     # those of whom most is known come first, so that the others join them
     for scan in sorted(scans, key=lambda s: ([not fact for fact in facts[study_key(s)]], study_key(s))):
@@ -199,9 +202,22 @@ def _clusters(scans: Sequence[ScanParameters]) -> dict[Facts, list[ScanParameter
 
 
 def _facts(scan: ScanParameters) -> Facts:
-    name = " ".join(scan.patient_name.replace("^", " ").casefold().split())
+    plain = unicodedata.normalize("NFKD", scan.patient_name).encode("ascii", "ignore").decode()
+    name = " ".join(sorted(re.findall(r"[a-z]+", plain.casefold())))
+    if _PLACEHOLDER.fullmatch(name) or not name:
+        name = ""
     # "O" is what an operator who was not told writes
     return scan.birth_date, scan.sex if scan.sex in {"M", "F"} else "", name
+
+
+def _names_differ(names: Sequence[str]) -> bool:
+    """Whether two of the names cannot be spellings of one: with initials, or with a name more."""
+    words = [name.split() for name in dict.fromkeys(names) if name]
+    return any(
+        not all(any(a.startswith(b) or b.startswith(a) for a in longer) for b in shorter)
+        for one, two in combinations(words, 2)
+        for shorter, longer in [sorted((one, two), key=len)]
+    )
 
 
 def _shortened(identifier: str, facts: Facts) -> Facts:
@@ -209,8 +225,13 @@ def _shortened(identifier: str, facts: Facts) -> Facts:
     return birth_date, sex, name
 
 
-def _agree(one: tuple[str, ...], two: tuple[str, ...]) -> bool:
-    return all(a == b or not a or not b for a, b in zip(one, two, strict=True))
+def _agree(one: Facts, two: Facts) -> bool:
+    """Whether two studies of one identifier can be of one person: an empty fact agrees with anything.
+
+    Names are spelled in many ways, so that they count only where a birth date is missing.
+    """
+    same = [a == b or not a or not b for a, b in zip(one, two, strict=True)]
+    return same[0] and same[1] and (same[2] or bool(one[0] and two[0]))
 
 
 def _assign_labels(

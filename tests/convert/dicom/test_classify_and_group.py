@@ -24,6 +24,8 @@ from dicom_writer import (
 )
 from sorting import images_of, review_rows, sort_folder, sort_written
 
+from qsmxt_app.convert.table import read_table
+
 SHAPE = (8, 6, 5)
 TIMES = (0.004, 0.0081, 0.0122)
 MAGNITUDE, PHASE = echoes(SHAPE, TIMES)
@@ -172,16 +174,17 @@ def test_different_protocols_and_places_do_not_join(tmp_path: Path) -> None:
     magnitude, phase = scan(number=4)
     elsewhere = replace(phase, affine=straight_affine((2, 2, 3), (5, 5, 5)), number=9, series="else")
     other = replace(phase, protocol="another", number=10, series="other")
-    plan = sort_written(tmp_path, magnitude, elsewhere, other).grouped.plan
-    assert sorted(len(one.members) for one in plan) == [3, 3, 3]
+    ready = sort_written(tmp_path, magnitude, elsewhere, other)
+    assert [len(one.members) for one in ready.grouped.plan] == [3]
+    assert list(ready.without.values()) == ["phase without magnitude"] * 2
 
 
 def test_people_and_sessions_do_not_join(tmp_path: Path) -> None:
     magnitude, phase = scan(number=4)
     plan = sort_written(tmp_path, magnitude, replace(phase, patient_id="P002")).grouped.plan
-    assert sorted((one.subject, len(one.members)) for one in plan) == [("P001", 3), ("P002", 3)]
+    assert [(one.subject, len(one.members)) for one in plan] == [("P001", 3)]
     plan = sort_written(tmp_path / "later", magnitude, replace(phase, date="20240103")).grouped.plan
-    assert sorted((one.session, len(one.members)) for one in plan) == [("01", 3), ("02", 3)]
+    assert [(one.session, len(one.members)) for one in plan] == [("01", 3)]
 
 
 def test_channels_are_kept_apart(tmp_path: Path) -> None:
@@ -335,11 +338,59 @@ def test_an_echo_without_its_phase_is_not_used_and_the_table_says_so(tmp_path: P
     (acquisition,) = ready.grouped.plan
     assert images_of(acquisition) == [
         ("MEGRE", "magnitude", 1, 4.0),
-        ("MEGRE", "magnitude", 2, 12.2),
+        ("MEGRE", "magnitude", 3, 12.2),
         ("MEGRE", "phase", 1, 4.0),
-        ("MEGRE", "phase", 2, 12.2),
+        ("MEGRE", "phase", 3, 12.2),
     ]
     assert list(ready.without.values()) == ["the magnitude of the echo at 8.1 ms, which has no phase"]
+
+
+def test_an_echo_of_one_series_without_its_phase_is_accounted_for_file_by_file(tmp_path: Path) -> None:
+    magnitude, phase = scan(number=4)
+    lost = replace(phase, volumes=(phase.volumes[0], phase.volumes[2]))
+    ready = sort_written(tmp_path, magnitude, lost)
+    (acquisition,) = ready.grouped.plan
+    assert {member.echo for member in acquisition.members} == {1, 3}
+    assert list(ready.grouped.unpaired.values()) == [
+        "the magnitude of the echo at 8.1 ms, which has no phase"
+    ]
+    rows = read_table(tmp_path / "out" / "conversion_files.tsv").rows
+    n_slices = magnitude.volumes[0].stored.shape[2]
+    assert [row["status"] for row in rows].count("left out") == n_slices
+    assert len(ready.used_files()) == len(rows) - n_slices
+
+
+def test_a_gradient_echo_without_echo_time_is_refused(tmp_path: Path) -> None:
+    ready = sort_written(tmp_path, *(replace(one, extra={"EchoTime": None}) for one in scan(number=4)))
+    assert not ready.grouped.plan
+    assert all("no echo time" in reason for reason in ready.without.values())
+
+
+def test_images_of_one_uid_at_other_places_are_other_images(tmp_path: Path) -> None:
+    one, two = scan(number=4)
+    expected = sort_written(tmp_path / "a", one, two).grouped.plan
+    uid = {"SOPInstanceUID": "1.2.3.4"}
+    ready = sort_written(tmp_path / "b", replace(one, extra=uid), replace(two, extra=uid))
+    assert [images_of(acquisition) for acquisition in ready.grouped.plan] == [images_of(e) for e in expected]
+    assert not ready.left_out
+
+
+def test_only_selected_participants_are_converted(tmp_path: Path) -> None:
+    series = [
+        replace(one, patient_id=person)
+        for number, person in ((4, "P001"), (6, "P002"))
+        for one in scan(number=number)
+    ]
+    ready = sort_written(tmp_path, *series, participant_label=("sub-P002",))
+    assert {one.subject for one in ready.grouped.plan} == {"P002"}
+    assert set(ready.without.values()) == {"not selected by --participant-label"}
+
+
+def test_an_original_diffusion_scan_is_not_called_computed(tmp_path: Path) -> None:
+    magnitude, _ = scan(number=4)
+    kind = ("ORIGINAL", "PRIMARY", "DIFFUSION", "NONE")
+    (reason,) = sort_written(tmp_path, replace(magnitude, image_type=kind)).without.values()
+    assert reason == "other: a diffusion scan, by its image type"
 
 
 def test_echoes_that_all_carry_the_first_echo_time_are_refused_with_a_reason(tmp_path: Path) -> None:

@@ -122,7 +122,24 @@ def test_names_tell_apart_where_nothing_else_is_known() -> None:
     assert len(set(label(study("7", uid="1", name="Doe^John"), study("7", uid="2", name="DOE^JOHN")))) == 1
 
 
-@pytest.mark.parametrize("identifier", ["", "ANONYMOUS", "anon", "Anonymized", "0000", "XXXX", "none", "  "])
+def test_two_names_without_birth_dates_are_two_people_though_the_sex_is_the_same() -> None:
+    one, two = study("7", uid="1", sex="F", name="Doe^Jane"), study("7", uid="2", sex="F", name="Roe^Ann")
+    assert len(set(label(one, two))) == 2
+    born = replace(two, birth_date="19700101")
+    assert len(set(label(one, born))) == 2
+
+
+def test_two_names_with_one_birth_date_are_one_person_and_that_is_said() -> None:
+    one = study("7", uid="1", birth_date="19700101", sex="F", name="Doe^Jane")
+    other = replace(one, study_uid="2", patient_name="Roe^Jane")
+    assert len(set(label(one, other))) == 1
+    assert ["different names" in note for note in notes(one, other)] == [True]
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    ["", "ANONYMOUS", "***", "X", "ANON", "---", "anon", "Anonymized", "0000", "XXXX", "none", "  "],
+)
 def test_anonymised_studies_are_never_one_person(identifier: str) -> None:
     studies = study(identifier, uid="1.1"), study(identifier, uid="1.2")
     found = label(*studies)

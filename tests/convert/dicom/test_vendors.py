@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,79 +17,67 @@ from dicom_writer import echoes, gradient_echo, write_all
 from pydicom.dataset import Dataset
 from sorting import sort_folder
 
-from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.find import find_dicom
 from qsmxt_app.convert.dicom.phase_scaling import phase_scaling
-from qsmxt_app.convert.dicom.values import integer, text
 from qsmxt_app.convert.dicom.vendors import (
     VENDORS,
     PhaseScaling,
     StoredPhase,
-    Vendor,
     is_field_map_sequence,
     vendor_of,
 )
 from qsmxt_app.convert.dicom.vendors.ge import RAW_DATA_TYPE
 from qsmxt_app.convert.dicom.vendors.ge import VENDOR as GE
 
+PAGE = Path(__file__).parents[3] / "docs" / "contributing" / "add-a-vendor.md"
 SHAPE = (8, 6, 4)
-TAGS = {"component": 0x00991001, "slices": 0x00991002, "sequence": 0x00991003, "coil": 0x00991004}
-
-
-def _component(header: Dataset) -> Component | None:
-    return {"A": "magnitude", "B": "phase"}.get(text(header, TAGS["component"]))  # type: ignore[return-value]
-
-
-def _phase_scaling(stored: StoredPhase) -> PhaseScaling | None:
-    return PhaseScaling(np.pi / 1000, 0.0, "rad", "a thousandth of pi")
-
-
-TOY = Vendor(
-    name="Toy",
-    manufacturers=("TOY",),
-    elements=tuple(TAGS.values()),
-    sequence_names=(TAGS["sequence"],),
-    slices_per_volume=lambda header, mosaic: integer(header, TAGS["slices"]),
-    component=_component,
-    coil=lambda header: text(header, TAGS["coil"]),
-    reconstructions=("TOYNORM",),
-    field_map_sequence=re.compile("toymap"),
-    phase_scaling=_phase_scaling,
-    phase_sign=-1,
-    sign_rule="toys turn the other way",
-)
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Vendor:
-    monkeypatch.setattr("qsmxt_app.convert.dicom.vendors.VENDORS", [*VENDORS, TOY])
-    monkeypatch.setattr("qsmxt_app.convert.dicom.header.VENDORS", [*VENDORS, TOY])
-    return TOY
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Register the vendor that the page for contributors adds."""
+    code = re.search(r"```python title=.*?\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert code
+    (tmp_path / "toy_vendor.py").write_text(code.group(1), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    VENDORS.append(import_module("toy_vendor").VENDOR)
+    yield
+    VENDORS.pop()
+    sys.modules.pop("toy_vendor")
 
 
-def test_a_vendor_that_registers_is_read_sorted_and_scaled(tmp_path: Path, toy: Vendor) -> None:
+@pytest.mark.usefixtures("toy")
+def test_a_vendor_that_registers_is_read_sorted_and_scaled(tmp_path: Path) -> None:
     magnitude, phase = echoes(SHAPE)
     series = gradient_echo("canon", magnitude, phase, (0.004, 0.008))
-    kind = ("ORIGINAL", "PRIMARY", "OTHER", "TOYNORM")
     for letter, one in zip("AB", series, strict=True):
-        for path in write_all(tmp_path / "in", [replace(one, image_type=kind)]):
+        for path in write_all(tmp_path / "in", [replace(one, image_type=("ORIGINAL", "PRIMARY", "OTHER"))]):
             dataset = pydicom.dcmread(path)
             dataset.Manufacturer = "Toy Scanners"
             block = dataset.private_block(0x0099, "TOY", create=True)
-            for element, vr, value in ((1, "CS", letter), (2, "US", 4), (3, "LO", "toygre"), (4, "LO", "T7")):
+            for element, vr, value in ((1, "CS", letter), (2, "US", 4), (3, "LO", "toygre")):
                 block.add_new(element, vr, value)
             dataset.save_as(path)
     ready = sort_folder(tmp_path / "in", tmp_path / "out")
     assert sorted(one.components for one in ready.series) == [("magnitude",), ("phase",)]
-    scan, kinds = ready.series[0].scan, ready.series[0].stacks[0].kind
-    assert (scan.expected_slices, kinds.coil) == (4, "T7")
-    assert scan.technique.endswith("toygre")
+    scan = ready.series[0].scan
+    assert (scan.expected_slices, scan.technique) == (4, "*fl3d2r toygre")
     (acquisition,) = ready.grouped.plan
     assert len(acquisition.members) == 4
-    assert acquisition.reconstruction == "TOYNORM"
-    assert is_field_map_sequence("Toy Scanners", "toymap")
     scaling = phase_scaling(StoredPhase("Toy Scanners", 16, True, 1, 0, -1000, 1000))
-    assert scaling == PhaseScaling(-np.pi / 1000, 0.0, "rad", "a thousandth of pi; toys turn the other way")
+    rule = "thousandths of pi; sign changed, as Toy's phase falls where the field is higher"
+    assert scaling == PhaseScaling(-np.pi / 1000, 0.0, "rad", rule)
+
+
+def test_the_line_of_the_page_fits_the_registry(tmp_path: Path) -> None:
+    change = re.search(r"```diff\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert change
+    registry = tmp_path / "qsmxt_app" / "convert" / "dicom" / "vendors" / "__init__.py"
+    registry.parent.mkdir(parents=True)
+    registry.write_bytes((PAGE.parents[2] / registry.relative_to(tmp_path)).read_bytes())
+    (tmp_path / "registry.diff").write_text(change.group(1), encoding="utf-8")
+    subprocess.run(["git", "apply", "registry.diff"], cwd=tmp_path, check=True)
+    assert "vendors.toy" in registry.read_text(encoding="utf-8")
 
 
 def test_vendors_are_told_by_how_their_names_begin() -> None:

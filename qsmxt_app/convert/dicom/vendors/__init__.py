@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qsmxt_app.convert.dicom.vendors import canon, ge, philips, siemens, uih
+from importlib import import_module
+
 from qsmxt_app.convert.dicom.vendors.vendor import PhaseScaling, StoredPhase, Vendor
 
 __all__ = [
@@ -16,11 +17,14 @@ __all__ = [
 ]
 
 VENDORS: list[Vendor] = [
-    siemens.VENDOR,
-    philips.VENDOR,
-    ge.VENDOR,
-    uih.VENDOR,
-    canon.VENDOR,
+    import_module(module).VENDOR
+    for module in (
+        "qsmxt_app.convert.dicom.vendors.siemens",
+        "qsmxt_app.convert.dicom.vendors.philips",
+        "qsmxt_app.convert.dicom.vendors.ge",
+        "qsmxt_app.convert.dicom.vendors.uih",
+        "qsmxt_app.convert.dicom.vendors.canon",
+    )
 ]
 GENERIC = Vendor("a manufacturer that is not known", ())
 """Follows the standard."""
