@@ -71,7 +71,8 @@ def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> Acquisiti
     """
     echoes = acquisition.echoes
     if echoes[0].volume is not None:
-        first, second = read_image(echoes[0].magnitude), read_image(echoes[0].phase)
+        chosen = np.array([echo.volume for echo in echoes], dtype=np.intp)
+        first, second = (read_image(path)[..., chosen] for path in (echoes[0].magnitude, echoes[0].phase))
     else:
         shape = (*acquisition.shape, len(echoes))
         # in the order of files, in which each echo is one piece of memory

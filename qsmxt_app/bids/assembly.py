@@ -15,7 +15,7 @@ from qsmxt_app.bids.timing import (
     check_ascending,
     echo_time_of,
     field_strength_of,
-    readout_is_bipolar,
+    readout_of,
 )
 from qsmxt_app.errors import QsmxtError, UnusableData
 
@@ -47,7 +47,12 @@ class ImageFile:
     @property
     def scan(self) -> tuple[tuple[tuple[str, str], ...], str]:
         """What all images of one scan have in common."""
-        return tuple((k, v) for k, v in self.entities.items() if k not in {"echo", "part"}), self.suffix
+        return self.without()
+
+    def without(self, *keys: str) -> tuple[tuple[tuple[str, str], ...], str]:
+        """Entities but for the echo, the part and others, and the suffix."""
+        left_out = {"echo", "part", *keys}
+        return tuple((k, v) for k, v in self.entities.items() if k not in left_out), self.suffix
 
 
 class _Several(Exception):
@@ -77,8 +82,19 @@ def has_phase(images: Sequence[ImageFile]) -> bool:
     return any(image.part != "mag" for image in images)
 
 
-def assemble(images: Sequence[ImageFile], sidecars: Sidecars) -> tuple[Acquisition | None, list[Problem]]:
+def assemble(
+    images: Sequence[ImageFile], sidecars: Sidecars, wanted: frozenset[int] = frozenset()
+) -> tuple[Acquisition | None, list[Problem]]:
     """Make an acquisition of all images of one scan.
+
+    Parameters
+    ----------
+    images
+        Magnitude and phase, or real and imaginary part, of its echoes.
+    sidecars
+        Of the dataset.
+    wanted
+        Numbers of the echoes that were selected; none where all are.
 
     Returns
     -------
@@ -86,7 +102,7 @@ def assemble(images: Sequence[ImageFile], sidecars: Sidecars) -> tuple[Acquisiti
         The acquisition and no problem, or None and at least one problem.
     """
     try:
-        return _assemble(images, sidecars), []
+        return _assemble(images, sidecars, wanted), []
     except _Several as several:
         failed = several.found
     except QsmxtError as error:
@@ -97,8 +113,8 @@ def assemble(images: Sequence[ImageFile], sidecars: Sidecars) -> tuple[Acquisiti
     ]
 
 
-def _assemble(images: Sequence[ImageFile], sidecars: Sidecars) -> Acquisition:
-    pairs = _pair_parts(images)
+def _assemble(images: Sequence[ImageFile], sidecars: Sidecars, wanted: frozenset[int]) -> Acquisition:
+    pairs = _pair_parts(images, wanted)
     files = [path for pair in pairs for path in pair]
     headers = _for_each(files, read_header)
     metadata = _for_each(files, sidecars.metadata)
@@ -106,9 +122,13 @@ def _assemble(images: Sequence[ImageFile], sidecars: Sidecars) -> Acquisition:
     times = _for_each(files, lambda path: echo_time_of(metadata[path], path))
     stacked = any(len(header.shape) == 4 for header in headers.values())
     echoes = _stacked_echoes(pairs, headers, times) if stacked else _separate_echoes(pairs, times)
+    if stacked and wanted:
+        echoes = _chosen_volumes(echoes, wanted)
     magnitude, phase = pairs[0]
     strength = field_strength_of(metadata[magnitude] | metadata[phase], phase)
-    return _acquisition(images, echoes, headers[magnitude], metadata[phase], strength)
+    numbers = [echo.volume or 0 for echo in echoes] if stacked else [image.echo or 0 for image in images]
+    readout = readout_of(metadata[phase], sorted(set(numbers)))
+    return _acquisition(images, echoes, headers[magnitude], metadata[phase], strength, readout)
 
 
 def _acquisition(
@@ -117,6 +137,7 @@ def _acquisition(
     header: ImageHeader,
     metadata: dict[str, Any],
     strength: tuple[float, tuple[str, ...]],
+    readout: tuple[bool | None, tuple[str, ...]],
 ) -> Acquisition:
     entities = {key: value for key, value in images[0].entities.items() if key not in {"echo", "part"}}
     units = metadata.get("Units")
@@ -133,16 +154,26 @@ def _acquisition(
         shape=(x, y, z),
         voxel_size=header.voxel_size,
         b0_direction=b0_direction(header.scanner_affine),
-        bipolar=readout_is_bipolar(metadata),
+        bipolar=readout[0],
         phase_units=None if complex_parts or units is None else str(units),
         complex_parts=complex_parts,
-        warnings=header.warnings + strength[1],
+        warnings=header.warnings + strength[1] + readout[1],
         output_entities=entities,
         metadata=metadata,
     )
 
 
-def _pair_parts(images: Sequence[ImageFile]) -> list[tuple[Path, Path]]:
+def _chosen_volumes(echoes: tuple[Echo, ...], wanted: frozenset[int]) -> tuple[Echo, ...]:
+    chosen = tuple(echo for number, echo in enumerate(echoes, 1) if number in wanted)
+    if not chosen:
+        raise UnusableData(
+            f"{echoes[0].magnitude}: {len(echoes)} echoes, none of those that --echoes selects.",
+            "Select others.",
+        )
+    return chosen
+
+
+def _pair_parts(images: Sequence[ImageFile], wanted: frozenset[int]) -> list[tuple[Path, Path]]:
     """(magnitude, phase) or (real, imaginary) files in the order of the echo numbers."""
     parts = {image.part for image in images}
     first, second = _CARTESIAN if "phase" not in parts and parts & set(_CARTESIAN) else _POLAR
@@ -173,7 +204,8 @@ def _pair_parts(images: Sequence[ImageFile]) -> list[tuple[Path, Path]]:
                 "Convert or fetch it, or remove that echo.",
             )
     echoes = sorted(files[first], key=_number)
-    _check_echo_numbers(echoes, files[first])
+    if not wanted:
+        _check_echo_numbers(echoes, files[first])
     return [(files[first][echo], files[second][echo]) for echo in echoes]
 
 

@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from qsmxt_app.bids.acquisition import Acquisition, Found, Problem
-from qsmxt_app.bids.assembly import ImageFile, assemble, has_phase
-from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, build_name, parse_name
+from qsmxt_app.bids.assembly import ImageFile
+from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, is_label, natural, parse_name
 from qsmxt_app.bids.layout import RAW_FOLDERS, files, open_layout
+from qsmxt_app.bids.scans import QSM_SUFFIXES, T1W_SUFFIXES, assemble_scans, distinct_names, with_t1w
 from qsmxt_app.bids.selection import Selection, select_labels
 from qsmxt_app.bids.sidecars import Sidecars
-from qsmxt_app.errors import NoInput, NothingSelected
+from qsmxt_app.errors import NoInput, NothingSelected, UnusableData
 
-QSM_SUFFIXES = ("MEGRE", "T2starw")
-T1W_SUFFIXES = ("T1w", "UNIT1")
-"""T1-weighted images, the better first: MP2RAGE's uniform image is noisy where there is no head."""
 QUERIES: dict[str, dict[str, Any]] = {
-    "megre": {"suffix": "MEGRE"},
-    "t2starw": {"suffix": "T2starw"},
+    **{suffix.lower(): {"suffix": suffix} for suffix in QSM_SUFFIXES},
     "t1w": {"suffix": list(T1W_SUFFIXES), "part": [None, "mag"]},
 }
 """What is looked for in a dataset; a filter file changes these."""
@@ -36,6 +33,8 @@ class Dataset:
     root: Path
     subjects: tuple[str, ...]
     database_dir: Path | None = None
+    misnamed: tuple[str, ...] = ()
+    """A sentence for each folder that looks like a participant's and has no label of BIDS."""
 
 
 def open_dataset(path: Path, database_dir: Path | None = None) -> Dataset:
@@ -55,7 +54,7 @@ def open_dataset(path: Path, database_dir: Path | None = None) -> Dataset:
     """
     root = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would leave the folder that the user named)
     try:
-        subjects = _subjects(root)
+        subjects, misnamed = _subjects(root), _misnamed(root, "sub-")
     except FileNotFoundError as error:
         raise NoInput(f"{path}: no such folder.", "Give the folder of a BIDS dataset.") from error
     except NotADirectoryError as error:
@@ -63,8 +62,8 @@ def open_dataset(path: Path, database_dir: Path | None = None) -> Dataset:
     except OSError as error:
         raise NoInput(f"{path}: cannot be read ({error.strerror}).", "Check its permissions.") from error
     if not subjects:
-        raise NoInput(f"{path}: no sub- folder.", "Give the folder of a BIDS dataset.")
-    return Dataset(root, tuple(subjects), database_dir)
+        raise NoInput(misnamed[0] if misnamed else f"{path}: no sub- folder.", "Give a BIDS dataset.")
+    return Dataset(root, tuple(subjects), database_dir, tuple(misnamed))
 
 
 def participant_labels(folder: Path) -> list[str]:
@@ -82,10 +81,18 @@ def participant_labels(folder: Path) -> list[str]:
 
 
 def _subjects(folder: Path) -> list[str]:
-    names = [path.name for path in _folders(folder, "sub-")]
-    return sorted(
-        (name.removeprefix("sub-") for name in names if parse_name(f"{name}_T1w.json")), key=_natural
-    )
+    names = [path.name.removeprefix("sub-") for path in _folders(folder, "sub-")]
+    return sorted((label for label in names if is_label(label)), key=natural)
+
+
+def _misnamed(folder: Path, prefix: str) -> list[str]:
+    """Return a sentence for each folder whose label is none."""
+    return [
+        f"{path}: a BIDS label has only letters and digits; rename it and its files, for example to "
+        f"{prefix}{re.sub('[^0-9A-Za-z]', '', path.name.removeprefix(prefix)) or '01'}."
+        for path in sorted(_folders(folder, prefix))
+        if not is_label(path.name.removeprefix(prefix))
+    ]
 
 
 def find_acquisitions(dataset: Dataset, selection: Selection | None = None) -> Found:
@@ -121,41 +128,42 @@ def find_acquisitions(dataset: Dataset, selection: Selection | None = None) -> F
     sidecars = Sidecars(dataset.root, files(layout, {"extension": ".json"}))
     acquisitions: list[Acquisition] = []
     problems: list[Problem] = []
-    notes: list[str] = []
+    notes = [] if selection.participants else list(dataset.misnamed)
     for subject in subjects:
-        if problem := _unreadable(dataset.root, subject):
+        if problem := _unusable_folder(dataset.root, subject):
             problems.append(problem)
             continue
-        candidates = [image for name in QSM_QUERIES for image in wanted[name].get(subject, ())]
+        notes += _wrong_names([name for found in wanted.values() for name in found.misnamed.get(subject, ())])
+        candidates = sorted(
+            (image for name in QSM_QUERIES for image in wanted[name].named.get(subject, ())),
+            key=lambda image: _place(image.path),
+        )
         if not candidates:
-            missing = f"sub-{subject}: no gradient-echo image (MEGRE or T2starw) is selected."
+            missing = f"sub-{subject}: no gradient-echo image ({', '.join(QSM_SUFFIXES)}) is selected."
             if selection.participants:
                 problems.append(Problem(subject, None, None, missing, "Do not name it.", NoInput.exit_code))
             else:
                 notes.append(missing)
             continue
-        found, failed, left_out = _assemble_scans(sorted(candidates, key=_place), sidecars)
-        t1w = wanted["t1w"].get(subject, [])
-        acquisitions += _distinct_names([_with_t1w(acquisition, t1w) for acquisition in found])
+        found, failed, left_out = assemble_scans(
+            sorted(candidates, key=lambda image: _place(image.path)), sidecars, selection
+        )
+        t1w = wanted["t1w"].named.get(subject, [])
+        acquisitions += distinct_names([with_t1w(acquisition, t1w) for acquisition in found])
         problems += failed
         notes += left_out
     if not acquisitions and all(problem.file is None for problem in problems):
-        _refuse(
-            dataset,
-            selection,
-            [
-                found
-                for name in QSM_QUERIES
-                for found in _images(layout, dataset.root, own | QUERIES[name]).values()
-            ],
-        )
+        every = [_images(layout, dataset.root, own | QUERIES[name]) for name in QSM_QUERIES]
+        _refuse(dataset, selection, [images for found in every for images in found.named.values()])
     return Found(tuple(acquisitions), tuple(problems), tuple(notes))
 
 
-def _unreadable(root: Path, subject: str) -> Problem | None:
-    """Return what keeps a participant's folders from being listed, which pybids passes over."""
+def _unusable_folder(root: Path, subject: str) -> Problem | None:
+    """Return what keeps a participant's folders from being indexed, which pybids passes over."""
     folder = root / f"sub-{subject}"
     try:
+        if misnamed := _misnamed(folder, "ses-"):
+            return Problem(subject, None, folder, misnamed[0], "", UnusableData.exit_code)
         for parent in [folder, *_folders(folder, "ses-")]:
             for name in RAW_FOLDERS:
                 if (parent / name).is_dir():
@@ -167,19 +175,42 @@ def _unreadable(root: Path, subject: str) -> Problem | None:
     return None
 
 
-def _images(layout: Any, root: Path, query: Mapping[str, Any]) -> dict[str, list[ImageFile]]:
-    """Images of each participant that a query selects, in natural order."""
-    found: dict[str, list[ImageFile]] = {}
-    for path in files(layout, {"extension": list(IMAGE_EXTENSIONS), **query}):
+@dataclass
+class _Images:
+    """Images that a query selects by participant, and what is wrong with the names of others."""
+
+    named: dict[str, list[ImageFile]] = field(default_factory=dict)
+    misnamed: dict[str, list[tuple[Path, str]]] = field(default_factory=dict)
+
+
+def _images(layout: Any, root: Path, query: Mapping[str, Any]) -> _Images:
+    found = _Images()
+    for path in sorted(files(layout, {"extension": list(IMAGE_EXTENSIONS), **query}), key=_place):
         name = parse_name(path.name)
-        folder = path.relative_to(root).parts[0]
-        if name and folder == f"sub-{name.entities.get('sub')}":
-            found.setdefault(name.entities["sub"], []).append(ImageFile(path, name.entities, name.suffix))
-    return {subject: sorted(images, key=_place) for subject, images in found.items()}
+        subject = path.relative_to(root).parts[0].removeprefix("sub-")
+        if name is None:
+            what = "not a BIDS file name: entities are key-label, with letters and digits"
+            found.misnamed.setdefault(subject, []).append((path, what))
+        elif name.entities.get("sub") != subject:
+            found.misnamed.setdefault(subject, []).append((path, "the name of another participant"))
+        else:
+            found.named.setdefault(subject, []).append(ImageFile(path, name.entities, name.suffix))
+    return found
 
 
-def _place(image: ImageFile) -> list[list[tuple[int, str]]]:
-    return [_natural(part) for part in image.path.parts]
+def _wrong_names(found: list[tuple[Path, str]]) -> list[str]:
+    """Return one line for each kind of wrong name."""
+    kinds: dict[str, list[Path]] = {}
+    for path, what in found:
+        kinds.setdefault(what, []).append(path)
+    return [
+        f"{paths[0]}: {what}; left out{f' (and {len(paths) - 1} more)' if len(paths) > 1 else ''}."
+        for what, paths in kinds.items()
+    ]
+
+
+def _place(path: Path) -> list[list[tuple[int, str]]]:
+    return [natural(part) for part in path.parts]
 
 
 def _refuse(dataset: Dataset, selection: Selection, offered: Iterable[list[ImageFile]]) -> None:
@@ -192,7 +223,7 @@ def _refuse(dataset: Dataset, selection: Selection, offered: Iterable[list[Image
         )
     raise NoInput(
         f"{dataset.root}: no gradient-echo images with phase.",
-        "QSM needs part-mag and part-phase files with the suffix MEGRE or T2starw in anat/.",
+        f"QSM needs part-mag and part-phase files with the suffix {', '.join(QSM_SUFFIXES)} in anat/.",
     )
 
 
@@ -202,62 +233,3 @@ def _folders(folder: Path, prefix: str) -> list[Path]:
         for entry in os.scandir(folder)
         if entry.name.startswith(prefix) and entry.is_dir()
     ]
-
-
-def _assemble_scans(
-    images: list[ImageFile], sidecars: Sidecars
-) -> tuple[list[Acquisition], list[Problem], list[str]]:
-    scans: dict[object, list[ImageFile]] = {}
-    for image in images:
-        scans.setdefault(image.scan, []).append(image)
-    # A magnitude-only T2starw is an ordinary clinical image; a problem only where nothing else is there.
-    others = any(has_phase(scan) for scan in scans.values())
-    acquisitions: list[Acquisition] = []
-    problems: list[Problem] = []
-    notes: list[str] = []
-    for scan in scans.values():
-        if others and scan[0].suffix == "T2starw" and not has_phase(scan):
-            notes.append(f"{scan[0].path}: no phase; left out.")
-            continue
-        acquisition, failed = assemble(scan, sidecars)
-        problems += failed
-        if acquisition:
-            acquisitions.append(acquisition)
-    return acquisitions, problems, notes
-
-
-def _with_t1w(acquisition: Acquisition, images: list[ImageFile]) -> Acquisition:
-    """Add the plainest T1w of the session (fewest entities, first run), or of another with a warning."""
-    if not images:
-        return acquisition
-    own = [image for image in images if image.entities.get("ses") == acquisition.session]
-    # min() keeps the first in natural order among equals.
-    best = min(own or images, key=lambda image: (T1W_SUFFIXES.index(image.suffix), len(image.entities)))
-    others = [image.path.name for image in own if image.suffix == best.suffix and image is not best]
-    warnings = acquisition.warnings
-    if not own:
-        warnings += (f"no T1w in this session; {best.path.name} is used",)
-    elif others:
-        warnings += (f"several T1w in this session; {best.path.name} is used, not {', '.join(others)}",)
-    return replace(acquisition, t1w=best.path, warnings=warnings)
-
-
-def _distinct_names(acquisitions: list[Acquisition]) -> list[Acquisition]:
-    """Keep a MEGRE and a T2starw scan with the same entities from writing to the same files."""
-    taken: set[str] = set()
-    distinct = []
-    for acquisition in sorted(acquisitions, key=lambda one: QSM_SUFFIXES.index(one.suffix)):
-        entities = acquisition.output_entities
-        if acquisition.stem in taken:
-            label = "+".join(filter(None, [entities.get("acq"), acquisition.suffix]))
-            named = build_name(entities | {"acq": label}, "x", "").removesuffix("_x")
-            entities = dict(pair.split("-", 1) for pair in named.split("_"))
-        renamed = replace(acquisition, output_entities=entities)
-        taken.add(renamed.stem)
-        distinct.append(renamed)
-    return distinct
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts run-2 before run-10."""
-    return [(int(digits or -1), word) for digits, word in re.findall(r"(\d+)|(\D+)", name)]

@@ -74,9 +74,19 @@ def build_name(entities: Mapping[str, str], suffix: str, extension: str) -> str:
     return "_".join([*parts, suffix]) + extension
 
 
+def is_label(text: str) -> bool:
+    """Whether a text can be the label of an entity."""
+    return _LABEL.fullmatch(text) is not None
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts run-2 before run-10."""
+    return [(int(digits or -1), word) for digits, word in re.findall(r"(\d+)|(\D+)", name)]
+
+
 def check_label(key: str, label: str) -> str:
     """Return a label that is safe in a path, or raise `WrongUsage`."""
-    if not _LABEL.fullmatch(label):
+    if not is_label(label):
         raise WrongUsage(
             f"{key}-{label!s:.80}: a BIDS label has only letters, digits and '+'.", f"Rename {key}."
         )

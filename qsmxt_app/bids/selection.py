@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from qsmxt_app.bids.layout import long_names
 from qsmxt_app.bids.sidecars import read_json_object
 from qsmxt_app.errors import NothingSelected, QsmxtError, WrongUsage
 
-FILTERS = ("megre", "t2starw", "qsm", "t1w")
+FILTERS = ("megre", "t2starw", "mpm", "vfa", "gre", "qsm", "t1w")
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,12 @@ class Selection:
     participants, sessions, runs, acquisitions
         Labels, with or without their ``sub-``, ``ses-``, ``run-``, ``acq-``. Runs compare as numbers.
     bids_filters
-        As `read_bids_filter` returns it: for ``megre``, ``t2starw``, ``qsm`` (both of them) and ``t1w``,
+        As `read_bids_filter` returns it: for ``megre``, ``t2starw``, ``qsm`` (all gradient echoes), ``t1w``,
         the labels that an entity may have.
+    reconstructions
+        Labels with or without their ``rec-``.
+    echoes
+        Numbers of echoes, from 1.
     """
 
     participants: Sequence[str] = ()
@@ -34,6 +39,8 @@ class Selection:
     runs: Sequence[str] = ()
     acquisitions: Sequence[str] = ()
     bids_filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reconstructions: Sequence[str] = ()
+    echoes: frozenset[int] = frozenset()
 
     def query(self, name: str, query: Mapping[str, Any]) -> dict[str, Any]:
         """Narrow a query to what is wanted.
@@ -54,18 +61,63 @@ class Selection:
         if name == "t1w":
             return {**query, **filters}
         filters = {**self.bids_filters.get("qsm", {}), **filters}
-        flags = {"ses": self.sessions, "run": self.runs, "acq": self.acquisitions}
-        labels = {key: [without_prefix(key, one) for one in given] for key, given in flags.items() if given}
+        flags = {
+            "ses": self.sessions,
+            "run": self.runs,
+            "acq": self.acquisitions,
+            "rec": self.reconstructions,
+        }
+        labels = {key: _labels(key, given) for key, given in flags.items() if given}
         if both := sorted(labels.keys() & filters.keys()):
             raise WrongUsage(
                 f"{both[0]}- is selected by --bids-filter-file and by a flag.", "Use one of the two."
             )
+        if "rec" in labels:
+            # phase is often saved once, without a rec-
+            labels["rec"].append(None)
         return {**query, **labels, **filters}
+
+    def has_reconstruction(self, label: str | None) -> bool:
+        """Whether a reconstruction is wanted."""
+        return not self.reconstructions or label in _labels("rec", self.reconstructions)
+
+    def has_echo(self, number: int | None) -> bool:
+        """Whether an echo is wanted; one without a number may hold several, of which some are."""
+        return not self.echoes or number is None or number in self.echoes
 
     @property
     def narrows(self) -> bool:
-        """Whether anything but participants is selected."""
-        return bool(self.sessions or self.runs or self.acquisitions or self.bids_filters)
+        """Whether anything but participants and echoes is selected."""
+        labels = (self.sessions, self.runs, self.acquisitions, self.reconstructions)
+        return any(labels) or bool(self.bids_filters)
+
+
+def _labels(key: str, given: Iterable[str]) -> list[str | None]:
+    return [without_prefix(key, label) for label in given]
+
+
+def echo_numbers(texts: Sequence[str]) -> frozenset[int]:
+    """Numbers of echoes from ranges and lists.
+
+    Raises
+    ------
+    WrongUsage
+        For anything but numbers from 1, or ranges of them.
+
+    Examples
+    --------
+    >>> sorted(echo_numbers(["1-3", "5,7"]))
+    [1, 2, 3, 5, 7]
+    """
+    numbers: set[int] = set()
+    for text in filter(None, ",".join(texts).replace(" ", "").split(",")):
+        first, _, last = text.partition("-")
+        if not re.fullmatch(r"[1-9]\d{0,2}(-[1-9]\d{0,2})?", text, re.ASCII) or int(last or first) < int(
+            first
+        ):
+            raise WrongUsage(f"--echoes {text:.40} is no echo or range of echoes.", "Write 1-5, or 1 3 5.")
+        numbers |= set(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
 
 
 def select_labels(key: str, wanted: Iterable[str], existing: Sequence[str]) -> list[str]:

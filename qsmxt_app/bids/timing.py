@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,25 @@ def readout_is_bipolar(metadata: Mapping[str, Any]) -> bool | None:
         if "monopolar" in value or "unipolar" in value:
             return False
     return None
+
+
+def readout_of(metadata: Mapping[str, Any], numbers: Sequence[int]) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether the chosen echoes are read in alternating directions, and warnings.
+
+    Parameters
+    ----------
+    metadata
+        Merged sidecar.
+    numbers
+        Of the echoes, ascending; some may have been left out.
+    """
+    bipolar = readout_is_bipolar(metadata)
+    directions = [number % 2 for number in numbers]
+    if not bipolar or all(now != before for before, now in pairwise(directions)):
+        return bipolar, ()
+    if len(set(directions)) == 1:
+        return False, ()
+    return False, ("the directions of readout of the selected echoes do not alternate; not corrected",)
 
 
 def _positive(value: object) -> float | None:

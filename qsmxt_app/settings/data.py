@@ -23,9 +23,18 @@ class DataSettings:
     acquisition_label: tuple[str, ...] = setting(
         (), "acquisitions (acq-) to process (default: all)", metavar="LABEL", aliases=("acq-label",)
     )
+    rec_label: tuple[str, ...] = setting(
+        (),
+        "reconstructions (rec-) to process (default: all with phase)",
+        metavar="LABEL",
+        aliases=("reconstruction-label",),
+    )
+    echoes: tuple[str, ...] = setting(
+        (), "echoes to use, as 1-5 or a list of numbers (default: all)", metavar="N"
+    )
     bids_filter_file: Path | None = setting(
         None,
-        "JSON file with BIDS filters for megre, t2starw, qsm (all gradient echoes) and t1w, as in fMRIPrep",
+        "JSON file with BIDS filters, as in fMRIPrep: megre, t2starw, mpm, vfa, gre, qsm (all these), t1w",
         kind="file",
     )
     bids_database_dir: Path | None = setting(

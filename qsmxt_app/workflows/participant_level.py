@@ -9,7 +9,7 @@ from dataclasses import replace
 from qsmxt_app import __version__
 from qsmxt_app.bids.dataset import Dataset, find_acquisitions, open_dataset, participant_labels
 from qsmxt_app.bids.derivatives import initialise_derivative
-from qsmxt_app.bids.selection import Selection, read_bids_filter, select_labels
+from qsmxt_app.bids.selection import Selection, echo_numbers, read_bids_filter, select_labels
 from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.convert.detect import Input, detect_input
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
@@ -132,6 +132,8 @@ def _plan(request: Request, dataset: Dataset) -> RunPlan:
         settings.run_label,
         settings.acquisition_label,
         filters,
+        settings.rec_label,
+        echo_numbers(settings.echoes),
     )
     found = find_acquisitions(dataset, selection)
     scans = [plan_scan(acquisition, settings) for acquisition in found.acquisitions]

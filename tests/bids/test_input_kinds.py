@@ -1,0 +1,182 @@
+"""Kinds of raw data that people have: what each is taken for."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from raw_dataset import ECHO_TIMES, write_image
+
+from qsmxt_app.bids.acquisition_images import load_acquisition
+from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
+from qsmxt_app.bids.selection import Selection, echo_numbers
+from qsmxt_app.errors import NoInput, NothingSelected, WrongUsage
+
+
+def _find(raw, **selection):
+    return find_acquisitions(open_dataset(raw.root), Selection(**selection))
+
+
+def _second_magnitude(raw, label, of="sub-01"):
+    for number in (1, 2, 3):
+        for extension in ("nii.gz", "json"):
+            path = raw.file(f"{of}_echo-{number}_part-mag_MEGRE.{extension}")
+            shutil.copy(path, path.with_name(path.name.replace("_echo", f"_rec-{label}_echo")))
+
+
+def test_a_second_magnitude_without_phase_is_left_out_with_a_word(raw):
+    _second_magnitude(raw, "norm")
+    found = _find(raw)
+    assert [scan.stem for scan in found.acquisitions] == ["sub-01", "sub-02"]
+    assert found.problems == ()
+    assert "rec-norm_echo-1_part-mag_MEGRE.nii.gz: a second magnitude, without phase" in found.notes[0]
+    assert found.acquisitions[0].echoes[0].magnitude.name == "sub-01_echo-1_part-mag_MEGRE.nii.gz"
+
+
+def test_rec_label_chooses_the_magnitude(raw):
+    _second_magnitude(raw, "norm")
+    found = _find(raw, participants=["01"], reconstructions=["rec-norm"])
+    (scan,) = found.acquisitions
+    assert scan.stem == "sub-01"
+    assert scan.echoes[2].magnitude.name == "sub-01_rec-norm_echo-3_part-mag_MEGRE.nii.gz"
+    assert scan.echoes[2].phase.name == "sub-01_echo-3_part-phase_MEGRE.nii.gz"
+    assert found.problems == ()
+    with pytest.raises(NothingSelected):
+        _find(raw, participants=["01"], reconstructions=["other"])
+
+
+def test_the_only_magnitude_goes_with_the_phase_whatever_its_rec(raw):
+    _second_magnitude(raw, "norm")
+    for path in (raw.root / "sub-01").rglob("sub-01_echo-*_part-mag*"):
+        path.unlink()
+    found = _find(raw)
+    assert [scan.stem for scan in found.acquisitions] == ["sub-01", "sub-02"]
+    assert "rec-norm" in found.acquisitions[0].echoes[0].magnitude.name
+    assert "used with the phase of sub-01_echo-1_part-phase" in found.notes[0]
+
+
+def test_two_reconstructions_with_phase_are_two_scans(empty_dataset):
+    empty_dataset.megre("sub-01_rec-a")
+    empty_dataset.megre("sub-01_rec-b")
+    assert [scan.stem for scan in _find(empty_dataset).acquisitions] == ["sub-01_rec-a", "sub-01_rec-b"]
+    assert [scan.stem for scan in _find(empty_dataset, reconstructions=["b"]).acquisitions] == [
+        "sub-01_rec-b"
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["MEGRE", "MPM", "VFA", "GRE"])
+@pytest.mark.parametrize("stem", ["sub-01", "sub-01_acq-PDw_flip-1_mt-off"])
+def test_gradient_echoes_are_used_by_their_meaning(empty_dataset, suffix, stem):
+    for number in (1, 2, 3):
+        empty_dataset.echo(stem, number, suffix)
+    (scan,) = _find(empty_dataset).acquisitions
+    assert (scan.suffix, scan.stem, scan.echo_times) == (suffix, stem, ECHO_TIMES)
+
+
+def test_the_swi_folder_of_drafts_is_read(empty_dataset):
+    for number in (1, 2, 3):
+        empty_dataset.echo("sub-01", number, "GRE")
+    anat = empty_dataset.root / "sub-01" / "anat"
+    anat.rename(anat.with_name("swi"))
+    (scan,) = _find(empty_dataset).acquisitions
+    assert scan.echo_times == ECHO_TIMES
+
+
+def test_weighted_images_of_a_parameter_map_without_phase_are_no_failed_scans(raw):
+    raw.echo("sub-01_acq-T1w_flip-2_mt-off", 1, "MPM")
+    raw.file("sub-01_acq-T1w_flip-2_mt-off_echo-1_part-phase_MPM.nii.gz").unlink()
+    found = _find(raw)
+    assert (len(found.acquisitions), found.problems) == (2, ())
+    assert "MPM.nii.gz: no phase; left out" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers"), [(["1-3"], {1, 2, 3}), (["1", "3"], {1, 3}), (["1,4-5"], {1, 4, 5}), ([], set())]
+)
+def test_numbers_of_echoes(texts, numbers):
+    assert echo_numbers(texts) == numbers
+
+
+@pytest.mark.parametrize("text", ["0", "3-1", "a", "1-", "-2", "1-99999999"])
+def test_what_is_no_echo(text):
+    with pytest.raises(WrongUsage, match="--echoes"):
+        echo_numbers([text])
+
+
+def test_echoes_are_selected_by_their_numbers(raw):
+    raw.metadata("sub-01_echo-1_part-phase_MEGRE.json", ReadoutPolarity="bipolar")
+    raw.metadata("sub-02_echo-1_part-phase_MEGRE.json", ReadoutPolarity="bipolar")
+    first, second = _find(raw, echoes=frozenset({1, 3})).acquisitions
+    assert first.echo_times == second.echo_times == (ECHO_TIMES[0], ECHO_TIMES[2])
+    # all read in one direction
+    assert first.bipolar is False
+    (scan,) = _find(raw, participants=["01"], echoes=frozenset({1, 2, 7})).acquisitions
+    assert (scan.echo_times, scan.bipolar) == (ECHO_TIMES[:2], True)
+
+
+def test_echoes_of_one_file_are_selected_too(empty_dataset):
+    voxels = np.random.default_rng(3).uniform(0.1, 3, (4, 4, 4, 3)).astype(np.float32)
+    common = {"MagneticFieldStrength": 3, "EchoTime": list(ECHO_TIMES), "Units": "rad"}
+    for part in ("mag", "phase"):
+        write_image(
+            empty_dataset.file(f"sub-01_part-{part}_MEGRE.nii.gz"), voxels + (part == "mag"), **common
+        )
+    (scan,) = _find(empty_dataset, echoes=frozenset({2, 3})).acquisitions
+    assert scan.echo_times == ECHO_TIMES[1:]
+    np.testing.assert_array_equal(load_acquisition(scan).magnitude, voxels[..., 1:] + 1)
+    (problem,) = _find(empty_dataset, echoes=frozenset({9})).problems
+    assert "none of those that --echoes selects" in problem.message
+
+
+def test_sidecars_with_a_byte_order_mark_are_read(raw):
+    for path in (raw.root / "sub-01").rglob("*.json"):
+        text = json.dumps(json.loads(path.read_text()), indent=1).replace("\n", "\r\n")
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = _find(raw)
+    assert (len(found.acquisitions), found.problems) == (2, ())
+
+
+def _rename(raw, old, new):
+    for path in sorted(raw.root.rglob(f"*{old}*"), key=lambda path: -len(path.parts)):
+        path.rename(path.with_name(path.name.replace(old, new)))
+
+
+def test_a_participant_with_a_label_that_is_none_is_named(raw):
+    _rename(raw, "sub-01", "sub-HC_07")
+    found = _find(raw)
+    assert [scan.stem for scan in found.acquisitions] == ["sub-02"]
+    assert "sub-HC_07: a BIDS label has only letters and digits; rename it and its files, " in found.notes[0]
+    assert "for example to sub-HC07" in found.notes[0]
+    shutil.rmtree(raw.root / "sub-02")
+    with pytest.raises(NoInput, match="for example to sub-HC07"):
+        _find(raw)
+
+
+def test_a_session_with_a_label_that_is_none_is_named(raw):
+    raw.megre("sub-03_ses-2023")
+    _rename(raw, "ses-2023", "ses-2023-01-02")
+    found = _find(raw)
+    (problem,) = found.problems
+    assert (problem.subject, problem.exit_code) == ("03", 65)
+    assert "ses-2023-01-02: a BIDS label has only letters and digits" in problem.message
+    assert [scan.stem for scan in found.acquisitions] == ["sub-01", "sub-02"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("sub-01_acq-high-res", "not a BIDS file name"),
+        ("sub-01_acq-a_b", "not a BIDS file name"),
+        ("sub-02", "the name of another participant"),
+    ],
+)
+def test_images_with_names_that_are_none_are_named(raw, wrong, said):
+    raw.megre("sub-01_acq-x")
+    for path in (raw.root / "sub-01" / "anat").glob("sub-01_acq-x*"):
+        path.rename(path.with_name(path.name.replace("sub-01_acq-x", wrong)))
+    found = _find(raw)
+    assert [scan.stem for scan in found.acquisitions] == ["sub-01", "sub-02"]
+    # one line for all of them
+    (note,) = found.notes
+    assert said in note
+    assert "(and 5 more)" in note
