@@ -28,7 +28,7 @@ RUN pip="/opt/build/bin/python -m pip --no-cache-dir --disable-pip-version-check
     && $pip --python /opt/qsmxt/bin/python install --no-deps --no-compile --no-index /opt/wheel/*.whl \
     && /src/container/strip.sh /opt/qsmxt \
     && /opt/qsmxt/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/qsmxt/lib \
-    && sed -i '1s/$/ -Es/' /opt/qsmxt/bin/qsmxt /opt/qsmxt/bin/tgv_qsm \
+    && sed -i '1s/$/ -I/' /opt/qsmxt/bin/qsmxt /opt/qsmxt/bin/tgv_qsm \
     && /src/container/prepare.sh /opt/qsmxt
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import multiprocessing
 import resource
 import shutil
 import tempfile
@@ -102,13 +102,17 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
+def make_first(folder: Path) -> None:
+    made, affine = maps(seed=3)
+    write_participant(folder, "01", made, affine)
+
+
 def run(folder: Path, participants: int, volumes: str) -> None:
-    pid = os.fork()  # the memory of making the data is not that of the pages
-    if pid == 0:
-        made, affine = maps(seed=3)
-        write_participant(folder, "01", made, affine)
-        os._exit(0)
-    if os.waitpid(pid, 0)[1] != 0:
+    # the memory of making the data is not that of the pages
+    process = multiprocessing.get_context("spawn").Process(target=make_first, args=(folder,))
+    process.start()
+    process.join()
+    if process.exitcode:
         raise SystemExit("the data could not be made")
     labels = ["01", *(f"{index:02d}" for index in range(2, participants + 1))]
     for label in labels[1:]:

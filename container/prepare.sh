@@ -12,17 +12,17 @@ work=$(mktemp -d)
 mkdir -p "$cache/numba" "$cache/matplotlib"
 export NUMBA_NUM_THREADS=2 OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
 
-$python -c 'import qsmxt_app, os, sys; sys.exit("NUMBA_CPU_NAME" not in os.environ)' || {
+$python -I -c 'from qsmxt_app.environment import runs_portable_kernels as runs; raise SystemExit(not runs())' || {
     echo "prepare.sh: this processor cannot run the kernels of an image (AVX2 is missing)" >&2
     exit 1
 }
-MPLCONFIGDIR=$cache/matplotlib $python -c 'import matplotlib.font_manager'
+MPLCONFIGDIR=$cache/matplotlib $python -I -c 'import matplotlib.font_manager'
 
 qsmxt() {
     "$environment/bin/qsmxt" "$@" --n-cpus 2 --mem-gb 6 --quiet
 }
 
-$python -m qsmxt_app.simulate "$work/bids" --voxel-size 4 --subjects 2
+$python -I -m qsmxt_app.simulate "$work/bids" --voxel-size 4 --subjects 2
 qsmxt "$work/bids" "$work/gre" participant
 qsmxt "$work/bids" "$work/gre" group
 
@@ -61,7 +61,7 @@ layers = [
 NETWORK
 qsmxt "$work/bids" "$work/meshnet" participant --participant-label 01 --preset fast --segmentation meshnet --model "$work/network"
 
-$python -m qsmxt_app.simulate "$work/single" --voxel-size 4 --echo-times 0.02 --bipolar
+$python -I -m qsmxt_app.simulate "$work/single" --voxel-size 4 --echo-times 0.02 --bipolar
 qsmxt "$work/single" "$work/single-out" participant --segmentation none
 
 # a DICOM file whose header is read, and which is no gradient echo with phase

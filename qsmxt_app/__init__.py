@@ -1,14 +1,17 @@
 """qsmxt: Quantitative Susceptibility Mapping as a BIDS-App."""
 
-from importlib.metadata import PackageNotFoundError, version
-
-from qsmxt_app.environment import setup_process
-
-setup_process()
-
-try:
-    __version__ = version("qsmxt-app")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
-
 __all__ = ["__version__"]
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """Look the version up when it is asked for: importing the package imports nothing else."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("qsmxt-app")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"

@@ -2,7 +2,7 @@
 
 import sys
 
-from qsmxt_app.cli import main
+from qsmxt_app.entry_points import qsmxt
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(qsmxt())

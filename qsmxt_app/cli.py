@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from qsmxt_app import __version__
 from qsmxt_app.config import AUTO, load_settings, preset_names, read_preset
+from qsmxt_app.environment import outside_current_folder
 from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.settings import DEFAULT_PRESET, setting_fields
@@ -126,9 +127,10 @@ def _run(arguments: list[str]) -> int:
     settings = load_settings(flags)
 
     # numba, nipype and their friends take seconds to import: not before the arguments are known to be right
-    from qsmxt_app.workflows.participant_level import Request, run_participants
-    from qsmxt_app.workflows.study_level.group_level import run_group
-    from qsmxt_app.workflows.submitted import name_missing
+    with outside_current_folder():
+        from qsmxt_app.workflows.participant_level import Request, run_participants
+        from qsmxt_app.workflows.study_level.group_level import run_group
+        from qsmxt_app.workflows.submitted import name_missing
 
     request = Request(
         bids_dir=options["bids_dir"],

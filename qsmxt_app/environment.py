@@ -2,8 +2,9 @@
 
 Containers run with a user id that has no name, without HOME, on a root that cannot be written to. numba,
 matplotlib, nipype and ITK write to the home and to caches all the same, and numba refuses to work without.
-What is done here goes through environment variables that those libraries read when they are imported, so it
-comes before any of them. Where the machine offers everything, as a usual one does, nothing is changed.
+What is done here goes through environment variables that those libraries read when they are imported, so
+entry points do it before any of them. Where the machine offers everything, as a usual one does, nothing is
+changed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 
 PREPARED = Path(sys.prefix, "share", "qsmxt", "cache")
@@ -73,6 +75,37 @@ def setup_process() -> None:
     private = setup()
     if private is not None:
         atexit.register(_remove, private, os.getpid())
+
+
+@contextmanager
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables within the block, and restore them after it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def outside_current_folder() -> Iterator[None]:
+    """Work in the root of the file system within the block.
+
+    numba, nipype and matplotlib read settings from the current folder when they are imported, and a Python
+    that is started by `-c` imports from it.
+    """
+    before = os.open(os.curdir, getattr(os, "O_PATH", os.O_RDONLY))
+    try:
+        os.chdir(os.sep)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
 
 
 def runs_portable_kernels(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:

@@ -1,7 +1,53 @@
+"""What holds for every test: bounded threads, no fork of a process that has some, and where real data are."""
+
+from __future__ import annotations
+
+import multiprocessing
 import os
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SHARE = max(1, CORES // WORKERS)
+
+# before numpy is imported, by what is imported below
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ[f"{library}_NUM_THREADS"] = str(SHARE)
+os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(SHARE)
+
+
+def _refuse() -> NoReturn:
+    raise RuntimeError("a fork of a process with threads may hang: take the fixture `processes`")
+
+
+os.fork = _refuse
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prepared_process() -> None:
+    """Prepare this process as an entry point does, and let workers of pytest-xdist share the cores."""
+    from qsmxt_app.environment import setup_process
+
+    setup_process()
+    import numba
+
+    numba.set_num_threads(min(SHARE, numba.config.NUMBA_NUM_THREADS))
+
+
+@pytest.fixture(scope="session")
+def processes() -> Any:
+    """Context of processes that are forked from a server without threads."""
+    from qsmxt_app.workflows.limits import threads_of_new_processes
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["qsmxt_app.workflows.preloading"])
+    with threads_of_new_processes(1):
+        forkserver.ensure_running()
+    return context
 
 
 @pytest.fixture(scope="session")

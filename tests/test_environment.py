@@ -113,7 +113,12 @@ def test_kernels_compile_without_home_in_a_package_that_is_read_only(tmp_path: P
     package.mkdir()
     source = package / "kernel.py"
     source.write_text("import numba\n\n\n@numba.njit(cache=True)\ndef twice(x):\n    return 2 * x\n")
-    program = "import qsmxt_app, kernel, os; print(kernel.twice(21), os.environ['HOME'])"
+    program = """
+from qsmxt_app.environment import setup_process
+setup_process()
+import kernel, os
+print(kernel.twice(21), os.environ["HOME"])
+"""
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, "sh", package, sys.executable, "-c", program],

@@ -6,6 +6,7 @@ from qsmxt_app.workflows.code_version import PACKAGE, SourceGraph
 
 LAYERS = (
     {"__main__"},
+    {"entry_points", "run_node"},
     {"cli", "tools", "api"},
     {"workflows"},
     {"report", "config"},
@@ -17,9 +18,10 @@ LAYERS = (
     {"maps"},
     {"qsm"},
     {"", "arrays", "bibliography", "errors", "terminal"},
+    {"launch"},
     {"environment"},
 )
-"""Parts of the package from the command line down to arrays; the empty name is the package itself."""
+"""Parts of the package from the command line down to what prepares a process; the empty name is itself."""
 RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 GRAPH = SourceGraph(PACKAGE)
 IMPORTS = {name: GRAPH.imports(file) - {name} for name, file in GRAPH.files.items()}

@@ -93,7 +93,7 @@ class Study:
         if self.image:
             program = self.image.command(folders)
         else:
-            program = shlex.join([sys.executable, "-m", "qsmxt_app"])
+            program = shlex.join([sys.executable, "-P", "-m", "qsmxt_app"])
         arguments = [self.bids_dir, self.output_dir, level, "--config", self.folder / CONFIG]
         return " ".join([program, shlex.join(map(str, arguments)), *filter(None, options)])
 

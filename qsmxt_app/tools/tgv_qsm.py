@@ -76,7 +76,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tgv_qsm: {error}", file=sys.stderr)
         return error.exit_code
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

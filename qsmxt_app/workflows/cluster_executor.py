@@ -146,8 +146,9 @@ class ClusterExecutor(LocalExecutor):
         resources = Resources(node.n_procs, node.mem_gb + ROOM_GB, NODE_MINUTES)
         directives = self.scheduler.directives("qsmxt-node", resources, Options(), log=f"{file.name}.log")
         directives = [line for line in directives if "--signal" not in line]
-        command = shlex.join([sys.executable, "-m", "qsmxt_app.workflows.cluster_executor", str(file)])
-        return "\n".join(["#!/bin/bash", *directives, "", f"exec {command}", ""])
+        python, argument = shlex.quote(sys.executable), shlex.quote(str(file))
+        command = f"exec {python} -P -m qsmxt_app.run_node {argument}"
+        return "\n".join(["#!/bin/bash", *directives, "", command, ""])
 
 
 def executor_for(
@@ -224,5 +225,6 @@ def _read_outcome(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-if __name__ == "__main__":
-    sys.exit(run_job(Path(sys.argv[1])))
+def main() -> int:
+    """Run the node whose file is the one argument of this process."""
+    return run_job(Path(sys.argv[1]))

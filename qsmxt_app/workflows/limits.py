@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from qsmxt_app.environment import environment_variables
 from qsmxt_app.workflows.step_needs import BYTES_PER_GB
 
 GROUPS = Path("/sys/fs/cgroup")
@@ -66,18 +67,9 @@ def available_memory_gb(environment: Mapping[str, str] = os.environ, groups: Pat
     return min(limits) / BYTES_PER_GB
 
 
-@contextmanager
-def threads_of_new_processes(count: int) -> Iterator[None]:
+def threads_of_new_processes(count: int) -> AbstractContextManager[None]:
     """Keep libraries in processes that are started meanwhile from making more threads than this."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+    return environment_variables(dict.fromkeys(THREAD_VARIABLES, str(count)))
 
 
 def _own_groups(controller: str, groups: Path) -> list[Path]:

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
+from qsmxt_app.environment import outside_current_folder
 from qsmxt_app.workflows.limits import threads_of_new_processes
 
 START_METHOD = "forkserver"
@@ -95,7 +96,7 @@ class LocalExecutor:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._context.set_forkserver_preload(list(PRELOADED))
         # a request that is cut short by a signal makes the server write a traceback: not to the terminal
-        with _errors_to(self.log_file), threads_of_new_processes(self.n_procs):
+        with _errors_to(self.log_file), threads_of_new_processes(self.n_procs), outside_current_folder():
             forkserver.ensure_running()
         self._last_task = 0
 

@@ -67,9 +67,9 @@ def _initialise(out_and_raw):
         initialise_derivative(*out_and_raw, "1")
 
 
-def test_many_processes_at_once(raw, tmp_path):
+def test_many_processes_at_once(raw, tmp_path, processes):
     out = tmp_path / "out"
-    with ProcessPoolExecutor(4) as pool:
+    with ProcessPoolExecutor(4, mp_context=processes) as pool:
         list(pool.map(_initialise, [(out, raw.root)] * 4))
     assert sorted(path.name for path in out.iterdir()) == [
         ".bidsignore",

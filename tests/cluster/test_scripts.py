@@ -94,13 +94,13 @@ def test_hostile_names_reach_the_command_as_they_are(tmp_path, monkeypatch, sche
     assert bash(scripts.group, tmp_path).returncode == 0
     assert (study.folder / "ended" / "group").read_text() == "0\n"
     task, group = (call["argv"] for call in noted(calls))
-    common = ["-m", "qsmxt_app", str(study.bids_dir), str(study.output_dir)]
-    assert task[:5] == [*common, "participant"]
-    assert task[5:7] == ["--config", str(study.folder / "config.toml")]
+    common = ["-P", "-m", "qsmxt_app", str(study.bids_dir), str(study.output_dir)]
+    assert task[:6] == [*common, "participant"]
+    assert task[6:8] == ["--config", str(study.folder / "config.toml")]
     label = task.index("--participant-label")
     assert task[label : label + 4] == ["--participant-label", "02", "--session-label", "A"]
     assert task[-2:] == ["--work-dir", str(study.work_dir / "ses-A")]
-    assert group[:5] == [*common, "group"]
+    assert group[:6] == [*common, "group"]
     assert group[group.index("--submitted") + 1] == str(study.folder / "tasks.tsv")
     assert not list(tmp_path.rglob("owned"))
     # schedulers read directives up to the first command, and no name stands before it

@@ -12,7 +12,9 @@ import pytest
 
 # Every module of the package, as in an interactive session, where nipype would report its use.
 IMPORT_ALL = """
-import importlib, pkgutil, socket, sys
+import importlib, os, pkgutil, socket, sys
+
+before, path = dict(os.environ), list(sys.path)
 
 def refuse(*arguments, **options):
     raise AssertionError(f"network: {arguments}")
@@ -22,13 +24,17 @@ import qsmxt_app
 for module in pkgutil.walk_packages(qsmxt_app.__path__, "qsmxt_app."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
+changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
+of_libraries = {"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"}
+assert changed <= of_libraries, changed
+assert sys.path == path
 import nipype.interfaces.base
 nipype.interfaces.base.BaseInterface()
 assert "etelemetry" not in sys.modules, "nipype has loaded its telemetry"
 """
 
 
-def test_importing_everything_asks_nobody() -> None:
+def test_importing_everything_asks_nobody_and_changes_nothing() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("NIPYPE_NO_ET", "NO_ET")}
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL], env=environment, capture_output=True, text=True, check=False

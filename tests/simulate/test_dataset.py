@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.simulate import Protocol
-from qsmxt_app.simulate.__main__ import main
+from qsmxt_app.simulate.command import main
 from qsmxt_app.simulate.dataset import write_dataset
 from qsmxt_app.simulate.tissues import LABELS
 

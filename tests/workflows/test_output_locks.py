@@ -1,7 +1,6 @@
 """Several runs that write one output folder at the same time."""
 
 import json
-import multiprocessing
 import os
 import random
 import time
@@ -49,6 +48,7 @@ def _slow_index(out):
 
 
 def _finish(out, barrier, number):
+    output_locks.build_index, output_locks.write_citations = _slow_index, lambda out: None
     random.seed(number)
     barrier.wait()
     time.sleep(random.uniform(0, 0.3))
@@ -56,15 +56,12 @@ def _finish(out, barrier, number):
     write_shared_pages(out)
 
 
-def test_pages_know_everybody_however_many_end_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(output_locks, "build_index", _slow_index)
-    monkeypatch.setattr(output_locks, "write_citations", lambda out: None)
-    context = multiprocessing.get_context("fork")
+def test_pages_know_everybody_however_many_end_at_once(tmp_path, processes):
     for attempt in range(5):
         out = tmp_path / str(attempt)
         out.mkdir()
-        barrier = context.Barrier(RUNS)
-        runs = [context.Process(target=_finish, args=(out, barrier, number)) for number in range(RUNS)]
+        barrier = processes.Barrier(RUNS)
+        runs = [processes.Process(target=_finish, args=(out, barrier, number)) for number in range(RUNS)]
         for process in runs:
             process.start()
         for process in runs:
@@ -87,13 +84,12 @@ def _initialise(raw, out, barrier):
         initialise_derivative(out, raw, "1.0")
 
 
-def test_the_description_is_whole_at_any_time(tmp_path):
+def test_the_description_is_whole_at_any_time(tmp_path, processes):
     raw, out = tmp_path / "raw", tmp_path / "out"
     raw.mkdir()
     (raw / "dataset_description.json").write_text(json.dumps({"Name": "x", "BIDSVersion": "1.10.0"}))
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(5)
-    runs = [context.Process(target=_initialise, args=(raw, out, barrier)) for _ in range(4)]
+    barrier = processes.Barrier(5)
+    runs = [processes.Process(target=_initialise, args=(raw, out, barrier)) for _ in range(4)]
     for process in runs:
         process.start()
     barrier.wait()
