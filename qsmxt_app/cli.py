@@ -21,6 +21,7 @@ from qsmxt_app.environment import outside_current_folder
 from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.settings import DEFAULT_PRESET, setting_fields
+from qsmxt_app.settings.other_programs import INSTEAD, translated
 from qsmxt_app.settings.text import nearest
 
 EXIT_UNEXPECTED = 1
@@ -154,11 +155,14 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         An unknown option, with the nearest valid one.
     """
     parser = build_parser()
-    options, unknown = parser.parse_known_args([_dashed(argument) for argument in arguments])
+    options, unknown = parser.parse_known_args(translated([_dashed(argument) for argument in arguments]))
     flags = [flag for flag in unknown if flag.startswith("-")]
     if flags:
+        name = flags[0].split("=")[0]
+        if name.removeprefix("--") in INSTEAD:
+            raise WrongUsage(f"{name} is not an option of qsmxt.", INSTEAD[name.removeprefix("--")])
         valid = [flag for action in parser._actions for flag in action.option_strings]
-        raise WrongUsage(f"unknown option {flags[0]}.", nearest(flags[0].split("=")[0], valid))
+        raise WrongUsage(f"unknown option {flags[0]}.", nearest(name, valid))
     if unknown:
         raise WrongUsage(f"unexpected argument '{unknown[0]}'.", "See qsmxt --help.")
     return options

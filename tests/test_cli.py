@@ -1,12 +1,14 @@
+import re
 import subprocess
 import sys
 
 import pytest
 
 from qsmxt_app import __version__
-from qsmxt_app.cli import build_parser, main
+from qsmxt_app.cli import build_parser, main, parse_arguments
 from qsmxt_app.config import load_settings
 from qsmxt_app.settings import setting_fields
+from qsmxt_app.settings.other_programs import INSTEAD, NOTHING_TO_DO, SAME
 
 
 def run(capsys, *arguments):
@@ -111,3 +113,43 @@ def test_version_and_help_are_quick_to_answer():
     assert (done.returncode, done.stdout.strip()) == (0, f"qsmxt {__version__}")
     # what takes seconds to import waits until the arguments are known to be right
     assert not [name for name in ("numba", "nipype", "nibabel") if f"| {name}\n" in done.stderr]
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        (["--premade", "fast"], "preset", "fast"),
+        (["--session-id", "A", "B"], "session_label", ["A", "B"]),
+        (["--run_id=1"], "run_label", ["1"]),
+        (["--mem_mb", "8000"], "mem_gb", "8000M"),
+        (["--mem-mb=8000"], "mem_gb", "8000M"),
+        (["--notrack", "--low-mem", "--do_segmentation", "--n-cpus", "2"], "n_cpus", "2"),
+    ],
+)
+def test_options_of_other_programs_that_mean_the_same(given, name, value):
+    assert vars(parse_arguments(["in", "out", "participant", *given]))[name] == value
+
+
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [
+        ("--qsm-algorithm=rts", "--qsm-method two-step with --inversion rts"),
+        ("--export_dicoms", "The maps are NIfTI"),
+        ("--labels_file", "--custom-labels"),
+        ("--fs-license-file=x", "FreeSurfer is not run"),
+        ("--use_existing_masks", "--masks DIR"),
+    ],
+)
+def test_other_options_of_other_programs_are_answered_with_the_right_one(flag, hint, capsys):
+    assert main(["in", "out", "participant", flag]) == 64
+    said = capsys.readouterr().err
+    assert hint in said
+    assert said.count("\n") == 1
+
+
+def test_no_option_of_another_program_hides_one_of_ours():
+    ours = {flag.removeprefix("--") for action in build_parser()._actions for flag in action.option_strings}
+    assert not ours & (SAME.keys() | NOTHING_TO_DO | INSTEAD.keys())
+    assert set(SAME.values()) <= ours
+    for hint in INSTEAD.values():
+        assert set(re.findall(r"--([a-z-]+)", hint)) <= ours

@@ -32,6 +32,12 @@ class MethodSettings:
         f"masking method: {', '.join(MASK_METHODS)}, or a mask FILE on the grid of the images",
         metavar="METHOD|FILE",
     )
+    masks: Path | None = setting(
+        None,
+        "folder of BIDS derivatives with a mask of each scan (_desc-*_mask), on the grid of its images",
+        kind="folder",
+        metavar="DIR",
+    )
     mask_threshold: str = setting(
         "otsu",
         "method for the mask threshold",

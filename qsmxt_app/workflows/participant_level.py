@@ -16,6 +16,7 @@ from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.terminal import PlainConsole, counted
 from qsmxt_app.workflows.boilerplate import write_boilerplate
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
+from qsmxt_app.workflows.given_masks import settings_with_masks
 from qsmxt_app.workflows.machine_share import share_machine
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
 from qsmxt_app.workflows.plan import RunPlan, described_scans, estimate_run, plan_run, plan_scan
@@ -136,10 +137,11 @@ def _plan(request: Request, dataset: Dataset) -> RunPlan:
         echo_numbers(settings.echoes),
     )
     found = find_acquisitions(dataset, selection)
-    scans = [plan_scan(acquisition, settings) for acquisition in found.acquisitions]
+    masked, unmasked = settings_with_masks(found.acquisitions, settings)
+    scans = [plan_scan(acquisition, own) for acquisition, own in masked]
     check_labels(scans)
     machine = share_machine(settings, len(scans))
-    return plan_run(scans, found.problems, found.notes, settings, machine)
+    return plan_run(scans, [*found.problems, *unmasked], found.notes, settings, machine)
 
 
 def _plan_reports(request: Request) -> RunPlan:
