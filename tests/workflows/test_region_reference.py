@@ -148,7 +148,7 @@ def test_a_region_that_is_not_in_the_labels_leaves_chi_by_its_mean(study, by_mea
     assert set(table(out)["reference"]) == {"mean"}
     told = record(out)
     assert (told["status"], told["segmentation"]["status"]) == ("done", "done")
-    assert "not to hippocampus: --reference hippocampus is no region" in "".join(told["warnings"])
+    assert "not to hippocampus: --reference hippocampus is neither a region" in "".join(told["warnings"])
     assert "Chi is relative to its mean over the mask, not to hippocampus" in capsys.readouterr().err
 
 
