@@ -60,6 +60,8 @@ class Acquisition:
         ``rad``, ``arbitrary``, or None where the sidecars do not say.
     complex_parts
         True where the files are real and imaginary parts, not magnitude and phase.
+    oriented
+        Whether the headers say how the voxel axes lie in the scanner; if not, no map says so either.
     t1w
         T1-weighted image of the same session or, with a warning, of another one.
     warnings
@@ -83,6 +85,7 @@ class Acquisition:
     bipolar: bool | None = None
     phase_units: str | None = None
     complex_parts: bool = False
+    oriented: bool = True
     t1w: Path | None = None
     warnings: tuple[str, ...] = ()
     output_entities: dict[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,25 @@ def assemble(
         failed = [(images[0].path, error)]
     subject, session = images[0].entities["sub"], images[0].entities.get("ses")
     return None, [
-        Problem(subject, session, path, error.message, error.hint, error.exit_code) for path, error in failed
+        Problem(subject, session, path, error.message + _as_well(others), error.hint, error.exit_code)
+        for (path, error), *others in _by_cause(failed)
     ]
+
+
+def _by_cause(failed: list[tuple[Path, QsmxtError]]) -> list[list[tuple[Path, QsmxtError]]]:
+    """Put together what is wrong with several files for one reason, whatever the numbers in it."""
+    causes: dict[str, list[tuple[Path, QsmxtError]]] = {}
+    for path, error in failed:
+        text = error.message.removeprefix(str(path))
+        causes.setdefault(re.sub(r"\d+(\.\d+)?", "#", text), []).append((path, error))
+    return list(causes.values())
+
+
+def _as_well(others: list[tuple[Path, QsmxtError]]) -> str:
+    if not others:
+        return ""
+    named = ", ".join(path.name for path, _ in others[:2])
+    return f" So it is in {named}{f' and {len(others) - 2} more' if others[2:] else ''}."
 
 
 def _assemble(images: Sequence[ImageFile], sidecars: Sidecars, wanted: frozenset[int]) -> Acquisition:
@@ -157,6 +175,7 @@ def _acquisition(
         bipolar=readout[0],
         phase_units=None if complex_parts or units is None else str(units),
         complex_parts=complex_parts,
+        oriented=header.oriented,
         warnings=header.warnings + strength[1] + readout[1],
         output_entities=entities,
         metadata=metadata,

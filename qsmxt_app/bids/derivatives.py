@@ -125,7 +125,12 @@ def derivative_path(
 
 
 def save_image(
-    array: np.ndarray, affine: np.ndarray, path: Path, sidecar: Mapping[str, Any] | None = None
+    array: np.ndarray,
+    affine: np.ndarray,
+    path: Path,
+    sidecar: Mapping[str, Any] | None = None,
+    *,
+    oriented: bool = True,
 ) -> Path:
     """Write an image and its sidecar, each of them whole or not at all.
 
@@ -140,6 +145,8 @@ def save_image(
         Ends in ``.nii.gz`` or ``.nii``. The same array gives the same bytes.
     sidecar
         Content of the JSON file beside the image; written first, so that an image that exists is complete.
+    oriented
+        Whether the affine leads to scanner coordinates (code 1), or is not known to (code 0).
 
     Returns
     -------
@@ -153,8 +160,8 @@ def save_image(
     """
     image = nib.nifti1.Nifti1Image(_storable(array), affine)
     image.header.set_xyzt_units("mm", "sec" if array.ndim == 4 else "unknown")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=int(oriented))
+    image.set_qform(affine, code=int(oriented))
     if sidecar is not None:
         write_json(sidecar_path(path), sidecar)
     parts = nifti_parts(image)

@@ -41,6 +41,8 @@ class ImageHeader:
         (4, 4), voxel indices to scanner coordinates in mm, where these differ from the world.
     warnings
         What a user should know about this geometry.
+    oriented
+        Whether the header says how the voxel axes lie in the scanner.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class ImageHeader:
     voxel_size: tuple[float, float, float]
     scanner_affine: np.ndarray
     warnings: tuple[str, ...] = field(default=())
+    oriented: bool = True
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -78,7 +81,8 @@ def read_header(path: Path) -> ImageHeader:
         )
     _check_uncompressed_length(path, header)
     scanner, warnings = _scanner_affine(header)
-    return ImageHeader(path, shape, affine, (x, y, z), scanner, warnings)
+    oriented = bool(header["sform_code"] or header["qform_code"])
+    return ImageHeader(path, shape, affine, (x, y, z), scanner, warnings, oriented)
 
 
 def parse_header(path: Path) -> nib.nifti1.Nifti1Header:
@@ -184,7 +188,8 @@ def _scanner_affine(header: nib.nifti1.Nifti1Header) -> tuple[np.ndarray, tuple[
             return header.get_best_affine(), ("the header's qform is damaged: B0 is taken from its sform",)
     if sform_code == qform_code == 0:
         return header.get_best_affine(), (
-            "the header has no orientation: B0 is taken along the third voxel axis",
+            "the header has no orientation (sform and qform code 0): B0 is taken along the third voxel axis, "
+            "left and right are not known, and the maps have no orientation either",
         )
     # Code 2 ("aligned") is also what tools write that do not care; 3 and 4 are templates.
     if (sform_code or qform_code) <= 2:

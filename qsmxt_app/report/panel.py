@@ -178,11 +178,12 @@ def _tile(
 ) -> Tile:
     size = size_mm(grid, cut)
     position = cut.position(grid)
-    left, right = cut.sides
+    left, right = cut.sides if grid.oriented else ("", "")
+    where = f", {left} on the left and {right} on the right side" if grid.oriented else ""
     return Tile(
         image=encode(painted, size),
-        alt=f"{name}, {cut.plane} slice at {position}, {left} on the left and {right} on the right side",
-        sides=cut.sides,
+        alt=f"{name}, {cut.plane} slice at {position}{where}",
+        sides=(left, right),
         position=position,
         width=round(size[0], 1),
         height=round(size[1], 1),

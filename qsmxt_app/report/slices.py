@@ -34,12 +34,15 @@ class SliceGrid:
         Shape of the volume as it is stored.
     lower, upper
         First voxel shown and the one after the last, in RAS+ order.
+    oriented
+        Whether the file says how it lies in the scanner; if not, no side has a name.
     """
 
     affine: NDArray[np.float64]
     file_shape: tuple[int, int, int]
     lower: tuple[int, int, int]
     upper: tuple[int, int, int]
+    oriented: bool = True
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,8 @@ def read_volumes(
         if loaded is None:
             missing += [name] if name else []
             continue
-        volume, affine = loaded
-        grid = grid or make_grid(volume, affine)
+        volume, affine, oriented = loaded
+        grid = grid or replace(make_grid(volume, affine), oriented=oriented)
         if not grid.matches(affine, volume.shape):
             missing.append(f"{name} (not on the grid of the mask)")
             continue
@@ -109,8 +109,8 @@ def _cuts(key: str, grid: SliceGrid) -> dict[Cut, None]:
     return dict.fromkeys(cut for count in counts for cut in plan_cuts(grid, count))
 
 
-def _load(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
-    """Read a volume as 32-bit floats (the first of several), or None if that is not possible."""
+def _load(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64], bool] | None:
+    """Read a volume (the first of several), its affine, and whether it is oriented, or None if impossible."""
     if path is None:
         return None
     try:
@@ -118,10 +118,11 @@ def _load(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64]] 
         data = image.dataobj
         volume = np.asarray(data[..., 0] if len(image.shape) == 4 else data, dtype=np.float32)
         affine = np.asarray(image.affine, dtype=np.float64)
+        oriented = bool(image.header["sform_code"] or image.header["qform_code"])
         to_ras(volume[:1, :1, :1], affine)
     except (ImageFileError, OSError, EOFError, ValueError, zlib.error, AttributeError):
         return None
-    return (volume, affine) if volume.ndim == 3 and volume.size else None
+    return (volume, affine, oriented) if volume.ndim == 3 and volume.size else None
 
 
 def _statistics(volume: NDArray[np.float32]) -> dict[str, float]:

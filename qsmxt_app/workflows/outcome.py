@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsmxt_app.terminal import counted
+
 SOMETHING_FAILED = 1
+SHOWN_WARNINGS = 5
+"""Kinds of warnings that the terminal shows."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,15 @@ class ScanOutcome:
         Name for people; empty where all of the participant is meant.
     step, message, exit_code
         What failed and why; empty and 0 where nothing did.
+    warnings
+        What a person should look at.
     """
 
     name: str
     step: str = ""
     message: str = ""
     exit_code: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -46,9 +54,9 @@ class ParticipantOutcome:
 
     @property
     def text(self) -> str:
-        """One line: done, or what failed."""
+        """One line: done, with or without warnings, or what failed."""
         if not self.failures:
-            return "done"
+            return "done, with warnings" if any(scan.warnings for scan in self.scans) else "done"
         if not self.subject:
             return "failed"
         return f"{len(self.failures)} of {len(self.scans)} failed"
@@ -76,6 +84,24 @@ def summary_lines(outcomes: Sequence[ParticipantOutcome], log_file: Path) -> lis
         lines += [
             f"  {': '.join(filter(None, (scan.name, scan.step, scan.message)))}" for scan in outcome.failures
         ]
+    lines += warning_lines([scan for outcome in outcomes for scan in outcome.scans])
     if any(outcome.failures for outcome in outcomes):
         lines.append(f"Log to read: {log_file}")
+    return lines
+
+
+def warning_lines(scans: Sequence[ScanOutcome]) -> list[str]:
+    """Return one line for each of the first kinds of warnings, with the scans that have it."""
+    kinds: dict[str, list[str]] = {}
+    for scan in scans:
+        for text in dict.fromkeys(scan.warnings):
+            kinds.setdefault(re.sub(r"\d+(\.\d+)?", "#", text), []).append(f"{scan.name}: {text}")
+    lines = [
+        f"  Warning: {said[0]}" + (f" ({counted(len(said) - 1, 'other scan')} too)" if said[1:] else "")
+        for said in list(kinds.values())[:SHOWN_WARNINGS]
+    ]
+    if len(kinds) > SHOWN_WARNINGS:
+        lines.append(
+            f"  and {counted(len(kinds) - SHOWN_WARNINGS, 'other kind')} of warnings, in the reports."
+        )
     return lines

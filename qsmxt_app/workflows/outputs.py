@@ -111,7 +111,8 @@ class WriteDerivatives(Step):
             if file is None:
                 continue
             path = output_path(output_dir, given.acquisition, output)
-            save_image(_voxels(name, file), load_affine(file), path, self._sidecar(output))
+            oriented = given.acquisition.oriented
+            save_image(_voxels(name, file), load_affine(file), path, self._sidecar(output), oriented=oriented)
             written[name] = path.relative_to(output_dir).as_posix()
         return {"outputs": written}
 

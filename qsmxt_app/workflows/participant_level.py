@@ -193,7 +193,10 @@ def _conclude(outcomes: Sequence[ParticipantOutcome], folder: RunFolder, request
         for line in summary_lines(outcomes, folder.log_file):
             console.print(line)
         if not code:
-            console.print(f"Results: {request.output_dir}")
+            warned = any(scan.warnings for outcome in outcomes for scan in outcome.scans)
+            console.print(
+                f"Results{', with warnings' if warned else ''}: {request.output_dir / 'index.html'}"
+            )
     return code
 
 

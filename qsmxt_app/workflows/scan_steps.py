@@ -190,5 +190,6 @@ def _description(acquisition: Acquisition) -> str:
             "phase_units": acquisition.phase_units,
             "complex_parts": acquisition.complex_parts,
             "bipolar": acquisition.bipolar,
+            "oriented": acquisition.oriented,
         }
     )

@@ -218,7 +218,7 @@ class Study:
             code = int(notes[failed[0]].get("exit_code", SOMETHING_FAILED)) if failed else SOMETHING_FAILED
             return [ScanOutcome(label, errors[0].step, errors[0].message, code)]
         return [
-            ScanOutcome(label),
+            ScanOutcome(label, warnings=tuple(record.warnings)),
             *(
                 ScanOutcome(f"{label} regions", error.step, error.message, SOMETHING_FAILED)
                 for error in regions.segmentation.errors[:1]

@@ -273,3 +273,15 @@ def test_the_validator_would_have_found_a_mistake(derivative):
     sidecar.write_text("{}")
     (codes,) = {issue.code for issue in find_issues(derivative, config=None)}
     assert codes == "SIDECAR_KEY_REQUIRED: SkullStripped"
+
+
+def test_an_image_without_orientation_stays_one(tmp_path):
+    header = nib.nifti1.Nifti1Header()
+    header.set_data_shape((4, 5, 6))
+    header.set_zooms((1.0, 2.0, 3.0))
+    affine = header.get_best_affine()
+    voxels = np.random.default_rng(1).random((4, 5, 6), np.float32)
+    written = nib.load(save_image(voxels, affine, tmp_path / "sub-01_Chimap.nii.gz", oriented=False))
+    assert written.header["sform_code"] == written.header["qform_code"] == 0
+    np.testing.assert_allclose(written.affine, affine)
+    np.testing.assert_array_equal(written.get_fdata(dtype=np.float32), voxels)

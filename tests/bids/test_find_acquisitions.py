@@ -331,11 +331,20 @@ def test_broken_data_are_told_in_one_line_and_the_rest_runs(raw, break_it, code,
 def test_every_broken_file_of_an_acquisition_is_told(raw):
     for echo in (1, 3):
         raw.file(f"sub-01_echo-{echo}_part-mag_MEGRE.nii.gz").write_bytes(b"x")
-    problems = _find(raw).problems
-    assert [problem.file.name for problem in problems] == [
-        "sub-01_echo-1_part-mag_MEGRE.nii.gz",
-        "sub-01_echo-3_part-mag_MEGRE.nii.gz",
-    ]
+    raw.file("sub-01_echo-2_part-mag_MEGRE.nii.gz").write_bytes(b"")
+    first, second = _find(raw).problems
+    assert first.file.name == "sub-01_echo-1_part-mag_MEGRE.nii.gz"
+    assert "not gzip" in first.message
+    assert first.message.endswith("So it is in sub-01_echo-3_part-mag_MEGRE.nii.gz.")
+    assert second.file.name == "sub-01_echo-2_part-mag_MEGRE.nii.gz"
+    assert "empty" in second.message
+
+
+def test_one_cause_is_told_once_whatever_its_numbers(raw):
+    _echo_times(4.5, 8, 12)(raw)
+    (problem,) = _find(raw).problems
+    assert "most likely milliseconds" in problem.message
+    assert problem.message.endswith("and 3 more.")
 
 
 def test_four_dimensions_without_echo_times_are_explained(empty_dataset):

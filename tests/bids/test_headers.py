@@ -4,7 +4,7 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_dataset import AFFINE, write_image
 
@@ -22,6 +22,7 @@ def _rotation(axis, degrees):
     return matrix
 
 
+@settings(deadline=None)
 @given(st.floats(-170, 170), st.floats(-80, 80), st.tuples(*[st.floats(0.3, 3)] * 3))
 def test_b0_direction_leads_along_scanner_z(around_x, around_y, voxel_size):
     affine = _rotation(0, around_x) @ _rotation(1, around_y) @ np.diag([*voxel_size, 1])
@@ -156,6 +157,7 @@ def test_unreadable_file(tmp_path, monkeypatch):
         read_header(path)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=700), st.booleans())
 def test_random_bytes_never_escape_as_another_error(tmp_path_factory, content, zipped):
     path = tmp_path_factory.mktemp("random") / ("a.nii.gz" if zipped else "a.nii")
@@ -164,6 +166,7 @@ def test_random_bytes_never_escape_as_another_error(tmp_path_factory, content, z
         read_header(path)
 
 
+@settings(deadline=None)
 @given(st.integers(4, 347), st.binary(min_size=1, max_size=8))
 def test_damaged_headers_never_escape_as_another_error(tmp_path_factory, position, content):
     path = tmp_path_factory.mktemp("damaged") / "a.nii"

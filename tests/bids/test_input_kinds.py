@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 from raw_dataset import ECHO_TIMES, write_image
@@ -180,3 +181,14 @@ def test_images_with_names_that_are_none_are_named(raw, wrong, said):
     (note,) = found.notes
     assert said in note
     assert "(and 5 more)" in note
+
+
+def test_headers_without_orientation_are_known_as_such(raw):
+    for path in (raw.root / "sub-01").rglob("*.nii.gz"):
+        image = nib.load(path)
+        plain = nib.nifti1.Nifti1Image(np.asarray(image.dataobj), None)
+        plain.header.set_zooms(image.header.get_zooms())
+        nib.save(plain, path)
+    first, second = _find(raw).acquisitions
+    assert (first.oriented, second.oriented) == (False, True)
+    assert "left and right are not known" in first.warnings[0]

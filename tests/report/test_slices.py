@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.affines import apply_affine
 
+from qsmxt_app.report.panel import make_view
+from qsmxt_app.report.pictures import Window
 from qsmxt_app.report.slices import PLANES, Cut, make_grid, plan_cuts, size_mm, take, to_ras
 
 SHAPE = (12, 16, 10)
@@ -46,6 +50,17 @@ def test_a_source_at_the_right_front_top_is_drawn_right_and_up(name: str, plane:
 def test_sides_are_named_after_what_lies_there() -> None:
     assert Cut("axial", 0).sides == Cut("coronal", 0).sides == ("L", "R")
     assert Cut("sagittal", 0).sides == ("P", "A")
+
+
+def test_sides_have_no_letters_where_the_file_has_no_orientation() -> None:
+    slices = {Cut("axial", 3): np.ones((4, 4), np.float32)}
+    grid = make_grid(np.ones((4, 4, 4)), np.eye(4))
+    window = Window(0.0, 1.0, "ppm")
+    (tile,) = make_view("Chi", slices, grid, window).rows[0]
+    assert tile.sides == ("L", "R")
+    (tile,) = make_view("Chi", slices, replace(grid, oriented=False), window).rows[0]
+    assert tile.sides == ("", "")
+    assert "left" not in tile.alt
 
 
 @pytest.mark.parametrize("name", stored_affines())
