@@ -107,6 +107,9 @@ def write_dataset(images: Sequence[ConvertedImage], raw: Path, n_threads: int = 
     with ThreadPoolExecutor(n_threads) as pool:
         for acquisition in _by_acquisition(images, targets):
             wanted = [(image, target) for image, target in acquisition if target not in refused]
+            if line := _renumbered(wanted):
+                refused |= dict.fromkeys((target for _, target in wanted), line)
+                continue
             results = list(pool.map(_try_to_write, wanted))
             for (_, target), result in zip(wanted, results, strict=True):
                 if isinstance(result, str):
@@ -119,7 +122,7 @@ def write_dataset(images: Sequence[ConvertedImage], raw: Path, n_threads: int = 
         tuple(target if target in new or os.path.lexists(target) else None for target in targets),
         tuple(target for target, is_new in new.items() if is_new),
         tuple(target for target, is_new in new.items() if not is_new),
-        tuple(refused.values()),
+        tuple(dict.fromkeys(refused.values())),
         (*_called_otherwise(images, entities, targets), *_left_behind(raw, images, targets)),
     )
 
@@ -221,6 +224,29 @@ def _left_behind(raw: Path, images: Sequence[ConvertedImage], targets: Sequence[
                 "Remove it if it is no longer needed."
             )
     return lines
+
+
+def _renumbered(acquisition: Sequence[tuple[ConvertedImage, Path]]) -> str:
+    """Say that echoes have other numbers than when the scan was first converted, if they have."""
+    held = [(image, target) for image, target in acquisition if os.path.lexists(target)]
+    if not held or len(held) == len(acquisition):
+        return ""
+    try:
+        digests = {digest_of_copy(image.path) for image, _ in acquisition}
+        moved = [
+            target
+            for image, target in held
+            if digest_of_image(target) != digest_of_copy(image.path) and digest_of_image(target) in digests
+        ]
+    except (UnusableData, NoInput):
+        return ""
+    if not moved:
+        return ""
+    return (
+        f"{moved[0]}: holds another echo than {held[0][0].origin} gives now: files of the scan arrived after "
+        f"it was converted, and nothing was added. Remove its {len(held)} images and their sidecars to have "
+        "the scan written again as a whole."
+    )
 
 
 def _try_to_write(one: tuple[ConvertedImage, Path]) -> bool | str:

@@ -29,7 +29,8 @@ _SCANNER_KEYS = _keys(
     ConversionSoftwareVersion DeepLearning DeepLearningDetails DerivedVendorReportedEchoSpacing EchoNumber
     EchoTrainLength EstimatedEffectiveEchoSpacing EstimatedTotalReadoutTime FrequencyEncodingSteps
     ImageOrientationPatientDICOM ImageOrientationText ImageType ImageTypeText ImagingFrequency
-    InPlanePhaseEncodingDirectionDICOM InternalPulseSequenceName Interpolation2D Interpolation3D Modality
+    InPlanePhaseEncodingDirectionDICOM InternalPulseSequenceName Interpolation2D Interpolation3D MissingSlices
+    Modality
     MultiEchoShots NumberOfArms NumberOfAverages NumberOfExcitations NumberOfKSpaceTrajectories
     NumberOfPointsPerArm PartialFourierEnabled PatientPosition PercentPhaseFOV PercentSampling
     PhaseEncodingAxis PhaseEncodingDirectionDisplayed PhaseEncodingPolarityGE PhaseEncodingSteps

@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+from dataclasses import replace
 from datetime import datetime
 from zlib import crc32
 
@@ -174,11 +175,27 @@ def test_other_content_under_the_same_name_is_refused(scanner, raw):
     written = write_dataset([scanner.image("a", seed=2)], raw)
     assert state(raw) == before
     assert (
-        len(written.refused) == 1 and "sub-01_T1w.nii.gz: is there with other content" in written.refused[0]
+        len(written.refused) == 1
+        and "sub-01_T1w.nii.gz: exists with content that differs" in written.refused[0]
     )
     written = write_dataset([scanner.image("a", seed=1, sidecar={"EchoTime": 0.009})], raw)
     assert state(raw) == before
     assert "EchoTime 0.004, now 0.009" in written.refused[0] and len(written.refused) == 1
+
+
+def test_an_echo_that_arrives_late_never_leaves_one_echo_twice(scanner, raw):
+    three = [
+        scanner.image("1", "MEGRE", echo=echo, part=part, sidecar={"EchoTime": 0.004 * echo})
+        for echo in (1, 2, 3)
+        for part in ("mag", "phase")
+    ]
+    first = [replace(image, echo=2 if image.echo == 3 else image.echo) for image in three if image.echo != 2]
+    write_dataset(first, raw)
+    before = state(raw)
+    late = write_dataset(three, raw)
+    assert state(raw) == before
+    (line,) = late.refused
+    assert "arrived after it was converted" in line and "Remove its 4 images" in line
 
 
 def test_what_people_add_to_a_sidecar_stays(scanner, raw):

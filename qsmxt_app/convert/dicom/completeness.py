@@ -18,20 +18,26 @@ SAME_SCAN = 10.0
 
 def missing_slices(series: Series) -> str:
     """Say which slices are missing, if any."""
+    return "; ".join(dict.fromkeys(reason for reason in missing_by_stack(series) if reason))
+
+
+def missing_by_stack(series: Series) -> list[str]:
+    """Say for each image of a series which slices are missing; empty where none are."""
+    return [_missing(series, stack) for stack in series.stacks]
+
+
+def _missing(series: Series, stack: Stack) -> str:
     scan = series.scan
     if scan.mosaic:
         return ""
-    reasons = []
-    for stack in series.stacks:
-        gaps = _gaps(stack, scan)
-        peers = [s.n_slices for s in series.stacks if same_plane(s.kind, stack.kind)]
-        if gaps:
-            reasons.append(gaps)
-        elif scan.expected_slices and stack.n_slices < scan.expected_slices and len(_planes(series)) == 1:
-            reasons.append(f"{stack.n_slices} of {scan.expected_slices} slices of an image were found")
-        elif stack.n_slices < max(peers):
-            reasons.append(f"{stack.n_slices} slices of one image, {max(peers)} of another")
-    return "; ".join(dict.fromkeys(reasons))
+    peers = [s.n_slices for s in series.stacks if same_plane(s.kind, stack.kind)]
+    if gaps := _gaps(stack, scan):
+        return gaps
+    if scan.expected_slices and stack.n_slices < scan.expected_slices and len(_planes(series)) == 1:
+        return f"{stack.n_slices} of {scan.expected_slices} slices of an image were found"
+    if stack.n_slices < max(peers):
+        return f"{stack.n_slices} slices of one image, {max(peers)} of another"
+    return ""
 
 
 def compare_counts(series: Sequence[Series], kinds: Mapping[str, object]) -> tuple[Series, ...]:

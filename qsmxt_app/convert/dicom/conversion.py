@@ -13,7 +13,7 @@ from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.dicom.channels import name_channels
 from qsmxt_app.convert.dicom.classify import SeriesType, classify, same_protocol
-from qsmxt_app.convert.dicom.completeness import compare_counts
+from qsmxt_app.convert.dicom.completeness import compare_counts, missing_by_stack
 from qsmxt_app.convert.dicom.execute import Failure, run_plan
 from qsmxt_app.convert.dicom.find import Found, LeftOut, find_dicom
 from qsmxt_app.convert.dicom.group_acquisitions import (
@@ -100,6 +100,7 @@ class SortedSeries:
     review: Review
     grouped: GroupedSeries
     without: Mapping[str, str]
+    keeps_incomplete: bool = False
 
     def outcomes(
         self, targets: Targets, failed: Mapping[str, str], *, finished: bool
@@ -251,15 +252,30 @@ def sort_series(found: Found, table_stem: Path, settings: Settings) -> tuple[Sor
         elif wanted and entry.subject not in wanted:
             without[one.key] = "not selected by --participant-label"
         elif one.incomplete and not settings.keep_incomplete:
-            without[one.key] = f"{MISSING}: {one.incomplete}"
+            complete = _complete_echoes(entry)
+            if complete is None:
+                without[one.key] = f"{MISSING}: {one.incomplete}"
+            else:
+                entries.append(complete)
         else:
             entries.append(entry)
     grouped = _without_unpaired_phase(
         group_acquisitions(entries), [one for one in series if one.key in without], without
     )
     without |= {key: reason for key, reason in grouped.left_out.items() if key not in without}
-    everything = SortedSeries(series, found.left_out + duplicates, types, review, grouped, without)
+    everything = SortedSeries(
+        series, found.left_out + duplicates, types, review, grouped, without, settings.keep_incomplete
+    )
     return everything, labels
+
+
+def _complete_echoes(entry: Entry) -> Entry | None:
+    """Leave out the images of a gradient echo of which slices are missing; None if no other is left."""
+    missing = missing_by_stack(entry.series)
+    if entry.role != "gradient-echo" or all(missing) or not any(missing):
+        return None
+    components = zip(entry.components, missing, strict=True)
+    return replace(entry, components=tuple(None if reason else component for component, reason in components))
 
 
 def _without_unpaired_phase(
@@ -290,13 +306,13 @@ def _conversion(
     images: Sequence[ConvertedImage],
     failures: Sequence[Failure],
 ) -> DicomConversion:
-    incomplete = [
-        one for one in ready.series if ready.without.get(one.key, "").startswith("slices are missing")
-    ]
+    incomplete = [one for one in ready.series if one.incomplete and not ready.keeps_incomplete]
     lines = [
-        f"series {one.key} ({one.scan.description or 'without a name'}) was left out: {one.incomplete}. "
-        "Use --keep-incomplete to convert it anyway."
+        f"series {one.key} ({one.scan.description or 'without a name'}): {one.incomplete}. "
+        f"{_what_was_left_out(one, ready)} left out; --keep-incomplete converts it with empty slices."
         for one in incomplete
+        if ready.types[one.key].role in USED_ROLES
+        and not ready.without.get(one.key, MISSING).startswith("not ")
     ]
     lines += [failure.reason for failure in failures]
     return DicomConversion(
@@ -308,6 +324,14 @@ def _conversion(
         sorted_series=ready,
         failed={failure.acquisition.key: failure.reason for failure in failures},
     )
+
+
+def _what_was_left_out(one: Series, ready: SortedSeries) -> str:
+    if one.key in ready.without:
+        return "It was"
+    times = {stack.echo_time for stack, gap in zip(one.stacks, missing_by_stack(one), strict=True) if gap}
+    shown = ", ".join(f"{1000 * (time or 0):g}" for time in sorted(times, key=lambda time: time or 0))
+    return f"The echo at {shown} ms was"
 
 
 def _why_no_maps(ready: SortedSeries) -> list[str]:

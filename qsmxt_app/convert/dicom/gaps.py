@@ -48,7 +48,10 @@ def fill_gaps(volume: Volume, target: Path) -> Volume:
         places = places[-1] - places[::-1]
     affine[:3, 2] = direction * step
     slope, intercept = volume.rescaling
-    empty = np.rint(-intercept / slope) if stored.dtype.kind in "iu" else 0
+    zero = (slope, intercept)
+    if volume.stack.component in {"phase", "phasediff"}:
+        zero = volume.phase_scaling.slope, volume.phase_scaling.intercept
+    empty = np.rint(-zero[1] / zero[0]) if stored.dtype.kind in "iu" else 0
     whole = np.full((*stored.shape[:2], int(places[-1]) + 1), empty, dtype=stored.dtype)
     whole[:, :, places] = stored
     header = volume.header.copy()

@@ -261,7 +261,8 @@ def _gradient_echo(
         return []
     chosen = _needed_parts(chosen, left_out)
     # an echo keeps its number though another is not used, so that it can be added later
-    echoes = sorted({_echo(stack) for _, stack, _ in chosen})
+    stacks = (stack for piece in group.pieces for stack in piece.entry.series.stacks)
+    echoes = sorted({_echo(stack) for stack in stacks if stack.echo_time})
     chosen = _whole_echoes(chosen, unpaired)
     slots = {(component, _echo(stack), stack.coil) for _, stack, component in chosen}
     if len(slots) < len(chosen):

@@ -27,6 +27,8 @@ from qsmxt_app.convert.dicom.vendors import Vendor, vendor_of
 from qsmxt_app.convert.dicom.volumes import Volume
 from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
+MISSING_SLICES = "MissingSlices"
+"""Key of the sidecar: slices (from 0) that no file was found for in at least one image of the scan."""
 _WITH_PART = frozenset({"MEGRE", "T2starw"})
 
 _COMPONENT_WORDS = frozenset({"M", "P", "R", "I", "MAGNITUDE", "PHASE", "REAL", "IMAGINARY", "PHASE MAP"})
@@ -86,8 +88,9 @@ def finish(acquisition: PlannedAcquisition, volumes: Sequence[Volume], folder: P
         _write_combined(acquisition, pairs, place)
         return place.records
     alternate = _phase_alternates(pairs)
+    missing = sorted({index for volume in volumes for index in volume.sidecar.get(MISSING_SLICES, ())})
     for member, volume in pairs:
-        _write_one(acquisition, member, volume, place, alternate)
+        _write_one(acquisition, member, volume, place, alternate, missing)
     return place.records
 
 
@@ -110,9 +113,22 @@ def _is_complex(member: Member) -> bool:
 
 
 def _write_one(
-    acquisition: PlannedAcquisition, member: Member, volume: Volume, place: _Place, alternate: bool
+    acquisition: PlannedAcquisition,
+    member: Member,
+    volume: Volume,
+    place: _Place,
+    alternate: bool,
+    missing: Sequence[int],
 ) -> None:
+    """Write one image; slices that another image of the scan lacks have no signal in the magnitude."""
     sidecar = _sidecar(acquisition, member, volume)
+    if missing:
+        sidecar[MISSING_SLICES] = list(missing)
+    if missing and member.component == "magnitude":
+        values = volume.values()
+        values[:, :, missing] = 0
+        save_image(values, volume.affine, place.add(member, "mag", sidecar))
+        return
     if member.component not in {"phase", "phasediff"}:
         is_map = member.component == "b0map"
         own = _vendor(member).field_map_rescaling(volume.sidecar) if is_map else None

@@ -323,10 +323,21 @@ def test_missing_slices_are_reported_and_left_out_or_kept(tmp_path: Path) -> Non
     write_series(folder, series[1])
     ready = sort_folder(folder, tmp_path / "out")
     assert [one.incomplete for one in ready.series] == ["1 slice is missing between others", ""]
-    assert not ready.grouped.plan, "a phase without its magnitude is of no use"
-    assert len(ready.without) == 2
+    (whole,) = ready.grouped.plan
+    assert {member.echo for member in whole.members} == {1, 3}, "the echo with the gap is left out"
     (kept,) = sort_folder(folder, tmp_path / "kept", keep_incomplete=True).grouped.plan
     assert images_of(kept) == PAIRS
+
+
+def test_one_missing_slice_costs_its_echo_alone(tmp_path: Path) -> None:
+    magnitude, phase = scan("siemens")
+    n_slices = phase.volumes[0].stored.shape[2]
+    write_series(tmp_path / "in", magnitude)
+    write_series(tmp_path / "in", phase, skip=(n_slices + 1,))
+    (acquisition,) = sort_folder(tmp_path / "in", tmp_path / "out").grouped.plan
+    assert sorted((member.component, member.echo) for member in acquisition.members) == [
+        ("magnitude", 1), ("magnitude", 3), ("phase", 1), ("phase", 3),
+    ]  # fmt: skip
 
 
 def test_an_echo_without_its_phase_is_not_used_and_the_table_says_so(tmp_path: Path) -> None:
@@ -410,7 +421,8 @@ def test_slices_lost_at_the_end_of_an_echo_are_noticed(
     write_series(tmp_path / "in", one, skip=lost)
     ready = sort_folder(tmp_path / "in", tmp_path / "out")
     assert ready.series[0].incomplete
-    assert not ready.grouped.plan
+    (acquisition,) = ready.grouped.plan
+    assert [member.stack.n_slices for member in acquisition.members] == [5, 5]
 
 
 def test_slices_lost_at_the_end_of_a_part_are_noticed(tmp_path: Path) -> None:

@@ -232,6 +232,27 @@ def test_slices_that_are_missing_are_left_empty(tmp_path: Path, upside_down: boo
         assert len(image.sidecar["MissingSlices"]) == 2
 
 
+@pytest.mark.parametrize("vendor", ["siemens", "philips", "ge"])
+def test_a_slice_that_one_phase_lacks_is_empty_in_all_images(tmp_path: Path, vendor: Vendor) -> None:
+    magnitude, phase = echoes(shape=(9, 8, 7), echo_times=ECHO_TIMES)
+    series = gradient_echo(vendor, magnitude, phase, ECHO_TIMES, split="parts", alternating_sign=False)
+    bare = [
+        replace(one, volumes=tuple(replace(v, slope=None, intercept=None) for v in one.volumes))
+        for one in series
+    ]
+    for one in bare if vendor == "siemens" else series:
+        write_series(tmp_path / "dicom", one, skip=(9,) if one.volumes[0].component == "phase" else ())
+    images, failures = run_plan(plan_of(tmp_path / "dicom"), tmp_path / "work", 2)
+    assert not failures
+    for image in images:
+        got = voxels(image, series[0])
+        assert len(image.sidecar["MissingSlices"]) == 1
+        if image.part == "mag":
+            assert not got[:, :, 2].any() and got[:, :, [0, 1, 3, 4, 5, 6]].all()
+        elif image.echo == 2:
+            np.testing.assert_allclose(got[:, :, 2], 0, atol=ONE_LEVEL)
+
+
 @pytest.mark.parametrize("vendor", ["philips", "philips-enhanced", "siemens-xa"])
 def test_repetitions_do_not_mix(tmp_path: Path, vendor: Vendor) -> None:
     """The converter writes both repetitions of an enhanced file into one 4D image."""
