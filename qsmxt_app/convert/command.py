@@ -14,8 +14,8 @@ from qsmxt_app.convert.conversion_cache import fingerprint, load_outcome, save_o
 from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import Written, prepare_dataset, write_dataset
 from qsmxt_app.convert.detect import Input
-from qsmxt_app.convert.dicom import convert_dicom
-from qsmxt_app.convert.nifti.conversion import convert_nifti
+from qsmxt_app.convert.dicom import convert_dicom, preview_dicom
+from qsmxt_app.convert.nifti.conversion import convert_nifti, preview_nifti
 from qsmxt_app.errors import CannotCreateOutput, UnusableData
 from qsmxt_app.settings import Settings
 
@@ -126,6 +126,22 @@ def convert_folder(
         if not outcome.failures:
             _save_outcome(cache_file, key, output, written, outcome)
     return outcome
+
+
+def preview_folder(
+    source: Path, found: Input, output: Path, settings: Settings, work_dir: Path, n_procs: int
+) -> list[dict[str, str]]:
+    """Rows of the review table as `convert_folder` would write them; nothing is written.
+
+    Parameters
+    ----------
+    source, found, output, settings, work_dir, n_procs
+        As for `convert_folder`.
+    """
+    tables = output / SOURCEDATA
+    if found.kind == "nifti":
+        return preview_nifti(source, found.nifti, tables / NIFTI_TABLE, settings)
+    return preview_dicom(source, tables / DICOM_TABLE, work_dir, settings, n_procs)
 
 
 def _save_outcome(

@@ -26,28 +26,30 @@ _SCANNER_KEYS = _keys(
     """
     AcquisitionMatrixPE AcquisitionNumber AcquisitionTime AveragesDouble BandwidthPerPixelPhaseEncode
     BaseResolution Bipolar CoilString CompressedSensingFactor ConversionSoftware
-    ConversionSoftwareVersion DeepLearning DeepLearningDetails DerivedVendorReportedEchoSpacing EchoNumber
-    EchoTrainLength EstimatedEffectiveEchoSpacing EstimatedTotalReadoutTime FrequencyEncodingSteps
-    ImageOrientationPatientDICOM ImageOrientationText ImageType ImageTypeText ImagingFrequency
-    InPlanePhaseEncodingDirectionDICOM InternalPulseSequenceName Interpolation2D Interpolation3D MissingSlices
-    Modality
-    MultiEchoShots NumberOfArms NumberOfAverages NumberOfExcitations NumberOfKSpaceTrajectories
-    NumberOfPointsPerArm PartialFourierEnabled PatientPosition PercentPhaseFOV PercentSampling
-    PhaseEncodingAxis PhaseEncodingDirectionDisplayed PhaseEncodingPolarityGE PhaseEncodingSteps
-    PhaseEncodingStepsNoPartialFourier PhaseEncodingStepsOutOfPlane PhaseOversampling PhaseRange
-    PhaseResolution PhilipsRWVIntercept PhilipsRWVSlope PhilipsRescaleIntercept PhilipsRescaleSlope
-    PhilipsScaleSlope PixelBandwidth ProtocolName PulseSequenceName RawImage ReadoutMode ReadoutPolarity
-    ReconMatrixPE ReconstructionMethod RefLinesPE RepetitionTimeInversion SAR SeriesDescription SeriesNumber
+    ConversionSoftwareVersion DeepLearning DeepLearningDetails DerivedVendorReportedEchoSpacing
+    EchoNumber EchoTrainLength EstimatedEffectiveEchoSpacing EstimatedTotalReadoutTime
+    FrequencyEncodingSteps ImageOrientationPatientDICOM ImageOrientationText ImageType ImageTypeText
+    ImagingFrequency InPlanePhaseEncodingDirectionDICOM InternalPulseSequenceName Interpolation2D
+    Interpolation3D MissingSlices Modality MultiEchoShots NumberOfArms NumberOfAverages
+    NumberOfExcitations NumberOfKSpaceTrajectories NumberOfPointsPerArm PartialFourierEnabled
+    PatientPosition PercentPhaseFOV PercentSampling PhaseEncodingAxis PhaseEncodingDirectionDisplayed
+    PhaseEncodingPolarityGE PhaseEncodingSteps PhaseEncodingStepsNoPartialFourier
+    PhaseEncodingStepsOutOfPlane PhaseOversampling PhaseRange PhaseResolution PhilipsRWVIntercept
+    PhilipsRWVSlope PhilipsRescaleIntercept PhilipsRescaleSlope PhilipsScaleSlope PixelBandwidth
+    ProtocolName PulseSequenceName RawImage ReadoutMode ReadoutPolarity ReconMatrixPE
+    ReconstructionMethod RefLinesPE RepetitionTimeInversion SAR SeriesDescription SeriesNumber
     ShimSetting SpacingBetweenSlices TransmitCoilName TriggerDelayTime TxRefAmp
     UsePhilipsFloatNotDisplayScaling VariableFlipAngleFlag VendorReportedEchoSpacing WaterFatShift
     """
 )
-# Keys of BIDS that tell where or when a person was, or that point into another dataset.
+# Keys of BIDS that tell where or when a person was scanned (institution, station and serial number of the
+# device are identifiers by HIPAA's safe harbour), or that point into another dataset.
 _WITHHELD = _keys(
     """
     AnatomicalImage AssociatedEmptyRoom B0FieldIdentifier B0FieldSource BasedOn DOI Description
-    InstitutionAddress IntendedFor MultipartID Name RawSources ScanDate Sources SpatialReference
-    SubjectArtefactDescription TaskDescription TaskName URL
+    DeviceSerialNumber InstitutionAddress InstitutionName InstitutionalDepartmentName IntendedFor
+    MultipartID Name RawSources ScanDate Sources SpatialReference StationName SubjectArtefactDescription
+    TaskDescription TaskName URL
     """
 )
 # Texts that are the scanner's own words, whatever a person is called.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qsmxt_app import __version__
@@ -11,6 +12,7 @@ from qsmxt_app.convert.command import (
     ConversionOutcome,
     check_output_outside_source,
     convert_folder,
+    preview_folder,
     raw_folder,
 )
 from qsmxt_app.convert.detect import Input
@@ -62,13 +64,35 @@ def convert_input(request: Request, found: Input) -> tuple[RunFolder, Conversion
     return folder, outcome
 
 
+DICOM_COLUMNS = ("series", "description", "subject", "session", "role", "status", "reason", "became")
+NIFTI_COLUMNS = ("file", "subject", "session", "suffix", "part", "echo_time", "field_strength", "note")
+
+
 def show_conversion(request: Request, found: Input) -> None:
-    """Print what would be converted."""
-    files = f"{len(found.nifti)} NIfTI files" if found.kind == "nifti" else "DICOM files"
-    raw = raw_folder(request.output_dir, request.settings)
+    """Print what would be converted: the main columns of the review table."""
+    settings, output = request.settings, request.output_dir.absolute()
+    n_procs = settings.n_cpus or available_cpus()
+    rows = preview_folder(request.bids_dir, found, output, settings, request.work_dir, n_procs)
     console = PlainConsole()
-    console.print(f"Would convert the {files} of {request.bids_dir} to {raw}, and go on from there.")
+    for line in _aligned(rows, NIFTI_COLUMNS if found.kind == "nifti" else DICOM_COLUMNS):
+        console.print(line)
+    console.print(f"Nothing was written. The dataset would go to {raw_folder(output, settings)}.")
     console.print("--convert-only stops after the conversion.")
+
+
+def _aligned(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> list[str]:
+    """Lines of a table with columns of equal width; empty columns are left out."""
+    shown = [name for name in columns if any(row.get(name) for row in rows)]
+    table = [shown, *([_abridged(row.get(name, "")) for name in shown] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+
+
+def _abridged(cell: str) -> str:
+    """Return the first of several file names, and how many more there are."""
+    names = cell.split()
+    several = len(names) > 1 and all(name.endswith(".nii.gz") for name in names)
+    return f"{names[0]} and {len(names) - 1} more" if several else cell
 
 
 def _tell(outcome: ConversionOutcome, request: Request) -> None:

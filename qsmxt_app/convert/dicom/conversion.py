@@ -9,7 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qsmxt_app.convert.converted_image import ConvertedImage
+from qsmxt_app.bids.entities import build_name
+from qsmxt_app.bids.selection import select_labels
+from qsmxt_app.convert.converted_image import ConvertedImage, Part
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.dicom.channels import name_channels
 from qsmxt_app.convert.dicom.classify import SeriesType, classify, same_protocol
@@ -38,6 +40,7 @@ from qsmxt_app.convert.dicom.review import (
 )
 from qsmxt_app.convert.dicom.series import Series
 from qsmxt_app.convert.dicom.subject_labels import Labels, label_subjects, study_key
+from qsmxt_app.convert.naming import name_images
 from qsmxt_app.convert.table import write_table
 from qsmxt_app.settings import Settings
 
@@ -46,6 +49,12 @@ FILES_SUFFIX = "_files"
 MISSING = "slices are missing"
 Targets = Mapping[str, Sequence[tuple[ConvertedImage, str]]]
 _PARTS = {"magnitude": "mag", "phase": "phase"}
+_PLANNED_PARTS: Mapping[str, Part] = {
+    "magnitude": "mag",
+    "real": "mag",
+    "phase": "phase",
+    "imaginary": "phase",
+}
 _FEW = 3
 
 
@@ -209,6 +218,43 @@ def convert_dicom(
     return _conversion(source, found, ready[0], ready[1], images, failures)
 
 
+def preview_dicom(
+    source: Path, table_stem: Path, work_dir: Path, settings: Settings, n_procs: int
+) -> list[dict[str, str]]:
+    """Rows of the review table as a conversion would write them; nothing is converted or written."""
+    ready, _ = sort_series(_find(source, table_stem, work_dir, settings, n_procs), table_stem, settings)
+    images = [image for acquisition in ready.grouped.plan for image in _planned_images(acquisition)]
+    targets: dict[str, list[tuple[ConvertedImage, str]]] = {}
+    for image, entities in zip(images, name_images(images), strict=True):
+        name = build_name(entities, image.suffix, ".nii.gz")
+        targets.setdefault(image.group, []).append((image, name))
+    outcomes = ready.outcomes(targets, {}, finished=False)
+    return rows_of(ready.series, ready.types, ready.review, outcomes.__getitem__)
+
+
+def _planned_images(acquisition: PlannedAcquisition) -> list[ConvertedImage]:
+    """Images that an acquisition becomes, with what their names are made of."""
+    found = {}
+    for member in acquisition.members:
+        part = _PLANNED_PARTS.get(member.component) if member.suffix in {"MEGRE", "T2starw"} else None
+        found[member.suffix, member.echo, part] = ConvertedImage(
+            path=Path(),
+            sidecar={},
+            subject=acquisition.subject,
+            session=acquisition.session,
+            suffix=member.suffix,
+            group=acquisition.key,
+            origin=member.series.key,
+            acquisition=acquisition.acquisition,
+            reconstruction=acquisition.reconstruction,
+            echo=member.echo,
+            part=part,
+            acquired=acquisition.acquired,
+            run=acquisition.run,
+        )
+    return list(found.values())
+
+
 def _find(source: Path, table_stem: Path, work_dir: Path, settings: Settings, n_procs: int) -> Found:
     output = table_stem.parent.parent
     own = [table_stem.parent, work_dir, *([settings.raw_dir] if settings.raw_dir else [])]
@@ -242,14 +288,16 @@ def sort_series(found: Found, table_stem: Path, settings: Settings) -> tuple[Sor
     find_edits(review, {one.key: computed_cells(one, types[one.key], visits[one.key]) for one in series})
     entries: list[Entry] = []
     without: dict[str, str] = {}
-    wanted = {label.removeprefix("sub-") for label in settings.participant_label}
+    described = {one.key: entry_of(one, types[one.key], visits[one.key], review) for one in series}
+    subjects = sorted({entry.subject for entry in described.values() if entry})
+    wanted = select_labels("sub", settings.participant_label, subjects)
     for one in series:
-        entry = entry_of(one, types[one.key], visits[one.key], review)
+        entry = described[one.key]
         if entry is None:
             without[one.key] = "left out in this table"
         elif entry.role not in USED_ROLES:
             without[one.key] = f"{entry.role}: {types[one.key].reason}"
-        elif wanted and entry.subject not in wanted:
+        elif entry.subject not in wanted:
             without[one.key] = "not selected by --participant-label"
         elif one.incomplete and not settings.keep_incomplete:
             complete = _complete_echoes(entry)

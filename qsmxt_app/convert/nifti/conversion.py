@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsmxt_app.bids.selection import select_labels
 from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import Written
-from qsmxt_app.convert.naming import group_key
+from qsmxt_app.convert.naming import group_key, legal_label
 from qsmxt_app.convert.nifti.describe import describe
 from qsmxt_app.convert.nifti.gather import gather
 from qsmxt_app.convert.nifti.patterns import read_patterns
-from qsmxt_app.convert.nifti.table import Sheet, fill_in, write_sheet
+from qsmxt_app.convert.nifti.table import Row, Sheet, fill_in, table_rows, write_sheet
 from qsmxt_app.convert.nifti.table_cells import check_subjects
 from qsmxt_app.errors import UnusableData
 from qsmxt_app.settings import Settings
+from qsmxt_app.terminal import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,8 @@ def convert_nifti(
     """
     files = gather(paths, source, read_patterns(settings.nifti_pattern), settings.subject_from)
     sheet = fill_in(files, table_stem)
-    lacking = [row for row in sheet.rows if row.missing]
+    selected = select_rows(sheet.rows, settings.participant_label)
+    lacking = [row for row in selected if row.missing]
     if lacking:
         path = write_sheet(sheet, {})
         names = ", ".join(dict.fromkeys(name for row in lacking for name in row.missing))
@@ -93,21 +96,46 @@ def convert_nifti(
             "(or tell where the path says it, with --nifti-pattern).",
         )
     try:
-        check_subjects(sheet.rows)
+        check_subjects(selected)
     except UnusableData as error:
         path = write_sheet(sheet, {})
         raise UnusableData(f"{path}: {error.message}", error.hint) from error
     # a work folder may be shared with other outputs
     own = work_dir / group_key(str(table_stem.absolute()))
-    outcome = describe([row for row in sheet.rows if not row.ignored], own)
+    outcome = describe([row for row in selected if not row.ignored], own)
     ignored = sum(row.ignored for row in sheet.rows)
+    others = [row.file.name for row in sheet.rows if row not in selected]
     notes = [f"{len(files)} NIfTI files: {sheet.path} lists the result for each."]
     if ignored:
-        notes.append(f"{ignored} files are left out (suffix ignore).")
+        notes.append(f"{counted(ignored, 'file')} left out (suffix ignore).")
     remarks = outcome.notes | {row.file.name: "left out" for row in sheet.rows if row.ignored}
+    remarks |= dict.fromkeys(others, "not selected by --participant-label")
     return NiftiConversion(
         tuple(outcome.images), outcome.failures, _reasons(outcome.images), notes, sheet, remarks
     )
+
+
+def select_rows(rows: Sequence[Row], participants: Sequence[str]) -> list[Row]:
+    """Rows of the participants asked for, and those of which the participant is not known.
+
+    Raises
+    ------
+    NothingSelected
+        If a participant is not among them.
+    """
+    if not participants:
+        return list(rows)
+    labels = {row.file.name: legal_label(row.cells.get("subject", "").removeprefix("sub-")) for row in rows}
+    wanted = {"", *select_labels("sub", participants, sorted(set(labels.values()) - {""}))}
+    return [row for row in rows if labels[row.file.name] in wanted]
+
+
+def preview_nifti(
+    source: Path, paths: Sequence[Path], table_stem: Path, settings: Settings
+) -> list[dict[str, str]]:
+    """Rows of the table as a conversion would write them; nothing is converted or written."""
+    files = gather(paths, source, read_patterns(settings.nifti_pattern), settings.subject_from)
+    return table_rows(fill_in(files, table_stem), {})
 
 
 def _reasons(images: Sequence[ConvertedImage]) -> list[str]:

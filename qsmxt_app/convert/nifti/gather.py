@@ -181,7 +181,7 @@ def _with_only_subject(files: Sequence[NiftiFile]) -> list[NiftiFile]:
         not any(file.cells.get("subject") for file in used)
         and len({_folder(file) for file in used}) == 1
         and len(set(slots)) == len(slots)
-        and all(file.metadata for file in used)
+        and any(file.metadata for file in used)
     )
     return [_with(file, subject=ONLY_SUBJECT) for file in files] if alone else list(files)
 

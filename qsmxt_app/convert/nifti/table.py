@@ -116,7 +116,16 @@ def write_sheet(sheet: Sheet, notes: Mapping[str, str]) -> Path:
     notes
         By file: what the user should know.
     """
-    lines = [
+    lines = table_rows(sheet, notes)
+    gathered = [{"file": row.file.name, **row.file.cells} for row in sheet.rows]
+    write_table(copy_path(sheet.stem), COLUMNS, [*gathered, *sheet.absent_gathered])
+    write_table(sheet.path, COLUMNS, [*lines, *sheet.absent])
+    return sheet.path
+
+
+def table_rows(sheet: Sheet, notes: Mapping[str, str]) -> list[dict[str, str]]:
+    """Rows of the table, with a mark in each cell that is needed and empty."""
+    return [
         {
             "file": row.file.name,
             **row.cells,
@@ -125,10 +134,6 @@ def write_sheet(sheet: Sheet, notes: Mapping[str, str]) -> Path:
         }
         for row in sheet.rows
     ]
-    gathered = [{"file": row.file.name, **row.file.cells} for row in sheet.rows]
-    write_table(copy_path(sheet.stem), COLUMNS, [*gathered, *sheet.absent_gathered])
-    write_table(sheet.path, COLUMNS, [*lines, *sheet.absent])
-    return sheet.path
 
 
 def copy_path(stem: Path) -> Path:
