@@ -10,10 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.magnitude import smooth_level
 from qsmxt_app.qsm.noise import noise_from_ratio
 
 LONGEST_T2STAR = 2.0
 """s; no decay is seen in gradient echoes beyond it, and images cannot hold infinity."""
+
+TISSUE_SHARE = 0.6
+"""Share of the local level of the signal below which a voxel is taken to hold bone or air."""
+
+LARGEST_EXTRAPOLATION = 2.0
+"""Largest ratio of the magnitude at TE = 0 to that of the first echo: noise seems to decay at any rate."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,46 @@ def fit_relaxation(
         *(image.reshape(-1) for image in maps),
     )
     return Relaxation(*maps)
+
+
+def has_tissue_signal(
+    magnitude: FloatArray, echo_times: Sequence[float] | NDArray, voxel_size: Sequence[float]
+) -> BoolArray:
+    """Where the magnitude at TE = 0 is that of tissue around: not where bone or air fill half of a voxel.
+
+    Parameters
+    ----------
+    magnitude : ndarray (x, y, z, echo)
+        Any unit, of one echo or more.
+    echo_times : (echo,)
+        s, ascending.
+    voxel_size
+        mm.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        True where the extrapolated magnitude exceeds `TISSUE_SHARE` of its local level. A single echo is
+        taken as it is.
+    """
+    times = np.asarray(echo_times, dtype=np.float64)
+    first = np.empty(magnitude.shape[:3], np.float32)
+    _extrapolate(
+        np.ascontiguousarray(magnitude, dtype=np.float32).reshape(-1, times.size),
+        times,
+        float(np.log(LARGEST_EXTRAPOLATION) / times[0]) if times.size > 1 else 0.0,
+        first.reshape(-1),
+    )
+    return np.asarray(first > TISSUE_SHARE * smooth_level(first, voxel_size))
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _extrapolate(magnitude: FloatArray, t: NDArray, fastest: float, out: FloatArray) -> None:
+    for v in numba.prange(out.size):
+        if t.size == 1:
+            out[v] = magnitude[v, 0]
+        else:
+            out[v] = _log_linear(magnitude[v], t, fastest)[0]
 
 
 def _check(

@@ -104,7 +104,8 @@ def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: st
         else:
             workflow.connect([(end, made[name], [(whole, "mask")])])
         if name.startswith("tgv"):
-            workflow.connect([(field, made[name], [("laplacian", "laplacian"), ("noise", "noise")])])
+            inputs = [(trait, trait) for trait in ("laplacian", "noise", "tissue")]
+            workflow.connect([(field, made[name], inputs)])
         else:
             inputs = [("local_field", "local_field"), ("measured", "measured")]
             workflow.connect(

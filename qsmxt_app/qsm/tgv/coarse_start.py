@@ -38,20 +38,20 @@ _EXISTS = {
 
 
 def halve(
-    laplacian: FloatArray, mask: BoolArray, weight: FloatArray | None
-) -> tuple[FloatArray, BoolArray, FloatArray | None] | None:
+    laplacian: FloatArray, mask: BoolArray, weight: FloatArray | None, tissue: BoolArray | None
+) -> tuple[FloatArray, BoolArray, FloatArray | None, BoolArray | None] | None:
     """The same data on cells of 2x2x2 voxels.
 
     Parameters
     ----------
-    laplacian, mask, weight : ndarray (x, y, z)
+    laplacian, mask, weight, tissue : ndarray (x, y, z)
         As of the problem.
 
     Returns
     -------
     tuple or None
         Laplacian smoothed by (1, 3, 3, 1)/8 along every axis within the mask, cells all of whose voxels are
-        in the mask, mean weights; None where a start is not worth it.
+        in the mask, mean weights, cells most of which are tissue; None where a start is not worth it.
     """
     size = [(0, n % 2) for n in mask.shape]
     mask = np.pad(mask, size)
@@ -63,7 +63,12 @@ def halve(
     cover = _smooth(inside)
     data = _smooth(np.where(mask, np.pad(laplacian, size), np.float32(0)))
     data = np.divide(data, cover, out=np.zeros_like(data), where=cover > 0)
-    return data, coarse, None if weight is None else _means(np.pad(weight, size))
+    return (
+        data,
+        coarse,
+        None if weight is None else _means(np.pad(weight, size)),
+        None if tissue is None else _means(np.pad(tissue, size).astype(np.float32)) > 0.5,
+    )
 
 
 def _means(image: FloatArray) -> FloatArray:

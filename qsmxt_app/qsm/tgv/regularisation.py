@@ -48,6 +48,9 @@ class TGVOptions:
         Price, in units of alpha1, of a source that is no tissue in the mask's outermost layer, the next,
         and so on, at ``calibration_edge`` (see :func:`scaled_slack`). Voxels at the rim hold some bone or
         air, whose field is no tissue's and whose Laplacian is tens of times larger. Empty for none.
+    tissue_factor
+        Factor on the price where the signal is tissue's in the outermost layer; below it there is no such
+        source then. Bone and air have no signal, and blood and fluid have.
     weight_floor, weight_ceiling
         Bounds of a voxel's weight relative to the median in the mask.
     calibration_noise
@@ -68,6 +71,7 @@ class TGVOptions:
     extend: bool = True
     rim_alpha: float = 100.0
     slack: tuple[float, ...] = (0.4, 4.0, 12.0)
+    tissue_factor: float = 5.0
     weight_floor: float = 1e-6
     weight_ceiling: float = 4.0
     calibration_noise: float = 0.0006
@@ -83,6 +87,8 @@ class TGVOptions:
             raise ValueError("max_iterations and check_every must be at least 1")
         if any(s <= 0 for s in self.slack):
             raise ValueError(f"slack must be positive prices, not {self.slack}")
+        if not self.tissue_factor > 0:
+            raise ValueError(f"tissue_factor must be positive, not {self.tissue_factor}")
         if not 0 < self.weight_floor <= 1 <= self.weight_ceiling:
             raise ValueError("weight_floor and weight_ceiling must enclose 1")
 

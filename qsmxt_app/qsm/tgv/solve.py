@@ -9,6 +9,7 @@ import numba
 import numpy as np
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.relaxation import has_tissue_signal
 from qsmxt_app.qsm.tgv import sweep
 from qsmxt_app.qsm.tgv.coarse_start import continue_on, halve
 from qsmxt_app.qsm.tgv.convergence import Convergence, ConvergenceMonitor
@@ -53,6 +54,7 @@ def solve_tgv(
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
     noise: FloatArray | None = None,
+    tissue: BoolArray | None = None,
     options: TGVOptions = _DEFAULTS,
     threads: int | None = None,
 ) -> TGVResult:
@@ -69,7 +71,9 @@ def solve_tgv(
     their noise and their susceptibility too. Where a neighbour has no signal its W is next to nothing and the
     equation at the rim says nothing, voxel by voxel, with no erosion. The sparse e, in the outermost layers
     only, takes up what is no tissue's, above all the share of bone or air that voxels at the rim hold:
-    without it, chi at the rim is off by ten times its size. Its price only bounds the equation's dual.
+    without it, chi at the rim is off by ten times its size. Where the signal is tissue's (or blood's), e is
+    dear in the outermost layer and does not exist deeper: it would take up veins on the brain's surface. Its
+    price only bounds the equation's dual.
 
     The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel
     preconditioner for the dual of the field equation; large problems start from the solution at half the
@@ -87,6 +91,9 @@ def solve_tgv(
         B0 in voxel axes, any length.
     noise : ndarray (x, y, z), optional
         Standard deviation of the field in ppm, also beside the mask; uniform without.
+    tissue : ndarray (x, y, z), bool, optional
+        Where the signal is tissue's (:func:`~qsmxt_app.qsm.relaxation.has_tissue_signal`); not known
+        without.
     options
         Regularisation and stopping.
     threads
@@ -109,13 +116,13 @@ def solve_tgv(
     (2013).
     """
     mask = np.asarray(mask, dtype=bool)
-    _validate(laplacian, mask, voxel_size, b0_direction, noise)
+    _validate(laplacian, mask, voxel_size, b0_direction, noise, tissue)
     weight, noise_level = relative_weight(noise, mask, options)
     alpha = scaled_alpha(options, noise_level, voxel_size)
     threads_before = numba.get_num_threads()
     try:
         problem, history, converged = _solve(
-            (laplacian, mask, weight), voxel_size, b0_direction, alpha, options, threads
+            (laplacian, mask, weight, tissue), voxel_size, b0_direction, alpha, options, threads
         )
     finally:
         numba.set_num_threads(threads_before)
@@ -156,6 +163,7 @@ def tgv_qsm(
         voxel_size=voxel_size,
         b0_direction=b0_direction,
         noise=measured.noise,
+        tissue=has_tissue_signal(magnitude, echo_times, voxel_size),
         options=options,
         threads=threads,
     )
@@ -167,9 +175,12 @@ def _validate(
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
     noise: FloatArray | None,
+    tissue: BoolArray | None,
 ) -> None:
     if laplacian.ndim != 3 or laplacian.shape != mask.shape:
         raise ValueError(f"the Laplacian {laplacian.shape} and the mask {mask.shape} differ in shape")
+    if tissue is not None and tissue.shape != mask.shape:
+        raise ValueError(f"the tissue {tissue.shape} and the mask {mask.shape} differ in shape")
     if noise is not None and noise.shape != mask.shape:
         raise ValueError(f"the noise {noise.shape} and the mask {mask.shape} differ in shape")
     if not mask.any():
@@ -185,7 +196,7 @@ def _validate(
 
 
 def _solve(
-    data: tuple[FloatArray, BoolArray, FloatArray | None],
+    data: tuple[FloatArray, BoolArray, FloatArray | None, BoolArray | None],
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
     alpha: tuple[float, float],
@@ -200,6 +211,7 @@ def _solve(
         voxel_size=voxel_size,
         b0_direction=b0_direction,
         extend=options.extend,
+        tissue_factor=options.tissue_factor,
         slack=[price * alpha[0] / length for price in scaled_slack(options, voxel_size)],
         axes=axes,
     )

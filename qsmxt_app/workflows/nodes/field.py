@@ -13,6 +13,7 @@ from qsmxt_app.qsm.echo_consistency import consistent_echoes
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.field_checks import check_field_fit
 from qsmxt_app.qsm.morphology import with_inner_voids
+from qsmxt_app.qsm.relaxation import has_tissue_signal
 from qsmxt_app.qsm.tgv import measured_laplacian
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -50,6 +51,7 @@ class FieldOutputSpec(StepOutputSpec):
     offset = File(exists=True, desc="removed from the phase of all echoes, rad, on a coarse grid")
     laplacian = File(exists=True, desc="of the field, ppm/mm^2")
     noise = File(exists=True, desc="of the field that the Laplacian is of, ppm")
+    tissue = File(exists=True, desc="where the signal is tissue's")
     filled = File(exists=True, desc="the filled mask where the field is known: where chi is reported")
     reliable = File(exists=True, desc="the reliable mask where the field is known")
 
@@ -91,6 +93,7 @@ class FitField(Step):
             "field_trust": np.where(filled, fit.trust, np.float32(0)),
             "laplacian": measured.laplacian,
             "noise": measured.noise,
+            "tissue": has_tissue_signal(magnitude, echo_times, size),
             "filled": known,
             "reliable": load_mask(given.reliable) & certain,
         }
