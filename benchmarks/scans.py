@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
 from qsmxt_app.simulate.dataset import write_dataset
+from qsmxt_app.simulate.person import Anatomy
 
 DIRECTIONS = {"straight": (0.0, 0.0, 1.0), "tilted": (0.0, 0.5, 0.8660254)}
 LABEL = "sub-01"
@@ -36,6 +37,8 @@ class Scan:
         Whether even echoes are read out backwards.
     slices
         Slices of a slab around the deep grey nuclei, 0 for the whole head.
+    anatomy
+        What of a head there is: `adult` and `elderly` have veins on the brain's surface.
     """
 
     seed: int
@@ -45,6 +48,7 @@ class Scan:
     echoes: int = 5
     bipolar: bool = False
     slices: int = 0
+    anatomy: Anatomy = "basic"
 
     @property
     def protocol(self) -> Protocol:
@@ -53,7 +57,7 @@ class Scan:
             times = tuple(round(0.004 + 0.0035 * i, 6) for i in range(self.echoes))
         return Protocol(
             voxel_size=self.voxel_size, echo_times=times, b0_direction=DIRECTIONS[self.direction],
-            snr=self.snr, bipolar=self.bipolar,
+            snr=self.snr, bipolar=self.bipolar, anatomy=self.anatomy,
         )  # fmt: skip
 
     @property
@@ -61,6 +65,7 @@ class Scan:
         """What a table says about it."""
         return {
             "seed": f"{self.seed}",
+            "anatomy": self.anatomy,
             "B0": self.direction,
             "voxel": "x".join(f"{edge:g}" for edge in self.voxel_size),
             "SNR": f"{self.snr:g}",

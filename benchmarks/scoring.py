@@ -29,6 +29,8 @@ class Score:
     coverage: float
     """Share of the true brain that the map covers."""
     deep_grey_slope: float
+    vein_recovery: float
+    """Mean of the map over that of the truth in veins below the outermost layer; NaN without."""
     deep_grey_bias: Mapping[str, float]
     """Mean of map minus truth in each nucleus, in ppm, both relative to their mean over the brain."""
 
@@ -45,6 +47,7 @@ def score(
     labels: NDArray[np.integer],
     nuclei: Mapping[str, Sequence[int]],
     covered: NDArray[np.bool_],
+    vein: int | None = None,
 ) -> Score:
     """Compare a map with the truth over the whole brain.
 
@@ -60,6 +63,8 @@ def score(
         Deep grey nuclei, each with the labels that make it up.
     covered : ndarray of bool (x, y, z)
         Voxels in which the map has a value; elsewhere it counts as zero.
+    vein
+        Label of veins.
     """
     inside = brain & covered
     recon = np.where(inside, chi, 0.0).astype(np.float64)
@@ -69,6 +74,7 @@ def score(
     true[brain] -= true[brain].mean()
     depth = ndimage.distance_transform_cdt(brain, metric="taxicab")
     rim = brain & (depth <= 2)
+    veins = (labels == vein) & (depth > 1)
     recon_means = {name: recon[region].mean() for name, region in _regions(labels, nuclei, brain)}
     true_means = {name: true[region].mean() for name, region in _regions(labels, nuclei, brain)}
     slope = np.polyfit(list(true_means.values()), list(recon_means.values()), 1)[0] if true_means else np.nan
@@ -79,6 +85,7 @@ def score(
         rim_nrmse=100 * float(np.linalg.norm(recon[rim] - true[rim]) / np.linalg.norm(true[rim])),
         coverage=float(inside.sum() / brain.sum()),
         deep_grey_slope=float(slope),
+        vein_recovery=float(recon[veins].mean() / true[veins].mean()) if veins.any() else float("nan"),
         deep_grey_bias={name: float(recon_means[name] - true_means[name]) for name in true_means},
     )
 

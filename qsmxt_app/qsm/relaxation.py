@@ -19,6 +19,9 @@ LONGEST_T2STAR = 2.0
 TISSUE_SHARE = 0.6
 """Share of the local level of the signal below which a voxel is taken to hold bone or air."""
 
+BORDER_VOXELS = 3
+"""Outermost voxels of an image that are not taken for tissue, whatever their signal."""
+
 LARGEST_EXTRAPOLATION = 2.0
 """Largest ratio of the magnitude at TE = 0 to that of the first echo: noise seems to decay at any rate."""
 
@@ -113,8 +116,8 @@ def has_tissue_signal(
     Returns
     -------
     ndarray (x, y, z), bool
-        True where the extrapolated magnitude exceeds `TISSUE_SHARE` of its local level. A single echo is
-        taken as it is.
+        True where the extrapolated magnitude exceeds `TISSUE_SHARE` of its local level, but not at the border
+        of the image, as nobody knows what is beyond. A single echo is taken as it is.
     """
     times = np.asarray(echo_times, dtype=np.float64)
     first = np.empty(magnitude.shape[:3], np.float32)
@@ -124,7 +127,10 @@ def has_tissue_signal(
         float(np.log(LARGEST_EXTRAPOLATION) / times[0]) if times.size > 1 else 0.0,
         first.reshape(-1),
     )
-    return np.asarray(first > TISSUE_SHARE * smooth_level(first, voxel_size))
+    tissue = np.zeros(first.shape, bool)
+    inner = (slice(BORDER_VOXELS, -BORDER_VOXELS),) * 3
+    tissue[inner] = (first > TISSUE_SHARE * smooth_level(first, voxel_size))[inner]
+    return tissue
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)

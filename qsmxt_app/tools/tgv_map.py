@@ -16,6 +16,7 @@ from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.bids.headers import ImageHeader, b0_direction, read_header
 from qsmxt_app.errors import CannotCreateOutput, UnusableData, WrongUsage
 from qsmxt_app.qsm.phase import scale_phase
+from qsmxt_app.qsm.relaxation import has_tissue_signal
 from qsmxt_app.qsm.tgv.field_laplacian import measured_laplacian
 from qsmxt_app.qsm.tgv.regularisation import TGVOptions
 from qsmxt_app.qsm.tgv.solve import TGVResult, solve_tgv
@@ -49,6 +50,9 @@ def write_maps(arguments: argparse.Namespace) -> None:
             voxel_size=voxel_size,
             mask=mask,
         )
+        tissue = None
+        if magnitude is not None:
+            tissue = has_tissue_signal(magnitude, arguments.echotime, voxel_size)
         for output, options in zip(outputs, _options(arguments), strict=True):
             result = solve_tgv(
                 measured.laplacian,
@@ -56,6 +60,7 @@ def write_maps(arguments: argparse.Namespace) -> None:
                 voxel_size=voxel_size,
                 b0_direction=direction,
                 noise=measured.noise if magnitude is not None else None,
+                tissue=tissue,
                 options=options,
                 threads=arguments.threads,
             )

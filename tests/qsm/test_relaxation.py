@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import least_squares
 from scipy.stats import rice
 
-from qsmxt_app.qsm.relaxation import fit_relaxation
+from qsmxt_app.qsm.relaxation import fit_relaxation, has_tissue_signal
 
 TIMES = np.array([4, 9, 14, 19, 24]) * 1e-3
 
@@ -98,3 +98,26 @@ def test_bad_input_is_refused():
     magnitude[0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         fit_relaxation(magnitude, TIMES, mask=mask)
+
+
+def test_blood_has_the_signal_of_tissue_and_half_a_voxel_of_bone_has_not():
+    x = np.indices((24, 24, 24))[0]
+    rates, sizes = np.where(x == 8, 80.0, 20.0), np.where(x == 16, 0.45, 1.0)
+    sizes[x > 20] = 0.0
+    magnitude = decay(rates, 1.0, shape=(24, 24, 24)) * sizes[..., None].astype(np.float32)
+    noise = np.abs(np.random.default_rng(1).normal(0, 0.02, magnitude.shape)).astype(np.float32)
+    tissue = has_tissue_signal(magnitude + noise, TIMES, (2.0, 2.0, 2.0))
+    inner = tissue[:, 3:-3, 3:-3]
+    assert inner[8].all()
+    assert not inner[16].any()
+    assert not inner[21:].any()
+    assert inner[3:8].all()
+    assert not tissue[:3].any()
+
+
+def test_a_single_echo_shows_tissue_too():
+    magnitude = np.ones((18, 18, 18, 1), np.float32)
+    magnitude[12:] = 0.1
+    tissue = has_tissue_signal(magnitude, [0.02], (2.0, 2.0, 2.0))[3:-3, 3:-3, 3:-3]
+    assert tissue[:9].all()
+    assert not tissue[9:].any()

@@ -98,18 +98,17 @@ def voxel_flags(inside: BoolArray, domain: BoolArray) -> NDArray[np.uint16]:
 
 
 def _caps(
-    inside: BoolArray, slack: Sequence[float], tissue: BoolArray | None, tissue_factor: float
+    inside: BoolArray, slack: Sequence[float], tissue: BoolArray | None, factors: tuple[float, float]
 ) -> FloatArray:
     """Caps of the field equation's dual by depth; the distance between layers is a voxel."""
     caps = np.full(inside.shape, sweep.NO_CAP, np.float32)
     if slack:
         square = squared_distance(~inside, len(slack) + 1, (1, 1, 1))
         limited = inside & (square < (len(slack) + 1) ** 2)
+        price = np.interp(np.sqrt(square[limited]), np.arange(1, len(slack) + 1), slack)
         if tissue is not None:
-            limited &= ~tissue | (square <= 1)
-        caps[limited] = np.interp(np.sqrt(square[limited]), np.arange(1, len(slack) + 1), slack)
-        if tissue is not None:
-            caps[limited & tissue] *= tissue_factor
+            price *= np.where(tissue[limited], np.where(square[limited] <= 1, *factors), 1)
+        caps[limited] = np.minimum(price, sweep.NO_CAP)
     return np.where(inside, caps, 0)
 
 
@@ -123,7 +122,7 @@ def build_problem(
     b0_direction: Sequence[float],
     extend: bool = True,
     slack: Sequence[float] = (),
-    tissue_factor: float = 1.0,
+    tissue_factors: tuple[float, float] = (1.0, 1.0),
     axes: tuple[int, int, int] | None = None,
 ) -> Problem:
     """Crop, lay out and flag a problem; every variable starts at zero.
@@ -137,14 +136,14 @@ def build_problem(
     weight : ndarray (x, y, z), optional
         Inverse noise variance of the field, relative to its level in the mask; 1 without.
     tissue : ndarray (x, y, z), bool, optional
-        Where the signal is tissue's: the equation has no slack there but in the outermost layer.
+        Where the signal is tissue's.
     extend
         Whether noise and susceptibility also live on the stencil neighbours of the mask. Without, both are
         zero there: the published functional.
     slack
         Caps of the field equation's dual in the mask's outermost layers, from the outermost inwards.
-    tissue_factor
-        Factor on the cap of tissue in the outermost layer.
+    tissue_factors
+        Factors on the caps of tissue in the outermost layer and in those below.
     axes
         Order in which to store the axes; without, the one in which the sweep is fastest.
     """
@@ -161,7 +160,7 @@ def build_problem(
     weights = np.ones(domain.shape, np.float32) if weight is None else rows.to_box(weight, fill=0.0)
     state[sweep.WEIGHT] = rows.flatten(np.where(domain, weights, 2 * sweep.HELD))
     known = None if tissue is None else rows.to_box(tissue, fill=False)
-    state[sweep.CAP] = rows.flatten(_caps(inside, slack, known, tissue_factor))
+    state[sweep.CAP] = rows.flatten(_caps(inside, slack, known, tissue_factors))
     coefficients = stencil_coefficients(voxel_size, b0_direction)
     coefficients[sweep.C_RIM] = 1.0
     oblique = bool(np.any(coefficients[sweep.C_WXY : sweep.C_WYZ + 1] != 0))

@@ -48,9 +48,9 @@ class TGVOptions:
         Price, in units of alpha1, of a source that is no tissue in the mask's outermost layer, the next,
         and so on, at ``calibration_edge`` (see :func:`scaled_slack`). Voxels at the rim hold some bone or
         air, whose field is no tissue's and whose Laplacian is tens of times larger. Empty for none.
-    tissue_factor
-        Factor on the price where the signal is tissue's in the outermost layer; below it there is no such
-        source then. Bone and air have no signal, and blood and fluid have.
+    tissue_noise
+        Noise in ppm up to which signal tells where such sources may lie, and from which on it is ignored (see
+        :func:`tissue_factors`).
     weight_floor, weight_ceiling
         Bounds of a voxel's weight relative to the median in the mask.
     calibration_noise
@@ -71,7 +71,7 @@ class TGVOptions:
     extend: bool = True
     rim_alpha: float = 100.0
     slack: tuple[float, ...] = (0.4, 4.0, 12.0)
-    tissue_factor: float = 5.0
+    tissue_noise: tuple[float, float] = (0.003, 0.006)
     weight_floor: float = 1e-6
     weight_ceiling: float = 4.0
     calibration_noise: float = 0.0006
@@ -87,8 +87,8 @@ class TGVOptions:
             raise ValueError("max_iterations and check_every must be at least 1")
         if any(s <= 0 for s in self.slack):
             raise ValueError(f"slack must be positive prices, not {self.slack}")
-        if not self.tissue_factor > 0:
-            raise ValueError(f"tissue_factor must be positive, not {self.tissue_factor}")
+        if not 0 < self.tissue_noise[0] < self.tissue_noise[1]:
+            raise ValueError(f"tissue_noise must be two ascending positive numbers, not {self.tissue_noise}")
         if not 0 < self.weight_floor <= 1 <= self.weight_ceiling:
             raise ValueError("weight_floor and weight_ceiling must enclose 1")
 
@@ -145,3 +145,21 @@ def scaled_slack(options: TGVOptions, voxel_size: Sequence[float]) -> tuple[floa
     """
     edge = mean_edge(voxel_size) / options.calibration_edge
     return tuple(price * float(np.clip(edge, 0.5, 1.0)) ** 2 for price in options.slack)
+
+
+def tissue_factors(options: TGVOptions, noise_level: float | None) -> tuple[float, float]:
+    """Factors on the price of a source that is no tissue where the signal is tissue's.
+
+    Bone and air have no signal, and blood and fluid have. So where there is signal, such a source is five
+    times as dear in the outermost layer, and there is none below. That was measured in simulated heads of 0.5
+    to 3 ppb of noise. In two scans of 6 and 15 ppb it made shading worse, as what is wrong there (fat, flow,
+    the end of a crop) has signal too; so the factors go back to 1 between ``options.tissue_noise``.
+
+    Returns
+    -------
+    outermost, deeper : float
+        Factors for the outermost layer and for those below; the latter may be infinite.
+    """
+    first, last = options.tissue_noise
+    share = 1.0 if noise_level is None else float(np.clip((last - noise_level) / (last - first), 0, 1))
+    return 5.0**share, 100.0**share / (1 - share) if share < 1 else float("inf")

@@ -17,7 +17,13 @@ from qsmxt_app.qsm.tgv.field_laplacian import measured_laplacian
 from qsmxt_app.qsm.tgv.iteration import Iteration, balance, prepare, thread_count
 from qsmxt_app.qsm.tgv.layout import mean_edge
 from qsmxt_app.qsm.tgv.problem import Problem, build_problem
-from qsmxt_app.qsm.tgv.regularisation import TGVOptions, relative_weight, scaled_alpha, scaled_slack
+from qsmxt_app.qsm.tgv.regularisation import (
+    TGVOptions,
+    relative_weight,
+    scaled_alpha,
+    scaled_slack,
+    tissue_factors,
+)
 
 # sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend
 # on it
@@ -71,9 +77,9 @@ def solve_tgv(
     their noise and their susceptibility too. Where a neighbour has no signal its W is next to nothing and the
     equation at the rim says nothing, voxel by voxel, with no erosion. The sparse e, in the outermost layers
     only, takes up what is no tissue's, above all the share of bone or air that voxels at the rim hold:
-    without it, chi at the rim is off by ten times its size. Where the signal is tissue's (or blood's), e is
-    dear in the outermost layer and does not exist deeper: it would take up veins on the brain's surface. Its
-    price only bounds the equation's dual.
+    without it, chi at the rim is off by ten times its size. Where the signal is tissue's (or blood's) and
+    noise is low, e is dear in the outermost layer and does not exist deeper: it would take up veins on the
+    brain's surface. Its price only bounds the equation's dual.
 
     The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel
     preconditioner for the dual of the field equation; large problems start from the solution at half the
@@ -118,11 +124,11 @@ def solve_tgv(
     mask = np.asarray(mask, dtype=bool)
     _validate(laplacian, mask, voxel_size, b0_direction, noise, tissue)
     weight, noise_level = relative_weight(noise, mask, options)
-    alpha = scaled_alpha(options, noise_level, voxel_size)
+    alpha, factors = scaled_alpha(options, noise_level, voxel_size), tissue_factors(options, noise_level)
     threads_before = numba.get_num_threads()
     try:
         problem, history, converged = _solve(
-            (laplacian, mask, weight, tissue), voxel_size, b0_direction, alpha, options, threads
+            (laplacian, mask, weight, tissue), voxel_size, b0_direction, alpha, factors, options, threads
         )
     finally:
         numba.set_num_threads(threads_before)
@@ -200,6 +206,7 @@ def _solve(
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
     alpha: tuple[float, float],
+    factors: tuple[float, float],
     options: TGVOptions,
     threads: int | None,
     axes: tuple[int, int, int] | None = None,
@@ -211,7 +218,7 @@ def _solve(
         voxel_size=voxel_size,
         b0_direction=b0_direction,
         extend=options.extend,
-        tissue_factor=options.tissue_factor,
+        tissue_factors=factors,
         slack=[price * alpha[0] / length for price in scaled_slack(options, voxel_size)],
         axes=axes,
     )
@@ -221,7 +228,7 @@ def _solve(
     if halved is not None:
         edges = [2 * edge for edge in voxel_size]
         rough = replace(options, max_iterations=min(_COARSE_ITERATIONS, options.max_iterations))
-        coarse, _, _ = _solve(halved, edges, b0_direction, alpha, rough, threads, problem.rows.axes)
+        coarse, _, _ = _solve(halved, edges, b0_direction, alpha, factors, rough, threads, problem.rows.axes)
     used = thread_count(threads, problem.rows.size)
     numba.set_num_threads(used)
     return problem, *_iterate(prepare(problem, threads=used), coarse, options)
