@@ -39,7 +39,7 @@ def test_linear_maps_are_continued_exactly(small_problems_too):
     """chi as it is, w in the new unit of length, both unbiased beside the end of the coarse mask."""
     mask = ball()
     weight = np.ones(mask.shape, np.float32)
-    data, coarse_mask, coarse_weight = halve(plane(mask.shape, 1), mask, weight)
+    data, coarse_mask, coarse_weight, _ = halve(plane(mask.shape, 1), mask, weight, None)
     inner = scipy.ndimage.binary_erosion(coarse_mask, iterations=2)
     assert np.allclose(data[inner], plane(data.shape, 2)[inner], atol=1e-4)
     assert np.allclose(coarse_weight[coarse_mask], 1)
@@ -58,7 +58,8 @@ def test_linear_maps_are_continued_exactly(small_problems_too):
 
 def test_duals_exist_only_where_they_may(small_problems_too):
     mask = ball()
-    _, coarse_mask, _ = halve(plane(mask.shape, 1), mask, None)
+    _, coarse_mask, _, tissue = halve(plane(mask.shape, 1), mask, None, mask)
+    np.testing.assert_array_equal(tissue[coarse_mask], True)
     fine = problem_of(mask)
     coarse = problem_of(coarse_mask, (2.0, 2.0, 2.0), fine.rows.axes)
     coarse.state[sweep.PX : sweep.ETA + 1] = 1
@@ -94,6 +95,6 @@ def test_a_start_is_worth_more_than_as_many_iterations(monkeypatch, voxel_size):
 def test_no_start_for_thin_slabs_and_small_masks(small_problems_too):
     slab = np.zeros((60, 60, 5), bool)
     slab[5:-5, 5:-5, 1:3] = True
-    assert halve(slab.astype(np.float32), slab, None) is None
+    assert halve(slab.astype(np.float32), slab, None, None) is None
     small = ball((12, 12, 12))
-    assert halve(small.astype(np.float32), small, None) is None
+    assert halve(small.astype(np.float32), small, None, None) is None
