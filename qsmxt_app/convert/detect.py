@@ -10,7 +10,7 @@ from typing import Literal
 from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, parse_name
 from qsmxt_app.convert.dicom.find import list_files
 from qsmxt_app.convert.dicom.header import elements
-from qsmxt_app.convert.dicom.reading import NotDicom, UnusableFile, read_dataset
+from qsmxt_app.convert.dicom.reading import NotDicom, PackedFile, UnusableFile, read_dataset
 from qsmxt_app.errors import NoInput
 
 Kind = Literal["bids", "dicom", "nifti"]
@@ -38,9 +38,13 @@ def detect_input(folder: Path) -> Input:
     paths = [Path(path) for path in list_files(folder)[0] if not Path(path).name.startswith(".")]
     nifti = tuple(path for path in paths if path.name.lower().endswith(IMAGE_EXTENSIONS))
     damaged = False
+    packed: list[str] = []
     for path in sorted(set(paths).difference(nifti)):
         try:
             read_dataset(path, elements())
+        except PackedFile:
+            packed.append(path.name)
+            continue
         except NotDicom:
             continue
         except (UnusableFile, OSError):
@@ -52,6 +56,9 @@ def detect_input(folder: Path) -> Input:
     if damaged:
         # let the conversion say what is wrong with each file
         return Input("dicom")
+    if packed:
+        shown = ", ".join(packed[:3]) + (f" and {len(packed) - 3} more" if len(packed) > 3 else "")
+        raise NoInput(f"{folder}: holds archives, which are not opened: {shown}.", "Unpack them first.")
     raise NoInput(
         f"{folder}: no BIDS dataset (dataset_description.json, sub- folders), and no DICOM or NIfTI files.",
         "Give the folder that holds them.",

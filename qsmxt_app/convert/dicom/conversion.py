@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qsmxt_app.bids.entities import build_name
+from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, build_name
 from qsmxt_app.bids.selection import select_labels
 from qsmxt_app.convert.converted_image import ConvertedImage, Part
 from qsmxt_app.convert.dataset import Written
@@ -43,6 +43,7 @@ from qsmxt_app.convert.dicom.subject_labels import Labels, label_subjects, study
 from qsmxt_app.convert.naming import name_images
 from qsmxt_app.convert.table import write_table
 from qsmxt_app.settings import Settings
+from qsmxt_app.terminal import counted
 
 FILES_SUFFIX = "_files"
 """The list of all files is named after the review table."""
@@ -399,15 +400,27 @@ def _why_no_maps(ready: SortedSeries) -> list[str]:
         for one in differences[:_FEW]
     ]
     if "magnitude" in parts:
-        reasons.append(
-            "gradient-echo magnitudes are there, but no phase of their echoes: let the scanner save it too"
-        )
+        unread = _unread(ready)
+        what = f"look into what was not read first ({unread})" if unread else "let the scanner save it too"
+        reasons.append(f"gradient-echo magnitudes were found, but no phase of their echoes: {what}")
     reasons += [
         f"series {one.key} ({one.scan.description}) was left out: {ready.without[one.key]}"
         for one in ready.series
         if one.key in ready.without and ready.types[one.key].role == "gradient-echo"
     ][:_FEW]
     return reasons or ["no gradient echo with phase images is among the series"]
+
+
+def _unread(ready: SortedSeries) -> str:
+    """Name archives and NIfTI files beside the DICOM files, which may hold what is missing."""
+    packed = [one.path.name for one in ready.left_out if one.packed]
+    nifti = [one.path.name for one in ready.left_out if one.path.name.lower().endswith(IMAGE_EXTENSIONS)]
+    told = []
+    for names, kind in ((packed, "archive"), (nifti, "NIfTI file")):
+        if names:
+            more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+            told.append(f"{counted(len(names), kind)}: {', '.join(names[:_FEW])}{more}")
+    return "; ".join(told)
 
 
 def _notes(source: Path, found: Found, ready: SortedSeries, images: Sequence[ConvertedImage]) -> list[str]:
@@ -418,6 +431,8 @@ def _notes(source: Path, found: Found, ready: SortedSeries, images: Sequence[Con
         f"{source}: {total} files: {used} converted, {total - used} left out; "
         f"{table} lists the result for each series, {ready.review.stem.name}{FILES_SUFFIX}.tsv for each file"
     ]
+    if unread := _unread(ready):
+        notes.append(f"not read: {unread}. Unpack archives; convert NIfTI files from a folder of their own")
     notes += [
         f"series {one.key} ({one.scan.description}): not used: {ready.grouped.unpaired[one.key]}. "
         "Add the missing files and run the same command again."

@@ -15,7 +15,7 @@ from typing import Any
 
 from qsmxt_app.convert.dicom.frames import with_frames
 from qsmxt_app.convert.dicom.header import Header, elements, header_of
-from qsmxt_app.convert.dicom.reading import UnusableFile, read_dataset, without_warnings
+from qsmxt_app.convert.dicom.reading import PackedFile, UnusableFile, read_dataset, without_warnings
 from qsmxt_app.errors import UnusableData
 
 Progress = Callable[[int, int], None]
@@ -32,6 +32,8 @@ class LeftOut:
 
     path: Path
     reason: str
+    packed: bool = False
+    """Whether it is an archive, which may hold images."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ def read_file(path: str) -> Header | LeftOut:
             if header.scan.enhanced:
                 header = with_frames(header, dataset)
     except UnusableFile as error:
-        return LeftOut(Path(path), str(error))
+        return LeftOut(Path(path), str(error), isinstance(error, PackedFile))
     except OSError as error:
         return LeftOut(Path(path), f"cannot be read ({error.strerror})")
     reason = _unusable(header)

@@ -22,6 +22,14 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectorySto
 from qsmxt_app.convert.dicom.values import uid
 
 _GZIP = b"\x1f\x8b"
+_ARCHIVES = {
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "rar",
+    b"BZh": "bz2",
+    b"\xfd7zXZ": "xz",
+}
+_TAR, _TAR_AT = b"ustar", 257
 _MR_CLASSES = "1.2.840.10008.5.1.4.1.1.4"
 _CHUNK = 1 << 20
 
@@ -32,6 +40,10 @@ class UnusableFile(Exception):
 
 class NotDicom(UnusableFile):
     """A file of another kind."""
+
+
+class PackedFile(NotDicom):
+    """An archive, which may hold DICOM files."""
 
 
 @contextmanager
@@ -94,11 +106,13 @@ def read_dataset(path: str | Path, tags: list[BaseTag]) -> Dataset:
 
 
 def _read(stream: IO[bytes] | gzip.GzipFile, tags: list[BaseTag]) -> Dataset:
-    start = stream.read(132)
+    start = stream.read(_TAR_AT + len(_TAR))
     if not start:
         raise NotDicom("empty")
+    if kind := _archive(start):
+        raise PackedFile(f"an archive ({kind}), which is not opened: unpack it")
     # without a preamble, a data set begins with the group of the meta header or of identification
-    if start[128:] != b"DICM" and start[:2] not in {b"\x02\0", b"\x08\0"}:
+    if start[128:132] != b"DICM" and start[:2] not in {b"\x02\0", b"\x08\0"}:
         raise NotDicom("not DICOM")
     stream.seek(0)
     dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=tags)
@@ -106,6 +120,13 @@ def _read(stream: IO[bytes] | gzip.GzipFile, tags: list[BaseTag]) -> Dataset:
         raise UnusableFile("a DICOMDIR: an index of other files")
     _check_pixels(dataset, stream)
     return dataset
+
+
+def _archive(start: bytes) -> str:
+    """Kind of an archive, by how it begins."""
+    if start[_TAR_AT:] == _TAR:
+        return "tar"
+    return next((kind for magic, kind in _ARCHIVES.items() if start.startswith(magic)), "")
 
 
 def _check_pixels(dataset: Dataset, stream: IO[bytes] | gzip.GzipFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,20 @@ def test_any_name_extension_and_depth_is_found_and_others_are_named(tmp_path: Pa
         "half.gz": "not DICOM",
     }
     assert len(paths) == 3
+
+
+def test_archives_are_named(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    write_series(tmp_path / "more", t1w_series())
+    for kind in ("zip", "tar", "gztar", "xztar"):
+        shutil.make_archive(str(tmp_path / kind), kind, tmp_path / "more")
+    (tmp_path / "scans.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(300))
+    found = find_dicom(tmp_path)
+    assert len(found.headers) == 3
+    assert {one.path.name for one in found.left_out if one.packed} == {
+        "zip.zip", "tar.tar", "gztar.tar.gz", "xztar.tar.xz", "scans.7z",
+    }  # fmt: skip
+    assert reasons(found)["gztar.tar.gz"] == "an archive (tar), which is not opened: unpack it"
 
 
 def test_order_does_not_depend_on_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
