@@ -60,6 +60,8 @@ class Acquisition:
         ``rad``, ``arbitrary``, or None where the sidecars do not say.
     complex_parts
         True where the files are real and imaginary parts, not magnitude and phase.
+    coils
+        Echoes of each coil where these were saved uncombined (`echoes` are those of the first then).
     oriented
         Whether the headers say how the voxel axes lie in the scanner; if not, no map says so either.
     t1w
@@ -85,6 +87,7 @@ class Acquisition:
     bipolar: bool | None = None
     phase_units: str | None = None
     complex_parts: bool = False
+    coils: tuple[tuple[Echo, ...], ...] = ()
     oriented: bool = True
     t1w: Path | None = None
     warnings: tuple[str, ...] = ()
@@ -111,7 +114,8 @@ class Acquisition:
     @property
     def files(self) -> tuple[Path, ...]:
         """All image files, each once."""
-        return tuple(dict.fromkeys(path for echo in self.echoes for path in (echo.magnitude, echo.phase)))
+        echoes = [echo for coil in self.coils or (self.echoes,) for echo in coil]
+        return tuple(dict.fromkeys(path for echo in echoes for path in (echo.magnitude, echo.phase)))
 
 
 @dataclass(frozen=True)

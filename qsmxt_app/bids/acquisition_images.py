@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from isal import igzip, igzip_lib
 
-from qsmxt_app.arrays import FloatArray
-from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.arrays import ComplexArray, FloatArray
+from qsmxt_app.bids.acquisition import Acquisition, Echo
 from qsmxt_app.bids.headers import parse_header
 from qsmxt_app.errors import InputOutputFailed, UnusableData
+from qsmxt_app.qsm.complex_parts import Channel, combine_channels
 from qsmxt_app.qsm.phase import ScaledPhase, repair_alternating_slices, scale_phase
 from qsmxt_app.qsm.phase_checks import echo_warnings, repeated_echoes
 from qsmxt_app.qsm.stored_phase import (
@@ -69,6 +70,8 @@ def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> Acquisiti
     InputOutputFailed
         If the disk fails while reading.
     """
+    if acquisition.coils:
+        return _combine_coils(acquisition, threads)
     echoes = acquisition.echoes
     if echoes[0].volume is not None:
         chosen = np.array([echo.volume for echo in echoes], dtype=np.intp)
@@ -103,6 +106,36 @@ def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> Acquisiti
     if repaired:
         rule += "; half a turn removed from every second slice"
     return AcquisitionImages(magnitude, phase, rule, warnings)
+
+
+def _combine_coils(acquisition: Acquisition, threads: int) -> AcquisitionImages:
+    """Read the coils of one echo at a time and combine them in the complex domain."""
+    rules: dict[str, None] = {}
+    warnings: dict[str, None] = {}
+
+    def channel(coil: tuple[Echo, ...]) -> Channel:
+        def read(index: int) -> ComplexArray:
+            alone = replace(acquisition, echoes=(coil[index],), coils=())
+            images = load_acquisition(alone, threads=threads)
+            rules.setdefault(images.phase_scaling)
+            warnings.update(dict.fromkeys(images.warnings))
+            return np.asarray((images.magnitude * np.exp(1j * images.phase))[..., 0], dtype=np.complex64)
+
+        return read
+
+    channels = [channel(coil) for coil in acquisition.coils]
+    try:
+        echoes = combine_channels(channels, acquisition.echo_times, voxel_size=acquisition.voxel_size)
+    except ValueError as error:
+        raise UnusableData(
+            f"{acquisition.files[0]}: the coils cannot be combined ({error}).", "Export combined images."
+        ) from error
+    return AcquisitionImages(
+        np.stack([echo.magnitude for echo in echoes], axis=-1, dtype=np.float32),
+        np.stack([echo.phase for echo in echoes], axis=-1, dtype=np.float32),
+        f"{'; '.join(rules)}; {len(channels)} coils combined in the complex domain",
+        tuple(warnings),
+    )
 
 
 def _radians(

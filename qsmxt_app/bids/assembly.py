@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from qsmxt_app.bids.acquisition import Acquisition, Echo, Problem
 from qsmxt_app.bids.headers import ImageHeader, b0_direction, read_header, same_grid
@@ -51,8 +53,8 @@ class ImageFile:
         return self.without()
 
     def without(self, *keys: str) -> tuple[tuple[tuple[str, str], ...], str]:
-        """Entities but for the echo, the part and others, and the suffix."""
-        left_out = {"echo", "part", *keys}
+        """Entities but for the echo, the part, the coil and others, and the suffix."""
+        left_out = {"echo", "part", "coil", *keys}
         return tuple((k, v) for k, v in self.entities.items() if k not in left_out), self.suffix
 
 
@@ -103,7 +105,7 @@ def assemble(
         The acquisition and no problem, or None and at least one problem.
     """
     try:
-        return _assemble(images, sidecars, wanted), []
+        return _assemble_coils(images, sidecars, wanted), []
     except _Several as several:
         failed = several.found
     except QsmxtError as error:
@@ -129,6 +131,25 @@ def _as_well(others: list[tuple[Path, QsmxtError]]) -> str:
         return ""
     named = ", ".join(path.name for path, _ in others[:2])
     return f" So it is in {named}{f' and {len(others) - 2} more' if others[2:] else ''}."
+
+
+def _assemble_coils(images: Sequence[ImageFile], sidecars: Sidecars, wanted: frozenset[int]) -> Acquisition:
+    """Make one acquisition of all coils, which have to agree in echo times and place."""
+    coils: dict[str | None, list[ImageFile]] = {}
+    for image in images:
+        coils.setdefault(image.entities.get("coil"), []).append(image)
+    combined = coils.pop(None, None)
+    if combined:
+        return _assemble(combined, sidecars, wanted)
+    first, *others = (_assemble(coil, sidecars, wanted) for coil in coils.values())
+    for other in others:
+        same_place = first.shape == other.shape and np.allclose(first.affine, other.affine, atol=1e-3)
+        if first.echo_times != other.echo_times or not same_place:
+            raise UnusableData(
+                f"{other.files[0]}: another grid or other echo times than {first.files[0].name}.",
+                "All coils of a scan must agree.",
+            )
+    return replace(first, coils=tuple(one.echoes for one in (first, *others)))
 
 
 def _assemble(images: Sequence[ImageFile], sidecars: Sidecars, wanted: frozenset[int]) -> Acquisition:
@@ -157,7 +178,9 @@ def _acquisition(
     strength: tuple[float, tuple[str, ...]],
     readout: tuple[bool | None, tuple[str, ...]],
 ) -> Acquisition:
-    entities = {key: value for key, value in images[0].entities.items() if key not in {"echo", "part"}}
+    entities = {
+        key: value for key, value in images[0].entities.items() if key not in {"echo", "part", "coil"}
+    }
     units = metadata.get("Units")
     complex_parts = {image.part for image in images}.isdisjoint({"phase"})
     x, y, z = header.shape[:3]

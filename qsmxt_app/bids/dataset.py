@@ -62,7 +62,7 @@ def open_dataset(path: Path, database_dir: Path | None = None) -> Dataset:
     except OSError as error:
         raise NoInput(f"{path}: cannot be read ({error.strerror}).", "Check its permissions.") from error
     if not subjects:
-        raise NoInput(misnamed[0] if misnamed else f"{path}: no sub- folder.", "Give a BIDS dataset.")
+        raise NoInput(*misnamed[:1] or [f"{path}: no sub- folder.", "Give the folder of a BIDS dataset."])
     return Dataset(root, tuple(subjects), database_dir, tuple(misnamed))
 
 

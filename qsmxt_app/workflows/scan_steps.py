@@ -192,5 +192,6 @@ def _description(acquisition: Acquisition) -> str:
             "complex_parts": acquisition.complex_parts,
             "bipolar": acquisition.bipolar,
             "oriented": acquisition.oriented,
+            "coils": len(acquisition.coils),
         }
     )

@@ -192,3 +192,41 @@ def test_headers_without_orientation_are_known_as_such(raw):
     first, second = _find(raw).acquisitions
     assert (first.oriented, second.oriented) == (False, True)
     assert "left and right are not known" in first.warnings[0]
+
+
+def _split_into_coils(raw, coils=4, size=16):
+    """Four coils with sensitivities and phases of their own, whose sum is a field of 20 Hz along x."""
+    grid = np.meshgrid(*[np.linspace(-1, 1, size)] * 3, indexing="ij")
+    for echo, time in enumerate(ECHO_TIMES, 1):
+        for coil in range(coils):
+            magnitude = 100 * (1.2 + (-1) ** coil * grid[coil // 2])
+            phase = 2 * np.pi * 20 * grid[0] * time + 1.9 * coil + 0.4 * coil * grid[1]
+            common = {"EchoTime": time, "MagneticFieldStrength": 3.0}
+            for part, voxels in (("mag", magnitude), ("phase", np.angle(np.exp(1j * phase)))):
+                stem = f"sub-01_rec-uncombined_coil-0{coil + 1}_echo-{echo}_part-{part}_MEGRE"
+                write_image(raw.file(f"{stem}.nii.gz"), voxels.astype(np.float32), **common, Units="rad")
+    return 2 * np.pi * 20 * grid[0]
+
+
+def test_uncombined_coils_are_one_scan_and_combined_in_the_complex_domain(empty_dataset):
+    rate = _split_into_coils(empty_dataset)
+    (scan,) = _find(empty_dataset).acquisitions
+    assert (scan.stem, scan.echo_times, len(scan.coils)) == ("sub-01_rec-uncombined", ECHO_TIMES, 4)
+    assert len(scan.files) == 24
+    images = load_acquisition(scan)
+    assert "4 coils combined" in images.phase_scaling
+    inside = (slice(3, -3),) * 3
+    for echo, time in enumerate(ECHO_TIMES):
+        error = np.angle(np.exp(1j * (images.phase[..., echo] - rate * time)))[inside]
+        assert np.abs(error - np.median(error)).max() < 0.1
+    assert images.magnitude.min() > 100
+
+
+def test_coils_that_disagree_are_no_scan(empty_dataset):
+    _split_into_coils(empty_dataset, size=8)
+    for part in ("mag", "phase"):
+        name = f"sub-01_rec-uncombined_coil-03_echo-2_part-{part}_MEGRE.json"
+        empty_dataset.metadata(name, EchoTime=0.0085)
+    (problem,) = _find(empty_dataset).problems
+    assert "coil-03" in problem.message
+    assert "other echo times" in problem.message

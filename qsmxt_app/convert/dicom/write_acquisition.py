@@ -12,7 +12,12 @@ import numpy as np
 
 from qsmxt_app.arrays import ComplexArray
 from qsmxt_app.bids.derivatives import save_image
-from qsmxt_app.convert.dicom.complex_parts import (
+from qsmxt_app.convert.dicom.component import Component
+from qsmxt_app.convert.dicom.converter import ConversionFailed
+from qsmxt_app.convert.dicom.group_acquisitions import Member, PlannedAcquisition
+from qsmxt_app.convert.dicom.vendors import Vendor, vendor_of
+from qsmxt_app.convert.dicom.volumes import Volume
+from qsmxt_app.qsm.complex_parts import (
     Channel,
     Polar,
     add_pi_to_every_second_slice,
@@ -20,11 +25,6 @@ from qsmxt_app.convert.dicom.complex_parts import (
     polar_from_parts,
     slices_alternate,
 )
-from qsmxt_app.convert.dicom.component import Component
-from qsmxt_app.convert.dicom.converter import ConversionFailed
-from qsmxt_app.convert.dicom.group_acquisitions import Member, PlannedAcquisition
-from qsmxt_app.convert.dicom.vendors import Vendor, vendor_of
-from qsmxt_app.convert.dicom.volumes import Volume
 from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
 MISSING_SLICES = "MissingSlices"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qsmxt_app.convert.dicom.complex_parts import (
+from qsmxt_app.qsm.complex_parts import (
     Channel,
     Polar,
     add_pi_to_every_second_slice,
