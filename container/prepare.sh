@@ -9,7 +9,7 @@ environment=$1
 python=$environment/bin/python
 cache=$environment/share/qsmxt/cache
 work=$(mktemp -d)
-mkdir -p "$cache/numba" "$cache/matplotlib"
+mkdir -p "$cache/numba" "$cache/matplotlib" "$cache/atlases"
 export NUMBA_NUM_THREADS=2 OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
 
 $python -I -c 'from qsmxt_app.environment import runs_portable_kernels as runs; raise SystemExit(not runs())' || {

@@ -13,6 +13,7 @@ import numpy as np
 from qsmxt_app.errors import NoInput, UnusableData
 from qsmxt_app.registration import Image, apply
 from qsmxt_app.segment.atlas import Atlas
+from qsmxt_app.segment.atlas_cache import cached_atlas
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.segment.regions import Region, read_regions
 
@@ -40,7 +41,7 @@ def load_atlas(name: str | Path) -> Atlas:
         Its files do not fit together.
     """
     if str(name) in ATLASES:
-        return ATLASES[str(name)].build()
+        return cached_atlas(str(name))
     folder = Path(name)
     return _from_folder(folder) if folder.is_dir() else _from_templateflow(str(name))
 

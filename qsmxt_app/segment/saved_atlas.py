@@ -12,6 +12,7 @@ from qsmxt_app.registration import Image
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.regions import read_regions, regions_table
 
+ATLAS_FILE = "atlas.json"
 _T1W, _LABELS, _CHI, _REGIONS = "T1w.nii", "dseg.nii", "Chimap.nii", "dseg.tsv"
 
 
@@ -29,7 +30,7 @@ def save_atlas(atlas: Atlas, folder: Path) -> Path:
     if atlas.chi is not None:
         _write(atlas.chi, np.float32, folder / _CHI)
     (folder / _REGIONS).write_text(regions_table(atlas.regions), encoding="utf-8")
-    path = folder / "atlas.json"
+    path = folder / ATLAS_FILE
     told = {"name": atlas.name, "sources": atlas.sources, "chi": atlas.chi is not None}
     path.write_text(json.dumps(told), encoding="utf-8")
     return path
