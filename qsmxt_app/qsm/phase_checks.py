@@ -26,6 +26,15 @@ bleeds have loops of up to 8 mm around them, and lines of coils run through the 
 DEAD_COHERENCE = 0.2
 """Coherence of neighbouring voxels below which an echo is taken to be noise."""
 
+FILTERED = 0.88
+"""Alignment of the slow phase from which it is taken to have been filtered away: 0.9 and more with filters of
+up to 12 mm, at most 0.76 in raw phase."""
+
+ENOUGH_EVOLUTION = 0.045
+"""T s; product of field strength and echo time below which raw phase may be nearly flat too."""
+
+_SLOW_MM = 10.0
+_NEAR_ZERO = 0.2
 _REACH = 2
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -148,6 +157,59 @@ def echo_warnings(coherence: Sequence[float], repeated: Sequence[tuple[int, int]
         for first, second in repeated
     )
     return (noise if dead else ()) + same
+
+
+def slow_alignment(phase: FloatArray, *, mask: BoolArray, voxel_size: Sequence[float]) -> tuple[float, float]:
+    """How much the slow phase of an image points one way, and which.
+
+    Parameters
+    ----------
+    phase : ndarray (x, y, z)
+        rad.
+    mask : ndarray (x, y, z)
+        The object.
+    voxel_size
+        mm.
+
+    Returns
+    -------
+    alignment : float
+        1 where the phase of the smoothed image is the same everywhere, 0 where it is anything.
+    direction : float
+        That phase in rad.
+    """
+    sigma = [_SLOW_MM / size for size in voxel_size]
+    real, imaginary = (
+        ndimage.gaussian_filter(np.where(mask, part(phase), np.float32(0)), sigma)
+        for part in (np.cos, np.sin)
+    )
+    slow = (real + 1j * imaginary)[mask]
+    total = slow.sum()
+    return float(abs(total) / max(abs(slow).sum(), 1e-30)), float(np.angle(total))
+
+
+def filter_warning(
+    phase: FloatArray, *, mask: BoolArray, voxel_size: Sequence[float], evolution: float
+) -> tuple[str, ...]:
+    """Say that phase was high-pass filtered, as for susceptibility-weighted images.
+
+    Parameters
+    ----------
+    phase, mask, voxel_size
+        As of :func:`slow_alignment`, of the last echo.
+    evolution
+        Its echo time times the field strength in T s.
+    """
+    if evolution < ENOUGH_EVOLUTION or not mask.any():
+        return ()
+    alignment, direction = slow_alignment(phase, mask=mask, voxel_size=voxel_size)
+    if alignment < FILTERED or abs(direction) > _NEAR_ZERO:
+        return ()
+    return (
+        "The phase looks high-pass filtered, as for susceptibility-weighted images: it hardly varies over "
+        "centimetres. Susceptibility of larger structures is lost and cannot be restored, and the map must "
+        "not be used for values. Export the phase without a filter.",
+    )
 
 
 def _extent(place: tuple[slice, ...], voxel_size: Sequence[float]) -> float:

@@ -13,6 +13,7 @@ from qsmxt_app.qsm.echo_consistency import consistent_echoes
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.field_checks import check_field_fit
 from qsmxt_app.qsm.morphology import with_inner_voids
+from qsmxt_app.qsm.phase_checks import filter_warning
 from qsmxt_app.qsm.relaxation import has_tissue_signal
 from qsmxt_app.qsm.tgv import measured_laplacian
 from qsmxt_app.workflows.node_base import (
@@ -70,6 +71,9 @@ class FitField(Step):
         remarks: tuple[str, ...] = ()
         if given.bipolar == "auto":
             phase, bipolar, remarks = consistent_echoes(magnitude, phase, echo_times, mask=filled)
+        remarks += filter_warning(
+            phase[..., -1], mask=filled, voxel_size=size, evolution=echo_times[-1] * given.field_strength
+        )
         fit = fit_total_field(
             magnitude, phase, echo_times, mask=filled, voxel_size=size, bipolar=bipolar,
             unwrapping=given.unwrapping,
