@@ -19,6 +19,7 @@ from qsmxt_app import __version__
 from qsmxt_app.config import AUTO, load_settings, preset_names, read_preset
 from qsmxt_app.environment import outside_current_folder
 from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
+from qsmxt_app.private_folder import check_compiled_cache
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.settings import DEFAULT_PRESET, setting_fields
 from qsmxt_app.settings.other_programs import INSTEAD, translated
@@ -127,6 +128,7 @@ def _run(arguments: list[str]) -> int:
     flags = {f.name: options[f.name] for f in setting_fields() if options[f.name] is not None}
     settings = load_settings(flags)
 
+    check_compiled_cache()
     # numba, nipype and their friends take seconds to import: not before the arguments are known to be right
     with outside_current_folder():
         from qsmxt_app.workflows.participant_level import Request, run_participants

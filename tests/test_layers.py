@@ -15,7 +15,7 @@ LAYERS = (
     {"registration"},
     {"bids", "simulate"},
     {"settings"},
-    {"maps"},
+    {"maps", "private_folder"},
     {"qsm"},
     {"", "arrays", "bibliography", "errors", "terminal"},
     {"launch"},

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from isal import igzip, igzip_lib
+from isal import igzip, igzip_lib, isal_zlib
 
 from qsmxt_app.arrays import ComplexArray, FloatArray
 from qsmxt_app.bids.acquisition import Acquisition, Echo
-from qsmxt_app.bids.headers import parse_header
+from qsmxt_app.bids.headers import parse_header, promised_bytes
 from qsmxt_app.errors import InputOutputFailed, UnusableData
 from qsmxt_app.qsm.complex_parts import Channel, combine_channels
 from qsmxt_app.qsm.phase import ScaledPhase, repair_alternating_slices, scale_phase
@@ -27,6 +28,8 @@ from qsmxt_app.qsm.stored_phase import (
 )
 
 _PHILIPS_LEVELS = 4095
+SPARE_BYTES = 1 << 20
+"""What a file may hold behind its voxels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +193,7 @@ def read_image(path: Path) -> FloatArray:
         )
     image_class = nib.nifti1.Nifti1Image if header.single_magic == b"n+1" else nib.nifti2.Nifti2Image
     try:
-        # Read to the very end: only there gzip tells by its checksum whether all voxels are as written.
-        content = igzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = _content(path, promised_bytes(path, header))
         voxels = np.asarray(image_class.from_bytes(content).dataobj, dtype=np.float32)
     except OSError as error:
         if error.errno is not None:
@@ -209,6 +211,32 @@ def read_image(path: Path) -> FloatArray:
             f"{path}: {count} voxels are NaN or infinite.", "Export it again, or set them to 0."
         )
     return voxels
+
+
+def _content(path: Path, promised: int) -> bytes:
+    """Read what the header promises, and no more than a little beside.
+
+    A compressed file is read to its very end: only there gzip tells by its checksum whether all voxels are as
+    written.
+    """
+    most = promised + SPARE_BYTES
+    with path.open("rb") as stream:
+        if path.suffix != ".gz":
+            return stream.read(promised)
+        stored = stream.read(most + 1)
+    decompress = isal_zlib.decompressobj(wbits=isal_zlib.MAX_WBITS | 16)
+    content = decompress.decompress(stored, max_length=most + 1)
+    if decompress.unused_data:  # a file of several members, as bgzip writes them
+        with igzip.open(BytesIO(stored)) as members:
+            content = members.read(most + 1)
+    elif len(content) <= most and not decompress.eof:
+        raise EOFError("the end is missing")
+    if max(len(content), len(stored)) > most:
+        raise UnusableData(
+            f"{path}: holds more than the {promised} bytes that its header promises.",
+            "Convert or copy it again.",
+        )
+    return content
 
 
 def stored_range(acquisition: Acquisition, phase: FloatArray) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from qsmxt_app.bids.timing import (
     readout_of,
 )
 from qsmxt_app.errors import QsmxtError, UnusableData
+from qsmxt_app.terminal import printable
+
+log = logging.getLogger("qsmxt")
 
 _POLAR = ("mag", "phase")
 _CARTESIAN = ("real", "imag")
@@ -110,6 +114,12 @@ def assemble(
         failed = several.found
     except QsmxtError as error:
         failed = [(images[0].path, error)]
+    except Exception as error:
+        # whatever the files of one scan hold, the others are processed
+        log.exception("%s", images[0].path)
+        reason = printable(f"{type(error).__name__}: {error}")[:200]
+        problem = UnusableData(f"{images[0].path}: cannot be understood ({reason}).", "Convert it again.")
+        failed = [(images[0].path, problem)]
     subject, session = images[0].entities["sub"], images[0].entities.get("ses")
     return None, [
         Problem(subject, session, path, error.message + _as_well(others), error.hint, error.exit_code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,9 @@ ACKNOWLEDGEMENT = (
 )
 RAW_LINK = "raw"
 PIPELINE = "qsmxt"
+
+WRITTEN_FOLDERS = ("logs", ".locks", "tpl-*", "sub-*")
+"""What is written below the output folder, where a link would lead a run to somebody else's files."""
 
 # What BIDS has no rule for (yet): regional statistics, reports, susceptibility-weighted images.
 _BIDSIGNORE = (
@@ -64,15 +68,26 @@ def initialise_derivative(
     ------
     CannotCreateOutput
         If the folder is a raw dataset or another pipeline's derivative, lies in a place of the raw dataset
-        where it would clutter it, or cannot be created or written.
+        where it would clutter it, cannot be created or written, or has a link in place of one of its folders.
     """
     _refuse_to_clobber(out, raw)
     make_folder(out)
+    _refuse_links(out)
     description = _description(out, raw, version, container)
     write_json(out / "dataset_description.json", description)
     _add_lines(out / ".bidsignore", _BIDSIGNORE)
     if not any(out.glob("README*")):
         write_text(out / "README.md", _README)
+
+
+def _refuse_links(out: Path) -> None:
+    """Refuse links to folders below the output folder; the output folder itself may be one."""
+    for top in (path for pattern in WRITTEN_FOLDERS for path in out.glob(pattern)):
+        for folder in chain([top], (Path(above, name) for above, names, _ in os.walk(top) for name in names)):
+            if folder.is_symlink():
+                raise CannotCreateOutput(
+                    f"{folder} is a link.", "Replace it by a folder: results are written into it."
+                )
 
 
 def derivative_path(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import stat
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +81,9 @@ def read_header(path: Path) -> ImageHeader:
         raise UnusableData(
             f"{path}: the header gives no usable voxel size or orientation.", "Convert it again."
         )
-    _check_uncompressed_length(path, header)
+    promised = promised_bytes(path, header)
+    if path.suffix == ".nii" and path.stat().st_size < promised:
+        raise UnusableData(f"{path}: truncated ({path.stat().st_size} of {promised} bytes).", _AGAIN)
     scanner, warnings = _scanner_affine(header)
     oriented = bool(header["sform_code"] or header["qform_code"])
     return ImageHeader(path, shape, affine, (x, y, z), scanner, warnings, oriented)
@@ -120,8 +124,30 @@ def parse_header(path: Path) -> nib.nifti1.Nifti1Header:
     return header
 
 
+def promised_bytes(path: Path, header: nib.nifti1.Nifti1Header) -> int:
+    """Return where the voxels of an image end by its header, counted from the start of the file.
+
+    Raises
+    ------
+    UnusableData
+        If the voxels start nowhere: before the end of the header, or at NaN or infinity.
+    """
+    offset = float(header["vox_offset"])
+    if not (np.isfinite(offset) and offset >= 0):
+        raise UnusableData(f"{path}: its NIfTI header is damaged (data offset {offset:g}).", _AGAIN)
+    voxels: int = math.prod(int(n) for n in header.get_data_shape())
+    return int(offset) + voxels * int(header.get_data_dtype().itemsize)
+
+
 def check_content_present(path: Path) -> bytes:
-    """Return a file's first 2 kB; raise `NoInput` for a broken link, a git-annex pointer, an empty file."""
+    """Return a file's first 2 kB.
+
+    Raises
+    ------
+    NoInput
+        For a broken link, a git-annex pointer, an empty file; for pipes and devices, which could be read for
+        ever, sockets and folders.
+    """
     fetch = f"Fetch it: datalad get '{path}' (or git annex get)."
     if path.is_symlink() and not path.exists():
         if "annex/objects" in str(path.readlink()):
@@ -130,6 +156,10 @@ def check_content_present(path: Path) -> bytes:
             f"{path}: a link to a file that does not exist.", "Restore the file or remove the link."
         )
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise NoInput(
+                f"{path}: cannot be read (not a regular file).", "Replace it by a file, or remove it."
+            )
         with path.open("rb") as stream:
             start = stream.read(2048)
     except OSError as error:
@@ -198,16 +228,6 @@ def _scanner_affine(header: nib.nifti1.Nifti1Header) -> tuple[np.ndarray, tuple[
         "the header's orientation is that of a template (sform code 3 or 4): "
         "B0 is taken along its third axis, which is wrong if the image was rotated after the scan",
     )
-
-
-def _check_uncompressed_length(path: Path, header: nib.nifti1.Nifti1Header) -> None:
-    if path.suffix != ".nii":
-        return
-    voxels = int(np.prod(header.get_data_shape())) * header.get_data_dtype().itemsize
-    needed = int(header.get_data_offset()) + voxels
-    length = path.stat().st_size
-    if length < needed:
-        raise UnusableData(f"{path}: truncated ({length} of {needed} bytes).", _AGAIN)
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,10 @@ LARGEST_BYTES = 32 << 20
 """Size of the largest JSON file that is read."""
 
 
+LONGEST_INTEGER = 300
+"""Digits that every float can hold."""
+
+
 class Sidecars:
     """Reads the metadata of images; each JSON file is read once.
 
@@ -84,7 +88,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
             raise UnusableData(f"{path}: not a JSON file of at most {LARGEST_BYTES >> 20} MB.", "Remove it.")
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=_number)
     except (ValueError, RecursionError) as error:
         raise UnusableData(f"{path}: not valid JSON ({error}).", "Correct the file.") from error
     except OSError as error:
@@ -94,3 +98,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UnusableData(f"{path}: holds no JSON object.", "A sidecar is of the form {...}.")
     return content
+
+
+def _number(digits: str) -> float:
+    """Return an integer, or infinity for one beyond any float: readers of numbers refuse that."""
+    return int(digits) if len(digits) < LONGEST_INTEGER else float(digits)

@@ -23,6 +23,8 @@ from qsmxt_app.errors import InvalidDataset, QsmxtError
 from qsmxt_app.terminal import printable
 
 CONFIG = Path(__file__).with_name("bids_validator_config.json")
+VALIDATOR_SECONDS = 3600
+"""Longest time that the validator may take; thousands of files need a minute."""
 SHOWN = 10
 """Kinds of errors that a message lists."""
 
@@ -109,9 +111,20 @@ def _run_validator(arguments: list[str], scratch: Path) -> dict[str, Any]:
     }
     output = scratch / "report.json"
     command = [*_validator(scratch), *arguments, "--outfile", str(output)]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            # Deno looks for its settings in the current folder and above it
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=VALIDATOR_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _cannot_run(f"no end within {VALIDATOR_SECONDS} s: do links lead in a circle?") from error
     try:
         report = json.loads(output.read_text())
         report["issues"]["issues"]

@@ -16,11 +16,11 @@ from qsmxt_app.convert.command import (
     raw_folder,
 )
 from qsmxt_app.convert.detect import Input
+from qsmxt_app.private_folder import PRIVATE
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.limits import available_cpus
 from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import (
-    PRIVATE,
     RunFolder,
     create_folder,
     create_run_folder,

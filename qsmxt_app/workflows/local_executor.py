@@ -24,12 +24,14 @@ from typing import Any, Protocol
 import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
-from qsmxt_app.environment import outside_current_folder
+from qsmxt_app.environment import environment_variables, outside_current_folder
 from qsmxt_app.workflows.limits import threads_of_new_processes
 
 START_METHOD = "forkserver"
 PRELOADED = ("qsmxt_app.workflows.preloading", "qsmxt_app.report.participant")
 """Modules that workers share instead of importing them each."""
+SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""For libraries that start threads on import: the server forks without; steps set their own number."""
 OUT_OF_MEMORY = "the worker was killed, probably out of memory: lower --n-cpus or raise --mem-gb"
 StatusCallback = Callable[[Any, str], None]
 
@@ -96,7 +98,12 @@ class LocalExecutor:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._context.set_forkserver_preload(list(PRELOADED))
         # a request that is cut short by a signal makes the server write a traceback: not to the terminal
-        with _errors_to(self.log_file), threads_of_new_processes(self.n_procs), outside_current_folder():
+        with (
+            _errors_to(self.log_file),
+            threads_of_new_processes(self.n_procs),
+            environment_variables(SINGLE_THREADED),
+            outside_current_folder(),
+        ):
             forkserver.ensure_running()
         self._last_task = 0
 

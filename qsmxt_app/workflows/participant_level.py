@@ -13,6 +13,7 @@ from qsmxt_app.bids.selection import Selection, echo_numbers, read_bids_filter, 
 from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.convert.detect import Input, detect_input
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
+from qsmxt_app.private_folder import PRIVATE
 from qsmxt_app.terminal import PlainConsole, counted
 from qsmxt_app.workflows.boilerplate import write_boilerplate
 from qsmxt_app.workflows.conversion import convert_input, show_conversion
@@ -22,7 +23,6 @@ from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, ex
 from qsmxt_app.workflows.plan import RunPlan, described_scans, estimate_run, plan_run, plan_scan
 from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import (
-    PRIVATE,
     RunFolder,
     create_folder,
     create_run_folder,

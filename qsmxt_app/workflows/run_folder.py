@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import logging
 import os
-import pwd
 import secrets
-import shlex
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from qsmxt_app.config import to_repeat
 from qsmxt_app.errors import CannotCreateOutput
+from qsmxt_app.private_folder import PRIVATE, check_private
 from qsmxt_app.settings import Settings
 from qsmxt_app.settings.text import to_toml
 from qsmxt_app.terminal import PlainFormatter, printable
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s: %(message)s"
-PRIVATE = 0o700
 
 
 @dataclass(frozen=True)
@@ -72,31 +68,8 @@ def create_folder(path: Path, mode: int = 0o777) -> Path:
             f"{path} cannot be written to.", "Choose another folder or change its permissions."
         )
     if mode == PRIVATE:
-        _check_private(path)
+        check_private(path, "Choose another folder with --work-dir")
     return path
-
-
-def _check_private(path: Path) -> None:
-    """Refuse a folder in which others may put files: nipype unpickles what it finds there, and runs it."""
-    status = path.stat()
-    # root in a container works in the folders of whoever started it
-    if os.geteuid() not in (0, status.st_uid):
-        raise CannotCreateOutput(f"{path} belongs to another user.", "Choose another folder with --work-dir.")
-    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)):
-        raise CannotCreateOutput(
-            f"{path} can be written to by others, who could make this run do anything.",
-            f"Choose another folder with --work-dir, or: chmod go-w {shlex.quote(str(path))}",
-        )
-
-
-def _is_own_group(number: int) -> bool:
-    """Whether a group has this user alone, as systems make it for each that use the umask 002."""
-    try:
-        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(number)
-    except KeyError:
-        return False
-    alone = set(group.gr_mem) <= {user.pw_name}
-    return (group.gr_gid, group.gr_name) == (user.pw_gid, user.pw_name) and alone
 
 
 class _LogFile(logging.FileHandler):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
-from isal import igzip
 from raw_dataset import ECHO_TIMES, write_image
 
+from qsmxt_app.bids import acquisition_images
 from qsmxt_app.bids.acquisition_images import load_acquisition, read_image, stored_range
 from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
 from qsmxt_app.errors import InputOutputFailed, NoInput, UnusableData
@@ -139,7 +139,7 @@ def test_a_failing_disk_is_no_fault_of_the_data(acquisition, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(igzip, "decompress", fail)
+    monkeypatch.setattr(acquisition_images, "_content", fail)
     with pytest.raises(InputOutputFailed, match="Input/output error") as error:
         load_acquisition(acquisition)
     assert error.value.exit_code == 74

@@ -285,3 +285,23 @@ def test_an_image_without_orientation_stays_one(tmp_path):
     assert written.header["sform_code"] == written.header["qform_code"] == 0
     np.testing.assert_allclose(written.affine, affine)
     np.testing.assert_array_equal(written.get_fdata(dtype=np.float32), voxels)
+
+
+@pytest.mark.parametrize("name", ["logs", "sub-01", "sub-01/anat", "sub-01/ses-A/anat", "tpl-study"])
+def test_a_link_in_place_of_a_folder_is_refused(raw, tmp_path, name):
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    initialise_derivative(out, raw.root, "1")
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    (out / name).symlink_to(elsewhere)
+    with pytest.raises(CannotCreateOutput, match="is a link"):
+        initialise_derivative(out, raw.root, "1")
+    assert not list(elsewhere.iterdir())
+
+
+def test_the_output_folder_itself_may_be_a_link(raw, tmp_path):
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    out.symlink_to(elsewhere)
+    initialise_derivative(out, raw.root, "1")
+    assert (elsewhere / "dataset_description.json").exists()

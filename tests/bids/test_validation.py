@@ -142,3 +142,9 @@ def test_control_characters_do_not_reach_the_terminal():
 def test_the_configuration_holds_objects():
     content = json.loads(CONFIG.read_text())
     assert all(isinstance(entry, dict) for entry in content["ignore"])
+
+
+def test_a_validator_that_does_not_end_is_given_up(raw, monkeypatch):
+    monkeypatch.setattr(validation, "VALIDATOR_SECONDS", 0.001)
+    with pytest.raises(QsmxtError, match="no end within"):
+        validation.find_issues(raw.root)

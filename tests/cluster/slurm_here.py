@@ -14,7 +14,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
 PACKAGES = "slurm-wlm munge slurm-wlm-torque"
-START_SECONDS = 30
+START_SECONDS = 240
 MEMORY_MB = 8000
 
 CONFIGURATION = """\

@@ -19,7 +19,7 @@ from qsmxt_app.workflows.cluster_executor import cluster_executor, run_job
 from qsmxt_app.workflows.local_executor import GraphScheduler
 from qsmxt_app.workflows.other_plugins import PLUGINS, read_plugin
 
-SECONDS = 240
+SECONDS = 800
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from qsmxt_app import private_folder
 from qsmxt_app.cli import main
 from qsmxt_app.errors import CannotCreateOutput
-from qsmxt_app.workflows import run_folder
-from qsmxt_app.workflows.run_folder import PRIVATE, create_folder
+from qsmxt_app.private_folder import PRIVATE
+from qsmxt_app.workflows.run_folder import create_folder
 
 
 def test_a_new_work_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_a_new_work_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_folder_that_others_may_write_to_is_refused(
     tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder, "_is_own_group", lambda number: False)
+    monkeypatch.setattr(private_folder, "_is_own_group", lambda number: False)
     work = tmp_path / "it's work"
     work.mkdir()
     work.chmod(mode)
@@ -44,7 +45,7 @@ def test_a_folder_that_others_may_write_to_is_refused(
 
 def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = create_folder(tmp_path / "work", PRIVATE)
-    monkeypatch.setattr(run_folder.os, "geteuid", lambda: work.stat().st_uid + 1)
+    monkeypatch.setattr(private_folder.os, "geteuid", lambda: work.stat().st_uid + 1)
     with pytest.raises(CannotCreateOutput, match="another user"):
         create_folder(work, PRIVATE)
 
@@ -71,7 +72,7 @@ def test_a_planted_pickle_is_not_reached(tmp_path: Path, raw: Path) -> None:
 def test_the_program_itself_reads_no_pickle() -> None:
     package = Path(sys.modules["qsmxt_app"].__file__ or "").parent
     # a node on its way to a job is checked for its owner first
-    allowed = {package / "workflows" / "job_machine.py"}
+    allowed = {package / "workflows" / "cluster_executor.py"}
     for path in {*package.rglob("*.py")} - allowed:
         source = path.read_text(encoding="utf-8")
         for word in (
@@ -121,3 +122,19 @@ def test_a_configuration_in_the_current_folder_is_not_read(tmp_path: Path, text:
         [sys.executable, "-c", told], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert ran.stdout.strip() == "timestamp", ran.stderr
+
+
+def test_compiled_code_is_not_taken_from_a_folder_that_others_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """numba keeps it in pickles."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
+    command = [str(tmp_path / "raw"), str(tmp_path / "out"), "participant"]
+    assert main(command) == 66
+    assert cache.stat().st_mode & 0o777 == 0o700
+    cache.chmod(0o777)
+    capsys.readouterr()
+    assert main(command) == 73
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(cache) in line and "NUMBA_CACHE_DIR" in line

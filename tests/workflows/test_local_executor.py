@@ -26,7 +26,7 @@ def machine(tmp_path):
     machine.stop()
 
 
-def run(machine, *graphs, seconds=60):
+def run(machine, *graphs, seconds=600):
     schedulers = [GraphScheduler(machine) for _ in graphs]
     for graph, scheduler in zip(graphs, schedulers, strict=True):
         graph.run(plugin=scheduler)
@@ -142,7 +142,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     line = next(line for line in done.stdout.splitlines() if line.startswith("pids"))
     pids = [int(word) for word in line.split()[1:]]
     assert len(pids) == 2
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 120
     while any(is_running(pid) for pid in pids) and time.monotonic() < limit:
         time.sleep(0.1)
     assert not any(is_running(pid) for pid in pids)
@@ -183,3 +183,27 @@ def is_running(pid):
     except ProcessLookupError:
         return False
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_the_server_that_forks_workers_has_one_thread(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import sys
+        from multiprocessing import forkserver
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from fake_nodes import fake_graph
+        from qsmxt_app.workflows.local_executor import GraphScheduler, LocalExecutor
+
+        if __name__ == "__main__":
+            scheduler = GraphScheduler(LocalExecutor(2, 2.0, Path({str(tmp_path / "log")!r})))
+            fake_graph("g", {str(tmp_path)!r}).run(plugin=scheduler)
+            while not scheduler.finished:
+                scheduler.step()
+                scheduler.machine.wait(0.2)
+            print(len(list(Path("/proc", str(forkserver._forkserver._forkserver_pid), "task").iterdir())))
+        """)
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "1"

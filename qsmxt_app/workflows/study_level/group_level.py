@@ -20,6 +20,7 @@ from qsmxt_app.errors import NoInput, QsmxtError, WrongUsage
 from qsmxt_app.group.csv_text import read_tsv
 from qsmxt_app.group.inconsistent_settings import InconsistentSetting, inconsistent_settings
 from qsmxt_app.group.tables import assemble, scan_rows
+from qsmxt_app.private_folder import PRIVATE
 from qsmxt_app.records.group import MissingScan
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.study.page import build_group_report
@@ -33,7 +34,6 @@ from qsmxt_app.workflows.output_locks import write_shared_pages
 from qsmxt_app.workflows.progress import ProgressDisplay
 from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.run_folder import (
-    PRIVATE,
     RunFolder,
     create_folder,
     create_run_folder,
