@@ -76,7 +76,7 @@ def show_conversion(request: Request, found: Input) -> None:
     console = PlainConsole()
     for line in _aligned(rows, NIFTI_COLUMNS if found.kind == "nifti" else DICOM_COLUMNS):
         console.print(line)
-    console.print(f"Nothing was written. The dataset would go to {raw_folder(output, settings)}.")
+    console.print(f"Would convert {request.bids_dir} to {raw_folder(output, settings)}; nothing was written.")
     console.print("--convert-only stops after the conversion.")
 
 
