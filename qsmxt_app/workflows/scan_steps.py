@@ -104,7 +104,9 @@ def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: st
         else:
             workflow.connect([(end, made[name], [(whole, "mask")])])
         if name.startswith("tgv"):
-            inputs = [(trait, trait) for trait in ("laplacian", "noise", "tissue")]
+            # around bone and air inside the filled mask, signal alone does not tell where they end
+            known = ("laplacian", "noise", "tissue") if second else ("laplacian", "noise")
+            inputs = [(trait, trait) for trait in known]
             workflow.connect([(field, made[name], inputs)])
         else:
             inputs = [("local_field", "local_field"), ("measured", "measured")]

@@ -30,7 +30,7 @@ class TGVInputSpec(StepInputSpec):
 
     laplacian = image("ppm/mm^2")
     noise = image("ppm")
-    tissue = image("where the signal is tissue's")
+    tissue = File(exists=True, desc="where the signal is tissue's; none where the mask holds voxels without")
     mask = image("where chi is reconstructed")
     whole = File(exists=True, desc="mask of the first pass, which a second pass lies in")
     voxel_size = VoxelSize
@@ -63,7 +63,7 @@ class InvertTGV(Step):
             voxel_size=given.voxel_size,
             b0_direction=given.b0_direction,
             noise=load(given.noise),
-            tissue=load_mask(given.tissue),
+            tissue=load_mask(given.tissue) if defined(given.tissue) else None,
             options=TGVOptions(
                 alpha=given.alpha, max_iterations=given.max_iterations, tolerance=given.tolerance
             ),
