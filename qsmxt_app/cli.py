@@ -66,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except QsmxtError as error:
         return _say(error, error.exit_code)
     except KeyboardInterrupt:
-        return _say("interrupted. The same command goes on from here.", EXIT_INTERRUPTED)
+        return _say("interrupted. Run the same command again to continue.", EXIT_INTERRUPTED)
     except Terminated:
-        return _say("terminated. The same command goes on from here.", EXIT_TERMINATED)
+        return _say("terminated. Run the same command again to continue.", EXIT_TERMINATED)
     except OSError as error:
         traceback_to_log()
         where = f" ({error.filename})" if error.filename else ""

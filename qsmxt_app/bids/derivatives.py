@@ -25,7 +25,7 @@ RAW_LINK = "raw"
 PIPELINE = "qsmxt"
 
 WRITTEN_FOLDERS = ("logs", ".locks", "tpl-*", "sub-*")
-"""What is written below the output folder, where a link would lead a run to somebody else's files."""
+"""What is written below the output folder, where a link would lead to files of another user."""
 
 # What BIDS has no rule for (yet): regional statistics, reports, susceptibility-weighted images.
 _BIDSIGNORE = (

@@ -1,1 +1,1 @@
-"""Handing a study to the scheduler of a cluster: what is asked for, the scripts, and what came of it."""
+"""Submission of a study to the scheduler of a cluster: resources, scripts, and the state of its tasks."""

@@ -14,7 +14,7 @@ from qsmxt_app.errors import NoInput, WrongUsage
 
 TABLE = "tasks.tsv"
 ENDINGS = "ended"
-"""Folder with a file a task that holds its exit code."""
+"""Folder with a file per task that contains its exit code."""
 COLUMNS = ("name", "participant_id", "session_id", "scans")
 NOT_APPLICABLE = "n/a"
 KILLED = 128
@@ -68,7 +68,7 @@ class Ending:
     def text(self) -> str:
         """One line for people."""
         if self.code is None:
-            return f"{self.task.name}: did not come to an end (killed, out of memory or time, or not started)"
+            return f"{self.task.name}: did not complete (killed, out of memory or time, or not started)"
         if self.code > KILLED:
             return f"{self.task.name}: stopped by signal {self.code - KILLED}"
         return f"{self.task.name}: " + ("done" if self.done else f"failed (exit code {self.code})")

@@ -1,1 +1,1 @@
-"""From what a scanner or a colleague gave (DICOM, NIfTI) to a BIDS dataset."""
+"""Conversion of DICOM and NIfTI files to a BIDS dataset."""

@@ -1,4 +1,4 @@
-"""What may be said of an image to everybody who gets the dataset.
+"""Metadata of an image that may be shared with the dataset.
 
 Metadata pass by a list of what is known to be harmless, not by a list of what is known to be personal: a
 vendor's or a colleague's own key may hold anything. Of free texts that pass, those are left out that repeat

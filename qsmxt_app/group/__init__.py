@@ -1,1 +1,1 @@
-"""What is made of all participants together: a template, average maps, tables. No file is known here."""
+"""Group level: template, average maps and tables, from arrays; no file access."""

@@ -55,7 +55,7 @@ def centred(matrices: Sequence[Matrix]) -> list[Matrix]:
 def starting_point(volumes: Sequence[float]) -> int:
     """Return the participant that all are registered to at first: the first not much smaller than most.
 
-    A slab or a crop as the first participant would leave all others with nothing to lie upon.
+    A slab or a crop as the first participant would overlap too little with all others.
 
     Parameters
     ----------

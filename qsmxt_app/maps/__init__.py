@@ -1,4 +1,4 @@
-"""Maps beside susceptibility. One module a step, listed here: see `docs/contributing/add-a-map.md`."""
+"""Maps in addition to chi. One module per step, listed here: see `docs/contributing/add-a-map.md`."""
 
 from collections.abc import Mapping
 from importlib import import_module

@@ -1,1 +1,1 @@
-"""The physics of QSM: arrays in, arrays out; no file, no BIDS and no workflow is known here."""
+"""The physics of QSM: arrays in, arrays out; no files, no BIDS, no workflows."""

@@ -112,7 +112,7 @@ def extent_warnings(
             warnings.append(
                 f"About half of the head lies outside the image. The section at one end of axis "
                 f"{'ijk'[side % 3]} is {share:.0%} of the largest one, at the other end {opposite:.0%}. The "
-                "field of what is not seen cannot be told from that of the background: values within some "
+                "field of the missing part cannot be separated from the background field: values within some "
                 "centimetres of that end are wrong. Measure the whole head, or a slab that is centred."
             )
     return tuple(warnings)
@@ -123,8 +123,8 @@ def _told(cut: Cut) -> str:
     where = f"{cut.share:.0%} of the largest section ends in one slice across axis {'ijk'[cut.side % 3]}"
     if cut.signal > GOES_ON:
         return (
-            f"The mask is cut off. Of it, {where}, and the signal goes on beyond. What is outside disturbs "
-            "what is inside near the cut. Give a mask that follows the head or brain, or let one be made "
+            f"The mask is cut off. Of it, {where}, and there is signal beyond. Sources outside disturb "
+            "values near the cut. Give a mask that follows the head or brain, or let qsmxt make one "
             "(--mask)."
         )
     return (

@@ -293,7 +293,7 @@ def build_masks(
 
 
 def check_mask(mask: ArrayLike, shape: Sequence[int]) -> Masks:
-    """Accept a mask that somebody gave.
+    """Accept a mask given by the user.
 
     Parameters
     ----------

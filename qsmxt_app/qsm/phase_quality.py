@@ -1,4 +1,4 @@
-"""How far the phase of each voxel can be trusted, judged by its neighbours and by the other echoes."""
+"""Reliability of the phase of each voxel, from its neighbours and from the other echoes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a run has found out: typed, versioned objects that workflows write, and reports and the group read."""
+"""Typed, versioned results of a run, written by workflows and read by reports and the group level."""

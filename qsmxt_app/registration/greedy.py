@@ -41,7 +41,8 @@ class Deformation:
     Attributes
     ----------
     iterations, shrink
-        For each level, from coarse to fine: most iterations, and the voxel in units of the working grid's.
+        For each level, from coarse to fine: maximum number of iterations, and the voxel in units of the
+        working grid's.
     radius
         Of the neighbourhood of the correlation, in voxels of the level.
     step

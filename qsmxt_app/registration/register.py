@@ -45,7 +45,8 @@ class Stage:
     sampling
         Share of the voxels at which the metric of a linear stage is sampled, on a regular lattice.
     iterations, shrink, smoothing
-        For each level: most iterations, shrink factor, and standard deviation in voxels of the smoothing.
+        For each level: maximum number of iterations, shrink factor, and standard deviation in voxels of
+        the smoothing.
     step
         Gradient step (for SyN in voxels).
     flow_smoothing, total_smoothing

@@ -38,7 +38,7 @@ _STILL = 0.005
 
 
 def refine_rigid(fixed: Image, moving: Image, where: BoolArray, initial: Transform) -> Transform:
-    """Move an image that nearly lies upon another of the same head to where it does.
+    """Refine the rigid alignment of two images of the same head that are nearly aligned.
 
     Parameters
     ----------

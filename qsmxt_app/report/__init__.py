@@ -1,4 +1,4 @@
-"""Reports: one page a participant, an index, and the methods text, all built from what is on disk."""
+"""Reports: one page per participant, an index, and the methods text, all from files on disk."""
 
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.index import build_index

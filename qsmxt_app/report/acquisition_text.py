@@ -1,4 +1,4 @@
-"""What a paper must say about an acquisition, from what its sidecars tell; and what they do not tell."""
+"""Acquisition parameters for the methods text, from the sidecars, and which of them are missing."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _edges(record: ScanRecord) -> Iterator[Finding]:
         yield Finding(
             "note",
             f"The mask reaches the edge of the image ({', '.join(cut)})",
-            "The object goes on beyond the image: values within about a centimetre of that edge "
+            "The object extends beyond the image: values within about a centimetre of that edge "
             "are less accurate.",
         )
 
@@ -156,7 +156,7 @@ def _field(record: ScanRecord) -> Iterator[Finding]:
     if trusted is not None and trusted < SMALLEST_TRUSTED_FRACTION:
         yield Finding(
             "warning",
-            f"The field is well determined in {trusted:.0%} of the voxels only",
+            f"The field is well determined in only {trusted:.0%} of the voxels",
             f"At least {SMALLEST_TRUSTED_FRACTION:.0%} is usual. Elsewhere the echoes contradict each other.",
         )
 

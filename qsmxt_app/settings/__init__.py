@@ -1,4 +1,4 @@
-"""One frozen object with every setting; each group of them is declared in a file of its own."""
+"""One frozen object with every setting; each group of settings is declared in its own file."""
 
 from __future__ import annotations
 

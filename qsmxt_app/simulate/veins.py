@@ -22,7 +22,7 @@ _TOP = np.array([0.0, -12.0, 84.0])
 
 
 def inner_veins(rng: np.random.Generator, template: Template) -> Volume:
-    """Sinuses and internal veins where everybody has them, and small veins that wander inwards.
+    """Sinuses and internal veins in their typical positions, and small veins that wander inwards.
 
     Returns
     -------

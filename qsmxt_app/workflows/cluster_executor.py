@@ -203,7 +203,7 @@ def run_job(file: Path) -> int:
     """
     status = file.stat()
     if status.st_uid != os.getuid() or file.parent.stat().st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(f"{file} may have been written by somebody else")
+        raise PermissionError(f"{file} may have been written by another user")
     node = pickle.loads(file.read_bytes())  # noqa: S301 (its owner was checked)
     lines = None
     try:

@@ -32,7 +32,7 @@ log = logging.getLogger("qsmxt")
 
 
 def convert_input(request: Request, found: Input) -> tuple[RunFolder, ConversionOutcome]:
-    """Convert the input of a run, and tell people how it went.
+    """Convert the input of a run, and print a summary.
 
     Returns
     -------

@@ -73,7 +73,7 @@ def create_folder(path: Path, mode: int = 0o777) -> Path:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that is given up quietly where it cannot be written: a full disk is told by whoever fills it."""
+    """A log that stops silently where it cannot be written: the step that fills a disk reports it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         """Do not show a traceback on the terminal for a line of the log."""

@@ -1,4 +1,4 @@
-"""What came of a submission, said before the group level begins."""
+"""Summary of a submission, printed before the group level starts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MISSING = "missing.txt"
 
 
 def name_missing(table: Path, output_dir: Path) -> int:
-    """Say which tasks of a submission did not finish, and write down the same beside its table.
+    """List tasks of a submission that did not complete, in the terminal and in a file beside its table.
 
-    The pages that cover all participants are written again: a task that was killed last could not.
+    The pages that cover all participants are written again, since the last task may have been killed before.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def name_missing(table: Path, output_dir: Path) -> int:
     Returns
     -------
     int
-        0 if everybody is there, otherwise 1.
+        0 if all tasks completed, otherwise 1.
     """
     endings = read_endings(table)
     write_shared_pages(output_dir)
@@ -45,7 +45,7 @@ def _lines(missing: list[Ending], count: int, folder: Path) -> list[str]:
     if not missing:
         return [f"All {count} tasks are done."]
     return [
-        f"{len(missing)} of {count} tasks are missing:",
+        f"{len(missing)} of {count} tasks did not complete:",
         *(f"  {ending.text}" for ending in missing),
-        f"Logs, a file a task: {folder}. The same command with --retry-failed submits them again.",
+        f"Logs, one file per task: {folder}. The same command with --retry-failed submits them again.",
     ]

@@ -133,7 +133,7 @@ def test_a_task_that_fails_is_noted(tmp_path, monkeypatch):
     endings = read_endings(study.folder / "tasks.tsv")
     assert [ending.code for ending in endings] == [65, None, None]
     assert endings[0].text == "sub-01: failed (exit code 65)"
-    assert "did not come to an end" in endings[1].text
+    assert "did not complete" in endings[1].text
     assert not endings[0].done
 
 

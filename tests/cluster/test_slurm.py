@@ -21,9 +21,9 @@ def study(slurm, tmp_path_factory) -> KilledStudy:
 def test_the_group_job_names_who_was_killed_and_who_ran_out_of_memory(study):
     assert study.first_states["1"] == study.first_states["2"] == "COMPLETED"
     assert "COMPLETED" not in (study.first_states["3"], study.first_states["4"])
-    assert "2 of 4 tasks are missing" in study.first_group_log
+    assert "2 of 4 tasks did not complete" in study.first_group_log
     for name in (study.killed, study.out_of_memory):
-        assert f"{name}: did not come to an end" in study.first_group_log
+        assert f"{name}: did not complete" in study.first_group_log
     assert "sub-01" not in study.first_group_log.split("--retry-failed")[0]
 
 

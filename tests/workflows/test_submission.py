@@ -225,8 +225,8 @@ def test_who_is_missing_is_named_and_written_down(raw, tmp_path, programs, capsy
     end(out, 0, None, 137)
     assert name_missing(newest(out) / "tasks.tsv", out) == 1
     error = capsys.readouterr().err
-    assert "2 of 3 tasks are missing" in error
-    assert "sub-02: did not come to an end" in error
+    assert "2 of 3 tasks did not complete" in error
+    assert "sub-02: did not complete" in error
     assert "sub-03: stopped by signal 9" in error
     assert "sub-01" not in error
     assert (newest(out) / "missing.txt").read_text() in error

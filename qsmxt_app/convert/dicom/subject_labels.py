@@ -31,7 +31,7 @@ _PLACEHOLDER = re.compile(
     r"removed|x+|0+|no_?id|default|no_?name|redacted|hidden|test|\W+|_+",
     re.I,
 )
-"""IDs that anonymisers write for everybody."""
+"""IDs that anonymisers write for every patient."""
 
 _MATCHERS = {"patient_id": "patient_id", "patient_name": "patient_name", "study_uid": "study_uid",
              "study_date": "study_date"}  # fmt: skip

@@ -1,1 +1,1 @@
-"""From NIfTI files of any names to images that can be named: paths, JSON, headers, and a table."""
+"""NIfTI files with any names to images with BIDS entities, from paths, sidecars, headers and a table."""

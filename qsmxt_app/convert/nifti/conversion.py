@@ -93,7 +93,7 @@ def convert_nifti(
         raise UnusableData(
             f"{path}: {names} of {len(lacking)} of {len(sheet.rows)} NIfTI files is not known.",
             "Fill in the cells marked with ?, save it as .tsv, .csv or .xlsx, and run the same command again "
-            "(or tell where the path says it, with --nifti-pattern).",
+            "(or describe the paths with --nifti-pattern).",
         )
     try:
         check_subjects(selected)

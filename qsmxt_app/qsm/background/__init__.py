@@ -1,4 +1,4 @@
-"""Background field removal: from the total to the local field. One module a method, listed here."""
+"""Background field removal: from the total to the local field. One module per method, listed here."""
 
 from qsmxt_app.qsm.method import Registry
 

@@ -1,4 +1,4 @@
-"""Dipole inversion: from the local field to susceptibility. One module a method, listed here."""
+"""Dipole inversion: from the local field to susceptibility. One module per method, listed here."""
 
 from qsmxt_app.qsm.method import Registry
 

@@ -1,4 +1,4 @@
-"""Phase unwrapping inside a mask. One module a method, listed here."""
+"""Phase unwrapping inside a mask. One module per method, listed here."""
 
 from qsmxt_app.qsm.method import Registry
 

@@ -1,4 +1,4 @@
-"""The panels of a scan, in their order. One module a panel: see `docs/contributing/add-a-panel.md`."""
+"""The panels of a scan, in their order. One module per panel: see `docs/contributing/add-a-panel.md`."""
 
 from importlib import import_module
 

@@ -65,9 +65,9 @@ def regional_findings(output_dir: Path, record: ScanRecord) -> tuple[Finding, ..
     return (
         Finding(
             "warning",
-            f"{len(dark)} of {len(rich)} nuclei that hold iron are more diamagnetic than white matter",
-            "Iron makes them more paramagnetic in everybody. Either the phase has the opposite sign: "
-            "multiply the phase images by -1 and run again. Or the regions do not lie where they should: see "
+            f"{len(dark)} of {len(rich)} iron-rich nuclei are more diamagnetic than white matter",
+            "Iron makes tissue more paramagnetic. Either the phase has the opposite sign: "
+            "multiply the phase images by -1 and run again. Or the regions are misplaced: see "
             "their outlines.",
         ),
     )

@@ -1,1 +1,1 @@
-"""`group.html`: what is known of all participants together, on one page."""
+"""`group.html`: template, regional values and quality of all participants on one page."""

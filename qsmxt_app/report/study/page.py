@@ -1,4 +1,4 @@
-"""`group.html`: the template, the values and the quality of everybody, and who is missing, in one file."""
+"""`group.html`: template, regional values and quality of all scans, and missing participants, in one file."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The group level as a graph: one space for the study, its averages, and everybody's values in tables."""
+"""The group level as a graph: a template of the study, average maps, and tables of all regional values."""

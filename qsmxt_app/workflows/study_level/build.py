@@ -353,7 +353,7 @@ class TemplateBuilder:
 
     def _someone(self, people: list[Person]) -> list[Person]:
         if not people:
-            first = next(iter(self.stages.failures.items()), ("", "nobody is left"))
+            first = next(iter(self.stages.failures.items()), ("", "no participant is left"))
             raise UnusableData(f"no template can be made: {': '.join(filter(None, first))}.")
         return people
 

@@ -79,7 +79,7 @@ class GroupPlan:
     name
         Of the template.
     existing
-        The template that everybody is brought to; None: one is built.
+        Existing template to register participants to; None: one is built.
     custom
         A segmentation to measure.
     """
@@ -252,7 +252,7 @@ class GroupLevel:
         return Finisher(stages, self.settings, self.plan.name, existing=self.plan.existing is not None)
 
     def _tables(self) -> None:
-        """Write the regional values of everybody."""
+        """Write the regional values of all scans."""
         rows = []
         for scan in self.plan.study.scans:
             files = [scan.files.get("stats"), self._custom_table(scan)]

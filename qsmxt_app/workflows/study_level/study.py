@@ -65,7 +65,7 @@ class Job:
 
 @dataclass
 class Stages:
-    """Runs jobs, as many at once as there is room for, and remembers what they noted.
+    """Runs jobs, as many at once as resources allow, and remembers what they noted.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class BuiltTemplate:
-    """A template, and how everybody comes to it.
+    """A template, and the transforms of all scans to it.
 
     Attributes
     ----------
