@@ -148,3 +148,9 @@ def test_a_validator_that_does_not_end_is_given_up(raw, monkeypatch):
     monkeypatch.setattr(validation, "VALIDATOR_SECONDS", 0.001)
     with pytest.raises(QsmxtError, match="no end within"):
         validation.find_issues(raw.root)
+
+
+def test_sidecars_with_a_byte_order_mark_do_not_stop_a_run(raw):
+    path = raw.file("sub-01_echo-1_part-mag_MEGRE.json")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    validate_dataset(raw.root)
