@@ -107,7 +107,7 @@ def has_tissue_signal(
     Parameters
     ----------
     magnitude : ndarray (x, y, z, echo)
-        Any unit, of one echo or more.
+        Any unit.
     echo_times : (echo,)
         s, ascending.
     voxel_size
@@ -117,17 +117,20 @@ def has_tissue_signal(
     -------
     ndarray (x, y, z), bool
         True where the extrapolated magnitude exceeds `TISSUE_SHARE` of its local level, but not at the border
-        of the image, as nobody knows what is beyond. A single echo is taken as it is.
+        of the image, as nobody knows what is beyond. Nowhere for a single echo: a vein that has decayed looks
+        like bone there, and what is bright beside bone would be taken for its tissue.
     """
     times = np.asarray(echo_times, dtype=np.float64)
-    first = np.empty(magnitude.shape[:3], np.float32)
+    tissue = np.zeros(magnitude.shape[:3], bool)
+    if times.size == 1:
+        return tissue
+    first = np.empty(tissue.shape, np.float32)
     _extrapolate(
         np.ascontiguousarray(magnitude, dtype=np.float32).reshape(-1, times.size),
         times,
-        float(np.log(LARGEST_EXTRAPOLATION) / times[0]) if times.size > 1 else 0.0,
+        float(np.log(LARGEST_EXTRAPOLATION) / times[0]),
         first.reshape(-1),
     )
-    tissue = np.zeros(first.shape, bool)
     inner = (slice(BORDER_VOXELS, -BORDER_VOXELS),) * 3
     tissue[inner] = (first > TISSUE_SHARE * smooth_level(first, voxel_size))[inner]
     return tissue
@@ -136,10 +139,7 @@ def has_tissue_signal(
 @numba.njit(parallel=True, cache=True, nogil=True)
 def _extrapolate(magnitude: FloatArray, t: NDArray, fastest: float, out: FloatArray) -> None:
     for v in numba.prange(out.size):
-        if t.size == 1:
-            out[v] = magnitude[v, 0]
-        else:
-            out[v] = _log_linear(magnitude[v], t, fastest)[0]
+        out[v] = _log_linear(magnitude[v], t, fastest)[0]
 
 
 def _check(

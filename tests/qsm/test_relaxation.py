@@ -115,9 +115,6 @@ def test_blood_has_the_signal_of_tissue_and_half_a_voxel_of_bone_has_not():
     assert not tissue[:3].any()
 
 
-def test_a_single_echo_shows_tissue_too():
+def test_a_single_echo_does_not_tell_tissue_from_what_has_decayed():
     magnitude = np.ones((18, 18, 18, 1), np.float32)
-    magnitude[12:] = 0.1
-    tissue = has_tissue_signal(magnitude, [0.02], (2.0, 2.0, 2.0))[3:-3, 3:-3, 3:-3]
-    assert tissue[:9].all()
-    assert not tissue[9:].any()
+    assert not has_tissue_signal(magnitude, [0.02], (2.0, 2.0, 2.0)).any()
