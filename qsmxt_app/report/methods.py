@@ -135,29 +135,19 @@ def _shown() -> str:
 
 def _phase(settings: Mapping[str, Any], record: ScanRecord) -> str:
     if len(record.inputs.echo_times) == 1:
-        return (
-            "The field followed from the phase of the single echo, unwrapped by "
-            f"{_unwrapping(settings, record)}."
-        )
+        return f"The field followed from the phase of the single echo, unwrapped by {_unwrapping(settings)}."
     bipolar = record.inputs.bipolar and len(record.inputs.echo_times) > 2
     readout = " and so was the difference between odd and even echoes [@li2015]" if bipolar else ""
     return (
         f"Phase offsets were estimated and removed as in MCPC-3D-S [@eckstein2018]{readout}. The total field "
         "was fitted to the complex signal of all echoes [@liu2013] and unwrapped by "
-        f"{_unwrapping(settings, record)}."
+        f"{_unwrapping(settings)}."
     )
 
 
-def _unwrapping(settings: Mapping[str, Any], record: ScanRecord) -> str:
+def _unwrapping(settings: Mapping[str, Any]) -> str:
     name = text(settings.get("unwrapping"))
-    version = _version(record, "warpkit") if name == "romeo" else ""
-    return f"{_phrase(UNWRAPPING_METHODS.get(name))}{version}"
-
-
-def _version(record: ScanRecord, library: str) -> str:
-    """Name and version of a library, in parentheses, where the record tells it."""
-    version = record.software.get(library)
-    return f" ({library} {_plain(version)})" if version else ""
+    return _phrase(UNWRAPPING_METHODS.get(name))
 
 
 def _masking(settings: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.fft  # noqa: F401
-import warpkit.warpkit_cpp  # noqa: F401
 
 import qsmxt_app.workflows.nodes  # noqa: F401
 from qsmxt_app.qsm.nonlinear_phase import largest_difference

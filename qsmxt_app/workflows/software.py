@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from qsmxt_app import __version__
 
-LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "nipype", "antspyx", "warpkit")
+LIBRARIES = ("numpy", "scipy", "numba", "nibabel", "nipype", "antspyx")
 
 
 def software_versions() -> dict[str, str]:

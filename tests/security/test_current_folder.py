@@ -29,7 +29,7 @@ NAMES = """
     tomllib token traceback typing unittest urllib uuid warnings weakref xml zipfile zlib ants
     antspyx bids bidsschematools cycler dateutil deno filelock h5py isal jinja2 llvmlite markupsafe
     matplotlib networkx nibabel nilearn nipype numba numpy openpyxl packaging pandas PIL pydicom
-    pyparsing pytz rich scipy simplejson six skimage threadpoolctl traits warpkit yaml sitecustomize
+    pyparsing pytz rich scipy simplejson six skimage threadpoolctl traits yaml sitecustomize
     usercustomize
 """.split()  # noqa: SIM905
 SETTINGS = {
