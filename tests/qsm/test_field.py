@@ -208,8 +208,10 @@ def test_open_fringes_are_not_trusted():
     found = fit_total_field(
         head.magnitude, phase.astype(np.float32), TIMES, mask=head.mask, voxel_size=head.voxel_size
     )
-    core = (np.abs(x) < 1) & (np.abs(y) < 1) & head.mask
-    assert found.trust[core].max() < 0.01
+    # where the fringe ends, each plane has one square that no unwrapping can close, at the axis or beside it
+    near = (np.hypot(x, y) < 3) & head.mask
+    open_voxels = (near & (found.trust < 0.01)).sum(axis=(0, 1))
+    assert np.all(open_voxels[near.any(axis=(0, 1))] >= 4)
     away = (np.hypot(x, y) > 8) & head.mask
     assert np.mean(found.trust[away] > 0.9) > 0.99
 
