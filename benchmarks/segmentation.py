@@ -2,6 +2,7 @@
 
     python benchmarks/segmentation.py real                  # ../shared/data/labelled-t1w against FreeSurfer
     python benchmarks/segmentation.py simulated --seeds 101 102 103 --voxel-size 1
+    python benchmarks/segmentation.py displaced --seeds 101 --voxel-size 1
     python benchmarks/segmentation.py simulated --chimap "maps/seed-{seed}_Chimap.nii.gz"
 
 The first prints Dice for each region, beside what an 18-class network reached there. The second prints Dice
@@ -26,16 +27,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from qsmxt_app.registration import Image, resample_labels
-from qsmxt_app.segment.alignment import align_to_t1w
+from qsmxt_app.registration import Image, Transform, linear, resample_labels
+from qsmxt_app.segment.alignment import Alignment, align_to_t1w
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.atlas_loading import load_atlas
 from qsmxt_app.segment.labelling import (
+    SEEN_ON_CHI,
     atlas_to_t1w,
-    chi_nuclei,
     label_t1w,
+    place_nuclei,
     refine_nuclei_borders,
-    refine_with_chi,
 )
 from qsmxt_app.segment.prepare import PreparedT1w, prepare_t1w
 from qsmxt_app.segment.scan_labels import labels_on_scan
@@ -58,6 +59,7 @@ SIMULATED = (
     "thalamus", "caudate", "putamen", *PALLIDUM, "substantia-nigra", "red-nucleus", "subthalamic-nucleus",
     "dentate-nucleus", "hippocampus", "amygdala", "accumbens",
 )  # fmt: skip
+SHIFTS = ((0, 0, 0), (0, 0, 8), (0, -6, -6), (4, 0, -8))
 HEADER = """  region                       Dice by T1w  moved  borders     own - true, ppm    map - truth"""
 ROW = "  {:26s} {:13.3f}  {:5.3f}  {:7.3f}   {:+.3f} {:+.3f} {:+.3f}  {:+13.3f}"
 
@@ -135,17 +137,56 @@ def simulated(seed: int, voxel_size: float, atlas: Atlas, chimap: str) -> dict[s
         chi = Image(np.asarray(image.dataobj, np.float32), image.affine)
         mask = mask & (chi.array != 0)
     with timed("nuclei by chi"):
-        refined = refine_with_chi(atlas, transform, alignment, chi, mask)
+        placed = place_nuclei(atlas, transform, alignment, chi, mask)
     grid, to_scan = magnitude.grid, alignment.transform.inverse()
     own = Image(labels, t1w.affine)
     plain = labels_on_scan(own, to_scan, grid)
-    nuclei = {"nuclei": chi_nuclei(atlas), "nuclei_to_scan": refined}
+    nuclei = {"nuclei": placed.labels, "nuclei_to_scan": placed.transform}
     moved = labels_on_scan(own, to_scan, grid, **nuclei)
     with timed("their borders by chi"):
-        settled = labels_on_scan(
-            own, to_scan, grid, **nuclei, refine_borders=refine_nuclei_borders(atlas, chi, mask)
+        refine = refine_nuclei_borders(placed, chi, mask)
+        refined = labels_on_scan(own, to_scan, grid, **nuclei, refine_borders=refine)
+    return compared(atlas, truth, chi.array, (plain, moved, refined))
+
+
+def displaced(seeds: list[int], voxel_size: float, atlas: Atlas) -> None:
+    """Place nuclei by chi where the T1w image is wrong about them by a shift, and print their Dice.
+
+    The atlas is not registered at all: its own world is that of the heads, whose nuclei lie some mm away from
+    its own by their anatomy; the shift comes on top.
+    """
+    print(f"Dice of nuclei by chi, {voxel_size:g} mm: mean and least of both sides of {len(seeds)} heads")
+    print(f"{'shift of the T1w, mm':24s}" + "".join(f"{name[:16]:>18s}" for name in SEEN_ON_CHI))
+    heads = [
+        simulate_subject(seed, 1, Protocol(voxel_size=(voxel_size,) * 3, echo_times=(0.005,)))
+        for seed in seeds
+    ]
+    stay = Alignment(Transform(), "header", 0.0, 0.0)
+    for shift in SHIFTS:
+        scores = []
+        for subject in heads:
+            chi, mask = Image(subject.truth.chi, subject.affine), subject.truth.brain_mask
+            wrong = np.eye(4)
+            wrong[:3, 3] = shift
+            placed = place_nuclei(atlas, linear(wrong), stay, chi, mask)
+            refine = refine_nuclei_borders(placed, chi, mask)
+            labels = labels_on_scan(placed.labels, placed.transform, chi.grid, refine_borders=refine)
+            scores.append([side_dice(atlas, labels, subject.truth, name) for name in SEEN_ON_CHI])
+        found = np.array(scores).transpose(1, 0, 2).reshape(len(SEEN_ON_CHI), -1)
+        row = "".join(
+            f"{mean:11.2f} {least:6.2f}" for mean, least in zip(found.mean(1), found.min(1), strict=True)
         )
-    return compared(atlas, truth, chi.array, (plain, moved, settled))
+        print(f"{shift!s:24s}{row}", flush=True)
+
+
+def side_dice(atlas: Atlas, labels: np.ndarray, truth: Truth, name: str) -> list[float]:
+    """Overlap of a nucleus on the left and on the right."""
+    number = {known: index for index, known in truth.label_names.items()}
+    sides = (("L", "Left"), ("R", "Right"))
+    return [
+        dice(of_names(atlas, labels, (name,), side), truth.labels == number[f"{word}-{name.title()}"])
+        for side, word in sides
+    ]
 
 
 def compared(
@@ -173,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("real", "simulated"))
+    parser.add_argument("what", choices=("real", "simulated", "displaced"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
     parser.add_argument("--voxel-size", type=float, default=1.0)
     parser.add_argument("--atlas", default="qsmxt")
@@ -185,6 +226,9 @@ def main() -> None:
         atlas = load_atlas(args.atlas)
     if args.what == "real":
         real(args.data, atlas)
+        return
+    if args.what == "displaced":
+        displaced(args.seeds, args.voxel_size, atlas)
         return
     found = [simulated(seed, args.voxel_size, atlas, args.chimap) for seed in args.seeds]
     print(f"mean of {len(found)}; of differences the one furthest from 0")

@@ -27,7 +27,7 @@ MEASURES = (
     "max",
     "in_mask_fraction",
 )
-MEANING = ("reference", "units")
+MEANING = ("confidence", "doubt", "reference", "units")
 COLUMNS = (*SCAN, *REGION, *MEASURES, *MEANING)
 LEFT_OVER = "other"
 """Column for entities of a scan that have no column of their own, such as `rec-norm`."""

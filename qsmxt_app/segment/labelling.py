@@ -8,10 +8,12 @@ NeuroImage 26:839-851 (2005): tissue classes.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, mean
 
 from qsmxt_app.arrays import BoolArray
 from qsmxt_app.qsm.morphology import dilate
@@ -21,7 +23,9 @@ from qsmxt_app.registration.greedy import Deformation, Pair, deform
 from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.chi_borders import refine_borders_with_chi
+from qsmxt_app.segment.nuclei_search import GROUP_REACH_MM, OWN_REACH_MM, Placement, find_nuclei
 from qsmxt_app.segment.prepare import PreparedT1w
+from qsmxt_app.segment.regions import Region
 from qsmxt_app.segment.scan_labels import BorderRefinement
 from qsmxt_app.segment.tissue import Labelling, TissueClasses, labels_in_their_tissue
 
@@ -32,6 +36,9 @@ SEEN_ON_CHI = (
 )  # fmt: skip
 """Names of the nuclei that are placed by the map of chi."""
 _REACH_MM = 6.0
+_SEARCH_MM = GROUP_REACH_MM + OWN_REACH_MM + 4.0
+_AROUND_PPM, _BLUR_VOXELS = -0.02, 0.7
+"""Chi around nuclei, and the blur of a map, in the model of nuclei that are further away."""
 _TO_T1W = Deformation(iterations=(100, 60, 20), shrink=(4, 2, 1))
 _TO_CHI = Deformation(iterations=(40, 30), shrink=(2, 1), radius=3)
 _UPDATE_MM, _FIELD_MM = 2.0, 1.0
@@ -96,10 +103,32 @@ def label_t1w(atlas: Atlas, transform: Transform, prepared: PreparedT1w) -> Labe
     return labels_in_their_tissue(placed, TissueClasses.of(atlas.regions), prepared.t1w, prepared.brain)
 
 
-def refine_with_chi(
+@dataclass(frozen=True)
+class NucleiOnScan:
+    """Nuclei that are placed by a map of chi.
+
+    Attributes
+    ----------
+    labels : Image
+        Those that chi shows, in a space of their own.
+    transform : Transform
+        From there to the scan.
+    placements
+        What chi shows of each nucleus of ``SEEN_ON_CHI``, by number.
+    regions
+        All of the atlas.
+    """
+
+    labels: Image
+    transform: Transform
+    placements: Mapping[int, Placement]
+    regions: tuple[Region, ...]
+
+
+def place_nuclei(
     atlas: Atlas, to_t1w: Transform, alignment: Alignment, chi: Image, mask: BoolArray
-) -> Transform:
-    """Move nuclei to where the map of chi shows them.
+) -> NucleiOnScan | None:
+    """Place nuclei where the map of chi shows them.
 
     Parameters
     ----------
@@ -115,17 +144,61 @@ def refine_with_chi(
 
     Returns
     -------
-    Transform
-        From the atlas to the scan. Only the surroundings of the nuclei of ``SEEN_ON_CHI`` are moved; without
-        a chi map of the atlas nothing is.
+    NucleiOnScan or None
+        None without a map of chi of the atlas, or without nuclei in the scan.
     """
     to_scan = to_t1w.then(alignment.transform.inverse())
     nuclei = chi_nuclei(atlas)
     if atlas.chi is None or not nuclei.array.any():
-        return to_scan
+        return None
     placed = apply(nuclei.with_array((nuclei.array > 0).astype(np.float32)), chi.grid, to_scan).array > 0.3
     if not (placed & mask).any():
-        return to_scan
+        return None
+    found, expected = _search(nuclei, to_scan, atlas.regions, chi, mask, placed)
+    shown = [number for number, one in found.items() if not one.doubt]
+    if not shown:
+        return NucleiOnScan(nuclei.with_array(np.zeros_like(nuclei.array)), to_scan, found, atlas.regions)
+    if not any(one.is_displaced for one in found.values()):
+        labels = nuclei.with_array(np.where(np.isin(nuclei.array, shown), nuclei.array, 0))
+        return NucleiOnScan(labels, _deform_near(atlas.chi, to_scan, chi, mask, placed), found, atlas.regions)
+    moved = _shifted(expected, {number: found[number] for number in shown})
+    contrast = mean(apply(atlas.chi, nuclei.grid).array, nuclei.array, shown)
+    model = np.zeros(int(moved.array.max()) + 1, np.float32)
+    model[shown] = np.asarray(contrast) - _AROUND_PPM
+    bright = moved.with_array(gaussian_filter(model[moved.array], _BLUR_VOXELS))
+    here = apply(moved.with_array((moved.array > 0).astype(np.float32)), chi.grid).array > 0.3
+    return NucleiOnScan(moved, _deform_near(bright, Transform(), chi, mask, here), found, atlas.regions)
+
+
+def _search(
+    nuclei: Image, to_scan: Transform, regions: Sequence[Region], chi: Image, mask: BoolArray, near: BoolArray
+) -> tuple[dict[int, Placement], Image]:
+    """Search all nuclei on cubic voxels around them, and return their labels where the T1w has them."""
+    cut = crop(chi.with_array(np.where(mask, chi.array, 0).astype(np.float32)), near, _SEARCH_MM)
+    grid = working_grid(cut)
+    expected = resample_labels(nuclei, grid, to_scan).labels
+    known = apply(crop(chi.with_array(mask.astype(np.float32)), near, _SEARCH_MM), grid).array > 0.5
+    names = {region.index: region.name for region in regions if region.name in SEEN_ON_CHI}
+    bodies = {number: expected.array == number for number in names}
+    found = find_nuclei(bodies, names, apply(cut, grid).array, known, grid.voxel_size[0])
+    return found, expected
+
+
+def _shifted(labels: Image, placements: Mapping[int, Placement]) -> Image:
+    """Labels of some nuclei alone, each shifted by whole voxels."""
+    moved = np.zeros_like(labels.array)
+    for number, placement in placements.items():
+        shift = np.rint(np.array(placement.shift) / labels.voxel_size).astype(int)
+        points = np.argwhere(labels.array == number) + shift
+        points = points[((points >= 0) & (points < moved.shape)).all(axis=1)]
+        moved[tuple(points.T)] = number
+    return labels.with_array(moved)
+
+
+def _deform_near(
+    model: Image, initial: Transform, chi: Image, mask: BoolArray, placed: BoolArray
+) -> Transform:
+    """Deform a model of chi to a map in the surroundings of its nuclei."""
     near = dilate(placed, _REACH_MM, chi.voxel_size)
     cut_chi = crop(chi.with_array(np.where(mask, chi.array, 0).astype(np.float32)), near, 8.0)
     cut_near = crop(chi.with_array((near & mask).astype(np.float32)), near, 8.0)
@@ -137,7 +210,7 @@ def refine_with_chi(
         update_smoothing=max(_LEAST_UPDATE, _UPDATE_MM / edge),
         field_smoothing=max(_LEAST_FIELD, _FIELD_MM / edge),
     )
-    return deform([Pair(cut_chi, atlas.chi, where=where)], grid, to_scan, smooth)
+    return deform([Pair(cut_chi, model, where=where)], grid, initial, smooth)
 
 
 def chi_nuclei(atlas: Atlas) -> Image:
@@ -146,15 +219,17 @@ def chi_nuclei(atlas: Atlas) -> Image:
     return atlas.labels.with_array(np.where(np.isin(atlas.labels.array, numbers), atlas.labels.array, 0))
 
 
-def refine_nuclei_borders(atlas: Atlas, chi: Image, mask: BoolArray) -> BorderRefinement:
-    """Return the refinement of the borders of ``SEEN_ON_CHI`` by a map of chi.
+def refine_nuclei_borders(nuclei: NucleiOnScan, chi: Image, mask: BoolArray) -> BorderRefinement:
+    """Return the refinement of the borders of the nuclei that a map of chi shows.
 
     Parameters
     ----------
-    atlas : Atlas
+    nuclei : NucleiOnScan
     chi : Image
         ppm, on the grid of the labels.
     mask : ndarray of bool
         Where chi is known.
     """
-    return partial(refine_borders_with_chi, regions=atlas.regions, nuclei=SEEN_ON_CHI, chi=chi, mask=mask)
+    doubtful = {number for number, placement in nuclei.placements.items() if placement.doubt}
+    certain = tuple(region for region in nuclei.regions if region.index not in doubtful)
+    return partial(refine_borders_with_chi, regions=certain, nuclei=SEEN_ON_CHI, chi=chi, mask=mask)

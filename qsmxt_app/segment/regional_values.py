@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from qsmxt_app.segment.regions import NOT_KNOWN, Region
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST_COVERED = 0.7
+"""Fraction of a region inside the mask below which its values are doubtful."""
 STATISTICS = ("mean", "std", "median", "mad", "p05", "p25", "p75", "p95", "min", "max")
 COLUMNS = (
     "index",
@@ -24,6 +26,8 @@ COLUMNS = (
     "volume_mm3",
     *STATISTICS,
     "in_mask_fraction",
+    "confidence",
+    "doubt",
     "atlas",
     "reference",
     "units",
@@ -49,6 +53,11 @@ DESCRIPTIONS = {
     "min": {"Description": "Smallest value"},
     "max": {"Description": "Largest value"},
     "in_mask_fraction": {"Description": "Share of the region's voxels that lie inside the mask of the map"},
+    "confidence": {
+        "Description": "Whether the region is known to lie where its label is",
+        "Levels": {"good": "no reason for doubt was found", "doubtful": "there is one, in the column doubt"},
+    },
+    "doubt": {"Description": "Why a value is doubtful"},
     "atlas": {"Description": "Where the regions come from"},
     "reference": {"Description": "What the values are relative to; n/a for absolute ones"},
     "units": {"Description": "Units of the values"},
@@ -87,6 +96,7 @@ def regional_values(
     *,
     voxel_volume: float,
     atlas: str,
+    doubts: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
     """Describe the values of each map in each region.
 
@@ -105,6 +115,8 @@ def regional_values(
         mm^3.
     atlas
         Name of the source of the labels.
+    doubts
+        Why a label may be misplaced, by its number.
 
     Returns
     -------
@@ -129,6 +141,8 @@ def regional_values(
         values, mask = one.values.ravel(), one.mask.ravel()
         for region, voxels in zip(regions, where, strict=True):
             inside = values[voxels[mask[voxels]]].astype(np.float64)
+            covered = inside.size / voxels.size if voxels.size else np.nan
+            doubt = _doubt((doubts or {}).get(region.index, ""), covered)
             rows.append(
                 {
                     "index": region.index,
@@ -138,7 +152,9 @@ def regional_values(
                     "n_voxels": inside.size,
                     "volume_mm3": inside.size * voxel_volume,
                     **_describe(inside),
-                    "in_mask_fraction": inside.size / voxels.size if voxels.size else np.nan,
+                    "in_mask_fraction": covered,
+                    "confidence": "doubtful" if doubt else "good",
+                    "doubt": doubt,
                     "atlas": atlas,
                     "reference": one.reference,
                     "units": one.units,
@@ -179,6 +195,13 @@ def erode_labels(labels: NDArray[np.integer], layers: int) -> NDArray[np.integer
                 inner &= np.roll(eroded, shift, axis) == eroded
         eroded[~inner] = 0
     return eroded
+
+
+def _doubt(placement: str, covered: float) -> str:
+    """Reasons to doubt a value: the place of its label, and how much of the region the map covers."""
+    if not covered > 0:
+        return "no voxel in the map"
+    return "; ".join(filter(None, (placement, "partly covered" if covered < LEAST_COVERED else "")))
 
 
 def _voxels_of_regions(labels: NDArray[np.integer], numbers: Sequence[int]) -> list[NDArray[np.intp]]:

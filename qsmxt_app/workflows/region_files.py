@@ -59,6 +59,7 @@ def save_values(
     *,
     atlas: str,
     sources: Sequence[str],
+    doubts: Mapping[int, str] | None = None,
 ) -> None:
     """Measure maps in labels, and write the table with a sidecar that tells its columns.
 
@@ -74,9 +75,11 @@ def save_values(
         Where the labels come from.
     sources
         BIDS URIs.
+    doubts
+        Why a label may be misplaced, by its number.
     """
     volume = float(abs(np.linalg.det(affine[:3, :3])))
-    table = regional_values(labels, regions, maps, voxel_volume=volume, atlas=atlas)
+    table = regional_values(labels, regions, maps, voxel_volume=volume, atlas=atlas, doubts=doubts)
     write_json(sidecar_path(path), {"Sources": list(sources), **DESCRIPTIONS})
     write_text(path, values_table(table))
 

@@ -23,7 +23,7 @@ def rows(chi: float, **entities: str) -> list[dict[str, str]]:
 def test_columns_are_those_that_were_promised() -> None:
     promised = (
         "participant_id session_id acquisition run atlas region hemisphere map n_voxels volume_mm3 mean std "
-        "median mad p05 p25 p75 p95 min max in_mask_fraction reference units"
+        "median mad p05 p25 p75 p95 min max in_mask_fraction confidence doubt reference units"
     )
     assert [column for column in COLUMNS if column != "index"] == promised.split()
 

@@ -14,7 +14,7 @@ from qsmxt_app.segment.alignment import align_to_t1w
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.atlas_loading import load_atlas
 from qsmxt_app.segment.brain import extract_brain
-from qsmxt_app.segment.labelling import atlas_to_t1w, chi_nuclei, label_t1w, refine_with_chi
+from qsmxt_app.segment.labelling import atlas_to_t1w, chi_nuclei, label_t1w, place_nuclei
 from qsmxt_app.segment.prepare import PreparedT1w, prepare_t1w
 from qsmxt_app.segment.scan_labels import labels_on_scan
 from qsmxt_app.simulate import DigitalSubject, Protocol, simulate_subject
@@ -136,10 +136,10 @@ def test_the_scan_is_aligned_and_nuclei_follow_chi(
 
     chi = Image(subject.truth.chi, subject.affine)
     plain = to_t1w.then(found.transform.inverse())
-    refined = refine_with_chi(atlas, to_t1w, found, chi, mask)
-    nuclei = chi_nuclei(atlas)
+    placed = place_nuclei(atlas, to_t1w, found, chi, mask)
+    assert placed is not None
     iron = []
-    for transform in (plain, refined):
+    for nuclei, transform in ((chi_nuclei(atlas), plain), (placed.labels, placed.transform)):
         labels = labels_on_scan(nuclei, transform, magnitude.grid)
         iron.append(float(chi.array[labels > 0].mean()))
     assert iron[1] > iron[0] + 0.005  # ppm: more of what the labels hold is iron

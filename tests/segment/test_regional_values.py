@@ -108,3 +108,18 @@ def test_erosion_takes_the_layers_off_each_label_alone(layers):
     for label in (1, 2):
         expected = binary_erosion(labels == label, iterations=layers) if layers else labels == label
         assert np.array_equal(eroded == label, expected)
+
+
+def test_each_value_says_how_sure_its_place_is():
+    labels = np.zeros((4, 4, 4), np.int32)
+    labels[:2], labels[2:] = 9, 2
+    mask = np.ones(labels.shape, bool)
+    mask[0, :, :3] = False  # more than a third of region 9
+    one = one_map(np.ones(labels.shape, np.float32), mask)
+    doubts = {2: "not visible in chi"}
+    table = regional_values(labels, REGIONS, [one], voxel_volume=1, atlas="a", doubts=doubts)
+    assert (row(table, 9)["confidence"], row(table, 9)["doubt"]) == ("doubtful", "partly covered")
+    assert row(table, 2)["doubt"] == "not visible in chi"
+    assert row(table, 77)["doubt"] == "no voxel in the map"
+    sure = regional_values(labels, REGIONS, [one], voxel_volume=1, atlas="a")
+    assert (row(sure, 2)["confidence"], row(sure, 2)["doubt"]) == ("good", "")

@@ -12,6 +12,7 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
 from qsmxt_app.registration import Image
 from qsmxt_app.registration.label_resampling import resample_labels
+from qsmxt_app.segment.nuclei_search import Placement
 from qsmxt_app.segment.regional_values import QuantitativeMap
 from qsmxt_app.segment.regions import read_regions
 from qsmxt_app.workflows.node_base import (
@@ -99,6 +100,7 @@ class WriteRegionsInputSpec(WriteLabelsInputSpec):
     mask = image("where chi is reported")
     chi = image("ppm")
     combine_facts = File(exists=True, mandatory=True, desc="what chi is relative to")
+    label_facts = File(exists=True, desc="what chi shows of nuclei")
     r2star = File(exists=True)
     t2star = File(exists=True)
     threshold = traits.Float(mandatory=True)
@@ -132,6 +134,7 @@ class WriteRegions(Step):
             self._maps(),
             atlas=given.source,
             sources=self._sources(),
+            doubts=self._doubts(),
         )
         paths |= self._transforms(paths["dseg"].parent)
         if defined(given.magnitude_in_t1w):
@@ -142,6 +145,14 @@ class WriteRegions(Step):
                 load(given.magnitude_in_t1w), load_affine(given.magnitude_in_t1w), paths["magnitude_in_t1w"]
             )
         return {"outputs": {name: path.relative_to(output_dir).as_posix() for name, path in paths.items()}}
+
+    def _doubts(self) -> dict[int, str]:
+        """Return why nuclei that were placed by chi may be misplaced."""
+        if not defined(self.inputs.label_facts):
+            return {}
+        placements = read_json(Path(self.inputs.label_facts)).get("nuclei", {})
+        found = {int(number): Placement(**placement).warning for number, placement in placements.items()}
+        return {number: doubt for number, doubt in found.items() if doubt}
 
     def _maps(self) -> list[QuantitativeMap]:
         given = self.inputs

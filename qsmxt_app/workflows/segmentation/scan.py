@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nipype.interfaces.base import File, traits
 
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.registration import Image, Transform, apply, load_transform
+from qsmxt_app.segment.nuclei_search import Placement
 from qsmxt_app.segment.regional_values import erode_labels
+from qsmxt_app.segment.regions import Region
 from qsmxt_app.segment.saved_atlas import load_saved_atlas
 from qsmxt_app.segment.scan_labels import labels_on_scan
 from qsmxt_app.workflows.node_base import (
@@ -25,6 +29,10 @@ from qsmxt_app.workflows.node_base import (
 )
 from qsmxt_app.workflows.nodes.inputs import image
 from qsmxt_app.workflows.segmentation.t1w import load_prepared, save_with_inverse
+
+if TYPE_CHECKING:
+    from qsmxt_app.segment.atlas import Atlas
+    from qsmxt_app.segment.labelling import NucleiOnScan
 
 
 class AlignInputSpec(StepInputSpec):
@@ -102,28 +110,46 @@ class LabelScan(Step):
         to_scan = Transform()
         if defined(given.t1w_to_qsm):
             to_scan = load_transform(Path(given.t1w_to_qsm), Path(given.qsm_to_t1w))
-        seen = self._seen_on_chi(chi, to_scan)
-        found = labels_on_scan(labels, to_scan, chi.grid, threshold=given.threshold, **seen)
+        atlas = load_saved_atlas(Path(given.atlas)) if defined(given.atlas) else None
+        nuclei = self._nuclei(atlas, chi, to_scan) if atlas else None
+        refinement = self._refinement(nuclei, chi) if nuclei else {}
+        found = labels_on_scan(labels, to_scan, chi.grid, threshold=given.threshold, **refinement)
         self.save_maps({"dseg": erode_labels(found, given.erosion)}, chi.affine, folder)
-        return {"placed_by_chi": bool(seen)}
+        placements = nuclei.placements if nuclei else {}
+        return {
+            "placed_by_chi": nuclei is not None,
+            "nuclei": {str(number): asdict(placement) for number, placement in placements.items()},
+            "warnings": doubtful_nuclei(placements, nuclei.regions) if nuclei else [],
+        }
 
-    def _seen_on_chi(self, chi: Image, to_scan: Transform) -> dict[str, Any]:
-        """Return the nuclei that chi shows, their transform, and the refinement of their borders, if any."""
+    def _nuclei(self, atlas: Atlas, chi: Image, to_scan: Transform) -> NucleiOnScan | None:
+        """Place the nuclei of an atlas by chi."""
         from qsmxt_app.segment.alignment import Alignment
-        from qsmxt_app.segment.labelling import chi_nuclei, refine_nuclei_borders, refine_with_chi
+        from qsmxt_app.segment.labelling import place_nuclei
 
         given = self.inputs
-        if not defined(given.atlas):
-            return {}
-        atlas = load_saved_atlas(Path(given.atlas))
-        nuclei = chi_nuclei(atlas)
-        if atlas.chi is None or not nuclei.array.any():
-            return {}
         to_t1w = load_transform(Path(given.atlas_to_anatomy), Path(given.anatomy_to_atlas))
         alignment = Alignment(to_scan.inverse(), "registration", 0.0, 0.0)
-        mask = load_mask(given.mask)
+        return place_nuclei(atlas, to_t1w, alignment, chi, load_mask(given.mask))
+
+    def _refinement(self, nuclei: NucleiOnScan, chi: Image) -> dict[str, Any]:
+        """Return nuclei, their transform and the refinement of their borders, for `labels_on_scan`."""
+        from qsmxt_app.segment.labelling import refine_nuclei_borders
+
+        mask = load_mask(self.inputs.mask)
         return {
-            "nuclei": nuclei,
-            "nuclei_to_scan": refine_with_chi(atlas, to_t1w, alignment, chi, mask),
-            "refine_borders": refine_nuclei_borders(atlas, chi, mask),
+            "nuclei": nuclei.labels,
+            "nuclei_to_scan": nuclei.transform,
+            "refine_borders": refine_nuclei_borders(nuclei, chi, mask),
         }
+
+
+def doubtful_nuclei(placements: Mapping[int, Placement], regions: Sequence[Region]) -> list[str]:
+    """Return a warning that names the nuclei of whose place there is doubt, if there are any."""
+    sides = {"L": "left ", "R": "right ", "": ""}
+    named = [
+        f"{sides[region.hemisphere]}{region.name.replace('-', ' ')} ({placements[region.index].warning})"
+        for region in regions
+        if region.index in placements and placements[region.index].warning
+    ]
+    return [f"Values of these nuclei are doubtful: {', '.join(named)}."] if named else []

@@ -99,7 +99,7 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
             (made.get("reference", combine), regions, [("chi", "chi"), ("facts", "combine_facts")]),
             (end, label, [(whole, "mask")]),
             (end, regions, [(whole, "mask")]),
-            (label, regions, [("dseg", "dseg")]),
+            (label, regions, [("dseg", "dseg"), ("facts", "label_facts")]),
         ]
     )
     if "relaxation" in made:
