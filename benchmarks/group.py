@@ -41,7 +41,7 @@ def warped(labels: Mapping[str, Image], grid: Grid, transforms: Mapping[str, Tra
 
 
 def fine_grid(labels: Mapping[str, Image], transforms: Mapping[str, Transform]) -> Grid:
-    """Voxels of 1 mm around everybody's labels in a common space."""
+    """Voxels of 1 mm around the labels of all people in a common space."""
     boxes = []
     for person, transform in transforms.items():
         grid = labels[person].grid
@@ -81,7 +81,7 @@ def stages(folder: Path, people: list[str]) -> Iterable[tuple[str, dict[str, Tra
 
 
 def to_one(folder: Path, people: list[str], one: str) -> dict[str, Transform]:
-    """Register everybody to one person by the same method."""
+    """Register all people to one person by the same method."""
     work = folder / "out" / "work" / "group"
     images = {
         person: [

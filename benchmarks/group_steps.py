@@ -1,10 +1,10 @@
 """Memory and processor time of every step of the group level, each alone in a process of its own.
 
     python benchmarks/group_steps.py                      # two made-up people of 1 mm
-    python benchmarks/group_steps.py --voxel-size 2 --people 12     # steps that see everybody see 12
+    python benchmarks/group_steps.py --voxel-size 2 --people 12     # 12 in steps of all participants
 
 Prints bytes per voxel of the template beyond what a worker needs before it loads an image, which is what
-`workflows/group/study.py` declares, and seconds of the processor per million voxels on one core.
+`workflows/study_level/study.py` declares, and seconds of the processor per million voxels on one core.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ class Steps:
         """Return an image of both people."""
         return [str(scan / f"{name}.nii") for scan in self.scans]
 
-    def everybody(self, name: str) -> list[str]:
-        """Return an image of everybody."""
+    def all_images(self, name: str) -> list[str]:
+        """Return an image of all participants."""
         return (self.both(name) * self.people)[: self.people]
 
     def inputs(self) -> dict[str, Callable[[], tuple[type, dict[str, Any]]]]:
         """Return each kind of step with its inputs."""
         kinds = {"magnitudes": "magnitude", "masks": "mask", "chis": "chi"}
-        lists = {trait: self.everybody(name) for trait, name in kinds.items()}
+        lists = {trait: self.all_images(name) for trait, name in kinds.items()}
         one, other = self.both("magnitude")
         linear_files = {"transforms": [str(self.identity)] * self.people, "resolution": self.voxel_size}
         deformed = [self.of("deform", "transform.h5"), self.of("deform", "inverse_transform.h5")]
@@ -142,7 +142,7 @@ class Steps:
             ),
             "labels": lambda: (
                 MajorityVoteLabels,
-                {"scans": self.everybody("dseg"), "atlas": "truth", **out},
+                {"scans": self.all_images("dseg"), "atlas": "truth", **out},
             ),
             "write": lambda: (
                 WriteTemplate,
@@ -221,7 +221,7 @@ def main() -> None:
     )
     parser.add_argument("kinds", nargs="*", help="steps; all that are left out must have run in --folder")
     parser.add_argument("--voxel-size", type=float, default=1.0)
-    parser.add_argument("--people", type=int, default=2, help="in the steps that see everybody")
+    parser.add_argument("--people", type=int, default=2, help="in the steps of all participants")
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -34,7 +34,7 @@ class Scan:
     echoes
         Their number.
     bipolar
-        Whether even echoes are read out backwards.
+        Whether even echoes have the opposite readout polarity.
     slices
         Slices of a slab around the deep grey nuclei, 0 for the whole head.
     anatomy

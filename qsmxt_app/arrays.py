@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
-DoubleArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex64]
 BoolArray = NDArray[np.bool_]
 LabelArray = NDArray[np.int32]

@@ -47,7 +47,7 @@ def setup(environment: MutableMapping[str, str] = os.environ, prepared: Path = P
     Path or None
         A private folder that stands in for what is missing; the caller removes it.
     """
-    environment.setdefault("NIPYPE_NO_ET", "1")  # no report of its use to anybody
+    environment.setdefault("NIPYPE_NO_ET", "1")  # nipype sends no usage statistics
     temporary = _temporary_folder(environment)
     homeless = not _writable(_home(environment))
     kernels = prepared / KERNELS

@@ -48,7 +48,7 @@ def check_private(path: Path, advice: str) -> None:
         It belongs to somebody else, or others may write to it.
     """
     status = path.stat()
-    # root in a container works in the folders of whoever started it
+    # root in a container works in the folders of the user who started it
     if os.geteuid() not in (0, status.st_uid):
         raise CannotCreateOutput(f"{path} belongs to another user.", f"{advice}.")
     if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)):

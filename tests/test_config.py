@@ -54,7 +54,7 @@ def test_presets_are_complete_and_differ_from_each_other(name):
         ({"preset": "gree"}, "Did you mean gre?"),
         ({"mask": "magnitud"}, "Did you mean magnitude?"),
         ({"tgv_iterations": "many"}, "--tgv-iterations needs a whole number"),
-        ({"tgv_iterations": "0"}, "The least is 1"),
+        ({"tgv_iterations": "0"}, "The minimum is 1"),
         ({"tgv_alpha": ["0.1"]}, "needs 2 values"),
         ({"tgv_alpha": ["nan", "1"]}, "nan"),
         ({"mem_gb": "12Q"}, "--mem-gb needs a number"),

@@ -67,7 +67,7 @@ def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> Acquisiti
     Raises
     ------
     UnusableData
-        For a truncated or damaged file, NaN or infinity, a constant volume, or phase that is none.
+        For a truncated or damaged file, NaN or infinity, a constant volume, or invalid phase.
     NoInput
         For a file that is missing or was not fetched.
     InputOutputFailed

@@ -64,7 +64,7 @@ def read_header(path: Path) -> ImageHeader:
     NoInput
         If the file is missing, not fetched (git-annex, DataLad) or cannot be read.
     UnusableData
-        If it is no NIfTI image, or one with a shape or voxel size that no volume has.
+        If it is not a NIfTI image, or one with a shape or voxel size that no volume has.
     """
     header = parse_header(path)
     shape = tuple(int(n) for n in header.get_data_shape())

@@ -56,7 +56,7 @@ def open_layout(
     Raises
     ------
     UnusableData
-        If ``dataset_description.json`` is no JSON object, or pybids cannot index the dataset.
+        If ``dataset_description.json`` is not a JSON object, or pybids cannot index the dataset.
     WrongUsage
         If the saved index is of another dataset, or is not an index.
     """

@@ -115,7 +115,7 @@ def echo_numbers(texts: Sequence[str]) -> frozenset[int]:
         if not re.fullmatch(r"[1-9]\d{0,2}(-[1-9]\d{0,2})?", text, re.ASCII) or int(last or first) < int(
             first
         ):
-            raise WrongUsage(f"--echoes {text:.40} is no echo or range of echoes.", "Write 1-5, or 1 3 5.")
+            raise WrongUsage(f"--echoes {text:.40} is not an echo or range of echoes.", "Use 1-5 or 1 3 5.")
         numbers |= set(range(int(first), int(last or first) + 1))
     return frozenset(numbers)
 

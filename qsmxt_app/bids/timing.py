@@ -25,7 +25,7 @@ def echo_time_of(metadata: Mapping[str, Any], path: Path) -> float | list[float]
     Raises
     ------
     UnusableData
-        If the value is no positive number of seconds; the message tells likely milliseconds apart.
+        If the value is not a positive number of seconds; the message mentions milliseconds where likely.
     """
     value = metadata.get("EchoTime")
     if value is None:

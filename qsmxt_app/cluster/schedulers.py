@@ -54,7 +54,7 @@ class Options:
     def __post_init__(self) -> None:
         for option, name in (("account", self.account), ("partition", self.partition)):
             if name is not None and (not _NAME.fullmatch(name) or name.startswith("-")):
-                raise WrongUsage(f"--{option} {name!r} is no name that a scheduler knows.", "Correct it.")
+                raise WrongUsage(f"--{option} {name!r} is not a valid name for a scheduler.", "Correct it.")
         if any(not char.isprintable() for char in self.extra):
             raise WrongUsage("--submit-args holds control characters.", "Write them on one line.")
         try:
@@ -197,7 +197,7 @@ class Torque(Pbs):
         ]
 
     def array(self, count: int) -> list[str]:
-        """Return `-t`; as for PBS, one task is no array, which those that wait for it would have to know."""
+        """Return `-t`; as for PBS, a single task is not an array: jobs that depend on it need to know."""
         return ["-t", f"1-{count}"] if count > 1 else []
 
     def after(self, variable: str, *, array: bool) -> list[str]:

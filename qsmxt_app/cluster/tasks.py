@@ -92,7 +92,7 @@ def read_tasks(table: Path) -> tuple[Task, ...]:
     NoInput
         It cannot be read.
     WrongUsage
-        It is no such table.
+        It is not a table of tasks.
     """
     try:
         lines = table.read_text(encoding="utf-8").splitlines()
@@ -100,7 +100,7 @@ def read_tasks(table: Path) -> tuple[Task, ...]:
         raise NoInput(f"{table} cannot be read.", "Give the tasks.tsv of a submission.") from error
     rows = [line.split("\t") for line in lines]
     if not rows or tuple(rows[0]) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
-        raise WrongUsage(f"{table} is no table of tasks.", "Give the tasks.tsv of a submission.")
+        raise WrongUsage(f"{table} is not a table of tasks.", "Give the tasks.tsv of a submission.")
     return tuple(
         Task(participant, "" if session == NOT_APPLICABLE else session, int(scans))
         for _, participant, session, scans in rows[1:]

@@ -54,7 +54,7 @@ class ConvertedImage:
     echo
         Number of the echo, from 1, of a multi-echo acquisition.
     part
-        Magnitude and phase, or real and imaginary part; None for an image that is none of them.
+        Magnitude and phase, or real and imaginary part; None for any other image.
     inversion
         Number of the inversion, from 1, of an MP2RAGE image.
     acquired

@@ -96,7 +96,7 @@ def write_dataset(images: Sequence[ConvertedImage], raw: Path, n_threads: int = 
     Raises
     ------
     CannotCreateOutput, InputOutputFailed
-        If the folder is no raw dataset, or cannot be written.
+        If the folder is not a raw dataset, or cannot be written.
     """
     prepare_dataset(raw)
     remove_unfinished(raw)

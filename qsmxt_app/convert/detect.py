@@ -34,7 +34,7 @@ def detect_input(folder: Path) -> Input:
     """
     if is_bids(folder):
         return Input("bids")
-    # what a file manager leaves beside a file (._name) is no image
+    # what a file manager leaves beside a file (._name) is not an image
     paths = [Path(path) for path in list_files(folder)[0] if not Path(path).name.startswith(".")]
     nifti = tuple(path for path in paths if path.name.lower().endswith(IMAGE_EXTENSIONS))
     damaged = False

@@ -35,9 +35,9 @@ _Files = dict[Path, FileName]
 def held_acquisitions(raw: Path, images: Sequence[ConvertedImage]) -> list[NamedAcquisition]:
     """List what a dataset holds of the subjects and sessions that images are of.
 
-    ``scans.tsv`` says what an acquisition was made from. Where that is none of the images' groups (files put
-    there by hand, a run that was interrupted, groups that are made otherwise by now), one that has an image's
-    very voxels was made from that image's group.
+    ``scans.tsv`` says what an acquisition was made from. Where that matches none of the images' groups
+    (files added by hand, an interrupted run, other rules of grouping), an acquisition with the same voxels as
+    an image was made from that image's group.
     """
     found: list[NamedAcquisition] = []
     keys = {group_key(image.group) for image in images}

@@ -23,7 +23,7 @@ MAXIMUM_LABEL = 60
 
 Bucket = tuple[str, str | None, str]
 Protocol = tuple[str | None, str | None]
-# letters that are no base letter with an accent
+# letters that are not a base letter with an accent
 _LETTERS = str.maketrans({
     "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
     "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th",

@@ -51,7 +51,7 @@ def read_table(path: Path) -> Table:
     NoInput
         If the file does not exist or cannot be read.
     UnusableData
-        If it is no table, or two columns have one name.
+        If it is not a table, or two columns have one name.
     """
     try:
         lines = _workbook(path) if path.suffix.lower() == ".xlsx" else _text(path)

@@ -16,7 +16,7 @@ _MISSING = {"n/a", "na", "nan", "none", "inf", "-inf"}
 
 
 def read_tsv(text: str) -> list[dict[str, str]]:
-    r"""Read a BIDS table; `n/a` and what is no finite number become empty, short rows are filled up.
+    r"""Read a BIDS table; `n/a` and anything but finite numbers become empty, short rows are padded.
 
     Examples
     --------

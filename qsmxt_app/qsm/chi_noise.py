@@ -12,7 +12,7 @@ from qsmxt_app.qsm.padded_grid import PaddedGrid, check_field, check_positive
 
 MARGIN_MM = 8.0
 SMALLEST_RATIO = 1e-3
-"""Noise relative to the median in the mask below which no voxel is believed to be."""
+"""Noise relative to the median in the mask to which lower values are raised."""
 
 
 def chi_noise(
@@ -47,7 +47,7 @@ def chi_noise(
     b0_direction
         Unit vector of B0 in voxel axes.
     regularisation
-        Square of the dipole kernel below which an inversion does not believe the field.
+        Square of the dipole kernel below which an inversion does not use the field.
     threads
         Threads of the FFT.
 

@@ -72,7 +72,7 @@ def fit_echoes(
     selected : ndarray (voxels,)
         Where to fit; elsewhere everything is 0.
     noise_level
-        SD of the noise in either channel; its power is taken off the weights.
+        SD of the noise in either channel; its power is subtracted from the weights.
 
     Returns
     -------

@@ -112,8 +112,8 @@ def extent_warnings(
             warnings.append(
                 f"About half of the head lies outside the image. The section at one end of axis "
                 f"{'ijk'[side % 3]} is {share:.0%} of the largest one, at the other end {opposite:.0%}. The "
-                "field of the missing part cannot be separated from the background field: values within some "
-                "centimetres of that end are wrong. Measure the whole head, or a slab that is centred."
+                "field of the missing part cannot be separated from the background field: values within "
+                "a few centimetres of that end are wrong. Acquire the whole head, or a centred slab."
             )
     return tuple(warnings)
 

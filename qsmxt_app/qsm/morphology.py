@@ -181,7 +181,7 @@ def fill_holes(mask: BoolArray, max_voxels: float = np.inf) -> BoolArray:
     mask : ndarray (x, y, z), bool
         The mask.
     max_voxels
-        Larger holes stay open: a skull between brain and scalp is no hole in the brain.
+        Larger holes stay open: a skull between brain and scalp is not a hole in the brain.
 
     Returns
     -------
@@ -219,8 +219,8 @@ def with_inner_voids(known: BoolArray, mask: BoolArray, voxel_size: Sequence[flo
 def fill_holes_in_slices(mask: BoolArray, max_pixels: Sequence[float]) -> BoolArray:
     """Fill what is enclosed in a slice of any of the three orientations.
 
-    A void that opens to the outside in one direction (a strong source above an air sinus) is no hole in three
-    dimensions, yet it is one in the planes across the opening.
+    A void that opens to the outside in one direction (a strong source above an air sinus) is not a hole in
+    three dimensions, yet it is one in the planes across the opening.
 
     Parameters
     ----------

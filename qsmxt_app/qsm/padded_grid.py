@@ -32,7 +32,7 @@ def check_field(
     ------
     ValueError
         If the field is not 3D, shapes differ, the mask is empty, a value inside the mask is not finite, a
-        weight is negative or all are zero, a voxel edge is not positive or B0 is no unit vector.
+        weight is negative or all are zero, a voxel edge is not positive or B0 is not a unit vector.
     """
     if field.ndim != 3:
         raise ValueError(f"the field must have 3 dimensions, not {field.ndim}")

@@ -118,13 +118,13 @@ def scale_phase(
     Raises
     ------
     ValueError
-        If values are missing (NaN, infinite), all equal, or in a unit that is no phase (Hz, ppm).
+        If values are missing (NaN, infinite), all equal, or in a unit that is not one of phase (Hz, ppm).
     """
     values = np.asarray(stored)
     low, high = _extremes(values)
     unit = (units or "").strip().lower()
     if unit not in RADIAN_UNITS | DEGREE_UNITS | MILLIRADIAN_UNITS | UNKNOWN_UNITS:
-        raise ValueError(f"the phase has Units {units!r}, which is no unit of phase: use rad, or arbitrary")
+        raise ValueError(f"the phase has Units {units!r}, which is not a unit of phase: use rad or arbitrary")
     scale, centre, rule, warnings = _rule(values, low, high, unit, stored_range)
     if invert:
         scale, rule = -scale, f"{rule}; sign inverted"

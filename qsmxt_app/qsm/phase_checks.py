@@ -207,8 +207,8 @@ def filter_warning(
         return ()
     return (
         "The phase looks high-pass filtered, as for susceptibility-weighted images: it hardly varies over "
-        "centimetres. Susceptibility of larger structures is lost and cannot be restored, and the map must "
-        "not be used for values. Export the phase without a filter.",
+        "centimetres. The susceptibility of larger structures is lost and cannot be restored: do not use "
+        "values of the map. Export unfiltered phase.",
     )
 
 

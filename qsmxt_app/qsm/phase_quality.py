@@ -33,7 +33,7 @@ def _edge_quality(
         step = _wrap(its_phase[echo] - phase[echo])
         if np.isnan(step):
             step = _PI
-        # what is no positive number counts as no signal
+        # anything but a positive number counts as no signal
         m = magnitude[echo] if magnitude[echo] > 0 else np.float32(0)
         n = neighbour[echo] if neighbour[echo] > 0 else np.float32(0)
         similarity = min(m, n) / max(m, n, _TINY)

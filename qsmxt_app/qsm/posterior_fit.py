@@ -1,4 +1,4 @@
-"""Frequency per voxel given a smooth offset, with room for a phase that is not linear in time."""
+"""Frequency per voxel given a smooth offset, allowing for phase that is not linear in time."""
 
 from __future__ import annotations
 

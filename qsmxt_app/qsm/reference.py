@@ -13,7 +13,7 @@ from qsmxt_app.arrays import BoolArray, FloatArray
 
 @dataclass(frozen=True)
 class Referenced:
-    """A susceptibility map and the value that was taken off.
+    """A susceptibility map and the reference value that was subtracted.
 
     Parameters
     ----------

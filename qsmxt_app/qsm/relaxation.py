@@ -117,7 +117,7 @@ def has_tissue_signal(
     -------
     ndarray (x, y, z), bool
         True where the extrapolated magnitude exceeds `TISSUE_SHARE` of its local level, but not at the border
-        of the image, as nobody knows what is beyond. Nowhere for a single echo: a vein that has decayed looks
+        of the image, as what lies beyond is unknown. Nowhere for a single echo: a vein that has decayed looks
         like bone there, and what is bright beside bone would be taken for its tissue.
     """
     times = np.asarray(echo_times, dtype=np.float64)

@@ -16,7 +16,7 @@ OPPOSITE = -0.2
 """Correlation below which the sign of the phase is taken to be wrong."""
 
 CLEAR = 0.2
-"""Correlation, of either sign, from which the contrast is believed."""
+"""Correlation, of either sign, from which the contrast is accepted."""
 
 CONTRAST_PPM = (0.1, 60.0)
 """Contrast of air and tissue, as heads give it to within a factor of ten or more to either side."""

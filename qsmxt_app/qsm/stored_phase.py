@@ -203,7 +203,7 @@ def scale_warnings(turn: float | None, scale: float) -> tuple[str, ...]:
     )
 
 
-def likeness(
+def similarity(
     magnitude: FloatArray, phase: FloatArray, voxels: BoolArray | tuple[NDArray[np.intp], ...]
 ) -> float:
     """Rank correlation of phase with magnitude inside the object.
@@ -243,7 +243,7 @@ def kind_warnings(magnitude: FloatArray, phase: FloatArray) -> tuple[str, ...]:
     """
     echoes = range(phase.shape[3])
     chosen = _sample(object_mask(magnitude[..., 0]))
-    alike = [likeness(magnitude[..., echo], phase[..., echo], chosen) for echo in echoes]
+    alike = [similarity(magnitude[..., echo], phase[..., echo], chosen) for echo in echoes]
     listed = [f"{number}" for number, value in enumerate(alike, 1) if value > LIKE_MAGNITUDE]
     if listed:
         return (

@@ -144,7 +144,7 @@ def swi(
     voxel_size
         Voxel edges in mm.
     highpass_mm
-        Standard deviation of the Gaussian that is taken off the field, in mm.
+        Standard deviation of the Gaussian that is subtracted from the field, in mm.
     phase_scale
         Phase in rad at which the sigmoid has fallen to a half of its value at no phase.
     strength

@@ -19,8 +19,9 @@ class Measure:
     units
         Of the value; `1` for a ratio.
     limits
-        Two numbers, where one should look and where the map is bad: rising if more is worse, falling if less
-        is. Four numbers, rising: bad below, look below, look above, bad above. None where nobody knows.
+        Two numbers, from which the map needs review and from which it is poor: ascending if more is worse,
+        descending if less is. Four numbers, ascending: poor below, review below, review above, poor above.
+        None without known limits.
     state
         As `state_of`.
     title, description

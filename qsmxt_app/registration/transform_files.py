@@ -58,13 +58,13 @@ def load_transform(path: Path, inverse_transform: Path | None = None) -> Transfo
     Raises
     ------
     NoInput
-        The file does not exist or is no transform.
+        The file does not exist or is not a transform.
     """
     try:
         steps = _read_steps(path, invert=inverse_transform is None)
         if inverse_transform is not None:
-            backwards = _read_steps(inverse_transform, invert=False)
-            steps = [_paired(step, back) for step, back in zip(steps, reversed(backwards), strict=True)]
+            inverses = _read_steps(inverse_transform, invert=False)
+            steps = [_paired(step, back) for step, back in zip(steps, reversed(inverses), strict=True)]
     except (OSError, KeyError, ValueError) as error:
         raise NoInput(f"{path}: cannot be read as a transform ({error}).") from error
     return Transform(tuple(steps))

@@ -135,8 +135,8 @@ def _acquired(record: ScanRecord, sidecar: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{1000 * time:.4g}" for time in record.inputs.echo_times)
     count = len(record.inputs.echo_times)
     parts = [f"{count} {'echo' if count == 1 else 'echoes'} (TE {listed} ms)"]
-    bipolar, told = record.inputs.bipolar, record.inputs.readout_told
-    if count > 1 and (bipolar is True or (bipolar is False and told)):
+    bipolar, declared = record.inputs.bipolar, record.inputs.readout_told
+    if count > 1 and (bipolar is True or (bipolar is False and declared)):
         parts[0] += f" with {'bipolar' if bipolar else 'monopolar'} readout"
     parts += [words for item in DETAILS if (words := item.words(sidecar))]
     sequence = SEQUENCE.words(sidecar)
@@ -157,8 +157,8 @@ def _geometry(record: ScanRecord) -> str:
     tilt = record.inputs.obliquity_degrees
     if tilt is None:
         return f"{words}."
-    told = "oblique to" if tilt > OBLIQUE_DEGREES else "along"
-    return f"{words}; the slices lay {told} the scanner's axes."
+    orientation = "oblique to" if tilt > OBLIQUE_DEGREES else "along"
+    return f"{words}; the slices lay {orientation} the scanner's axes."
 
 
 def _reconstructed(record: ScanRecord, sidecar: Mapping[str, Any]) -> str:

@@ -125,8 +125,8 @@ def voxels_per_scan(volumes: str, scans: int) -> int | None:
     if volumes == "full":
         return None
     count = max(scans, 1)
-    room = PAGE_BYTES - LIBRARY_BYTES - count * PICTURE_BYTES
-    return int(np.clip(room / count / BYTES_PER_VOXEL, SMALLEST_SCAN, LARGEST_SCAN))
+    available = PAGE_BYTES - LIBRARY_BYTES - count * PICTURE_BYTES
+    return int(np.clip(available / count / BYTES_PER_VOXEL, SMALLEST_SCAN, LARGEST_SCAN))
 
 
 def embed(key: str, volume_ras: NDArray[Any], shrinking: Shrinking) -> Embedded:

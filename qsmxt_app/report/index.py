@@ -64,8 +64,8 @@ def _summary(rows: Sequence[Row]) -> str:
     failed, doubted = (sum(row.level == level for row in rows) for level in ("error", "warning"))
     review = "needs review" if doubted == 1 else "need review"
     states = ((len(rows) - failed - doubted, "done"), (doubted, review), (failed, "failed"))
-    told = ", ".join(f"{count} {words}" for count, words in states if count)
-    return f"{len(rows)} participant{'s' * (len(rows) != 1)}: {told}."
+    summary = ", ".join(f"{count} {words}" for count, words in states if count)
+    return f"{len(rows)} participant{'s' * (len(rows) != 1)}: {summary}."
 
 
 def _row(output_dir: Path, label: str, *, with_picture: bool) -> Row:

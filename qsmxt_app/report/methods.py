@@ -190,18 +190,20 @@ def _two_step(settings: Mapping[str, Any]) -> list[str]:
     removal = BACKGROUND_METHODS.get(text(settings.get("background")))
     inversion = INVERSION_METHODS.get(text(settings.get("inversion")))
     border = ", inside a border of reliable voxels" if _needs(removal, "weights") else ""
-    told = f"Susceptibility was computed from the local field by {_phrase(inversion)}{_parameters(inversion)}"
+    sentence = (
+        f"Susceptibility was computed from the local field by {_phrase(inversion)}{_parameters(inversion)}"
+    )
     if _needs(inversion, "noise"):
-        told += (
+        sentence += (
             ", regularised in proportion to the standard deviation of the field's noise "
             f"(up to {1e3 * LARGEST_NOISE:g} ppb of it)"
         )
     if _needs(inversion, "weights"):
-        told += (
+        sentence += (
             "; voxels were weighted by the inverse variance of their field, those at the border not at all"
         )
     removed = f"Background fields were removed by {_phrase(removal)}{_parameters(removal)}{border}"
-    return [f"{removed}.", f"{told}."]
+    return [f"{removed}.", f"{sentence}."]
 
 
 def _scaled_weights(first_order: float, second_order: float) -> str:

@@ -223,7 +223,7 @@ def _reference(record: ScanRecord) -> str:
 
 
 def _preset(record: ScanRecord) -> str:
-    """Name of the preset, and why it was chosen where nobody named it."""
+    """Name of the preset, and why it was chosen if it was not given."""
     name, reason = text(record.settings.get("preset")), record.preset.reason
     return f"{name}, chosen because: {reason}" if reason else name
 

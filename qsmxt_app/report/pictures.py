@@ -99,7 +99,7 @@ def colourise(values: NDArray[np.generic], window: Window, *, outside: bool = Tr
     Returns
     -------
     numpy.ndarray
-        (rows, columns, 3) array of 8-bit red, green, blue. Values that are no numbers get their own colour.
+        (rows, columns, 3) array of 8-bit red, green, blue. Values that are not numbers get their own colour.
     """
     values = np.asarray(values)
     bad = ~np.isfinite(values)

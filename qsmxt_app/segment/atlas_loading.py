@@ -36,7 +36,7 @@ def load_atlas(name: str | Path) -> Atlas:
     Raises
     ------
     NoInput
-        There is no such atlas.
+        The atlas was not found.
     UnusableData
         Its files do not fit together.
     """
@@ -107,12 +107,12 @@ def _find_in_templateflow(name: str) -> _Files:
     heads = [path for kind in _BRAINS for path in sorted(folder.glob(f"{stem}_{kind}.nii.gz"))]
     if not labels or not heads:
         raise NoInput(
-            f"There is no atlas {name!r}: neither a folder nor in {home}.",
-            f"Built in: {', '.join(ATLASES)}. Those of TemplateFlow are TEMPLATE:ATLAS, once downloaded.",
+            f"Atlas {name!r} was not found: it is neither a folder nor in {home}.",
+            f"Built in: {', '.join(ATLASES)}. Atlases of TemplateFlow, once downloaded: TEMPLATE:ATLAS.",
         )
     tables = sorted(folder.glob(f"*atlas-{labels[0].name.split('atlas-')[1].split('_')[0]}*_dseg.tsv"))
     if not tables:
-        raise NoInput(f"{labels[0]}: there is no table beside it.", "Download the atlas's dseg.tsv too.")
+        raise NoInput(f"{labels[0]}: its table of labels is missing.", "Download the atlas's dseg.tsv too.")
     mask = next(iter(sorted(folder.glob(f"{stem}_desc-brain_mask.nii.gz"))), folder / "none")
     return _Files(heads[0], mask, labels[0], tables[-1])
 

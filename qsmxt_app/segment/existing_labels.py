@@ -158,14 +158,14 @@ def _bids(folder: Path, subject: str, session: str | None) -> Iterator[ExistingL
                 found.append((path, name.entities))
 
     def rank(item: tuple[Path, dict[str, str]]) -> int:
-        told = _what(item[1])
-        return (*_FREESURFER_DESCRIPTIONS, told).index(told)
+        description = _what(item[1])
+        return (*_FREESURFER_DESCRIPTIONS, description).index(description)
 
     for path, entities in sorted(found, key=rank):
-        told = _what(entities)
-        table = _table(folder, path, told)
-        if table or told in _FREESURFER_DESCRIPTIONS:
-            yield ExistingLabels(path, table, told or "dseg")
+        description = _what(entities)
+        table = _table(folder, path, description)
+        if table or description in _FREESURFER_DESCRIPTIONS:
+            yield ExistingLabels(path, table, description or "dseg")
 
 
 def _anatomy_folders(folder: Path, subject: str, session: str | None) -> list[Path]:
@@ -179,8 +179,10 @@ def _what(entities: dict[str, str]) -> str:
     return entities.get("seg") or entities.get("atlas") or entities.get("desc") or ""
 
 
-def _table(folder: Path, image: Path, told: str) -> Path | None:
+def _table(folder: Path, image: Path, description: str) -> Path | None:
     """Return the table of a label image: beside it, or the one that all participants share."""
     beside = image.with_name(image.name.split(".")[0] + ".tsv")
-    shared = [folder / f"{key}-{told}_dseg.tsv" for key in ("desc", "seg", "atlas")] if told else []
+    shared = (
+        [folder / f"{key}-{description}_dseg.tsv" for key in ("desc", "seg", "atlas")] if description else []
+    )
     return next((path for path in [beside, *shared, folder / "dseg.tsv"] if path.is_file()), None)

@@ -134,7 +134,7 @@ def classify(network: Network, image: FloatArray, *, threads: int = 1) -> LabelA
     NoInput
         ONNX Runtime is not installed.
     UnusableData
-        It cannot run the model, or the output is no labelling of the image.
+        It cannot run the model, or the output is not a labelling of the image.
     """
     session = _session(network.model, threads)
     try:
@@ -161,7 +161,7 @@ def _session(model: bytes, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has many of its own
-        raise UnusableData(f"The network is no model that can be run ({_first_line(error)}).") from error
+        raise UnusableData(f"ONNX Runtime cannot load the network ({_first_line(error)}).") from error
 
 
 def _labels(output: Any, shape: Sequence[int]) -> LabelArray:

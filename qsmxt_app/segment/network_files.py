@@ -79,19 +79,19 @@ def save_network(network: Network, path: Path) -> None:
 
 def _described(path: Path) -> tuple[tuple[Region, ...], InputGrid]:
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
-        regions = tuple(Region(**region) for region in told.pop("regions"))
-        return regions, _grid(told)
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        regions = tuple(Region(**region) for region in content.pop("regions"))
+        return regions, _grid(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{path}: no description of a network ({error})."
         raise UnusableData(message, "See docs/segmentation.md for what it holds.") from error
 
 
-def _grid(told: Mapping[str, Any]) -> InputGrid:
-    unknown = told.keys() - {field.name for field in fields(InputGrid)}
+def _grid(content: Mapping[str, Any]) -> InputGrid:
+    unknown = content.keys() - {field.name for field in fields(InputGrid)}
     if unknown:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-    found = InputGrid(**_with_tuples(told))
+    found = InputGrid(**_with_tuples(content))
     if len(found.shape) != 3 or len(found.percentiles) != 2 or found.voxel_size <= 0:
         raise ValueError("shape has 3 numbers, percentiles 2, and voxel_size is above 0")
     if sorted(found.axes.translate(str.maketrans("LAI", "RPS"))) != ["P", "R", "S"]:

@@ -34,7 +34,7 @@ def find_reference(wanted: str, regions: Sequence[Region]) -> tuple[Region, ...]
     Raises
     ------
     WrongUsage
-        There is no such region.
+        The region was not found.
 
     Examples
     --------

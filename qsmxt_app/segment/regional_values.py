@@ -179,7 +179,7 @@ def erode_labels(labels: NDArray[np.integer], layers: int) -> NDArray[np.integer
     labels : ndarray (x, y, z)
         Numbers of regions; 0 elsewhere.
     layers
-        How often the voxels that touch another label, or the image's border, through a face are taken off.
+        Number of layers to remove of voxels that share a face with another label or the image's border.
 
     Returns
     -------

@@ -28,7 +28,7 @@ class Region:
     hemisphere
         `L`, `R`, or empty for what lies on both sides.
     kind
-        `nucleus`, `cortex`, `white`, ...; empty where nobody said.
+        `nucleus`, `cortex`, `white`, ...; empty if not stated.
     """
 
     index: int
@@ -46,7 +46,7 @@ def read_regions(path: Path) -> tuple[Region, ...]:
     Raises
     ------
     UnusableData
-        The file is no such table, or a number is used for two regions.
+        The file is not such a table, or a number is used for two regions.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -96,21 +96,21 @@ def split_hemisphere(name: str) -> tuple[str, str]:
     sides = {"left": "L", "lh": "L", "l": "L", "right": "R", "rh": "R", "r": "R"}
     for separator in ("-", "_", " "):
         words = name.split(separator)
-        told = [word for word in words if word.lower() in sides]
-        if len(told) == 1 and len(words) > 1:
-            words.remove(told[0])
-            return separator.join(words), sides[told[0].lower()]
+        found = [word for word in words if word.lower() in sides]
+        if len(found) == 1 and len(words) > 1:
+            words.remove(found[0])
+            return separator.join(words), sides[found[0].lower()]
     return name, ""
 
 
 def _region(index: int, row: dict[str, str]) -> Region:
-    def told(column: str) -> str:
+    def cell(column: str) -> str:
         value = (row.get(column) or "").strip()
         return "" if value.lower() == NOT_KNOWN else value
 
-    name, side = told("name") or f"region-{index}", (told("hemisphere") or told("hemi")).upper()[:1]
+    name, side = cell("name") or f"region-{index}", (cell("hemisphere") or cell("hemi")).upper()[:1]
     if side not in HEMISPHERES:
         side = ""
     if not side:
         name, side = split_hemisphere(name)
-    return Region(index, name, side, told("kind"))
+    return Region(index, name, side, cell("kind"))

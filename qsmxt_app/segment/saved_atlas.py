@@ -31,21 +31,21 @@ def save_atlas(atlas: Atlas, folder: Path) -> Path:
         _write(atlas.chi, np.float32, folder / _CHI)
     (folder / _REGIONS).write_text(regions_table(atlas.regions), encoding="utf-8")
     path = folder / ATLAS_FILE
-    told = {"name": atlas.name, "sources": atlas.sources, "chi": atlas.chi is not None}
-    path.write_text(json.dumps(told), encoding="utf-8")
+    content = {"name": atlas.name, "sources": atlas.sources, "chi": atlas.chi is not None}
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
 def load_saved_atlas(path: Path) -> Atlas:
     """Read an atlas that `save_atlas` wrote."""
-    told, folder = json.loads(path.read_text(encoding="utf-8")), path.parent
+    content, folder = json.loads(path.read_text(encoding="utf-8")), path.parent
     return Atlas(
-        told["name"],
+        content["name"],
         _read(folder / _T1W),
         _read(folder / _LABELS),
         read_regions(folder / _REGIONS),
-        _read(folder / _CHI) if told["chi"] else None,
-        tuple(told["sources"]),
+        _read(folder / _CHI) if content["chi"] else None,
+        tuple(content["sources"]),
     )
 
 

@@ -42,7 +42,7 @@ NOTHING_TO_DO = frozenset(
         "multiproc",
     }
 )
-"""Options without a value that ask for what is done in any case."""
+"""Options without a value that ask for what is always done."""
 
 INSTEAD = {
     "qsm-algorithm": "Use --qsm-method tgv, or --qsm-method two-step with --inversion rts, tv or nonlinear.",
@@ -51,12 +51,12 @@ INSTEAD = {
     "add-bet": "Use --mask bet.",
     "filling-algorithm": "Use --mask-closing.",
     "bet-fractional-intensity": "Use --mask bet; its threshold is fixed.",
-    "combine-phase": "Nothing: phase offsets and coils are combined in any case.",
-    "inhomogeneity-correction": "Nothing: the mask allows for it.",
-    "obliquity-threshold": "Nothing: oblique slabs are not resampled.",
+    "combine-phase": "Not needed: phase offsets are removed and coils combined automatically.",
+    "inhomogeneity-correction": "Not needed: masking corrects for inhomogeneity.",
+    "obliquity-threshold": "Not needed: oblique acquisitions are processed without resampling.",
     "num-echoes": "Use --echoes 1-N.",
     "do-template": "Run the group level: qsmxt BIDS_DIR OUTPUT_DIR group.",
-    "do-analysis": "Nothing: regional values are written in any case.",
+    "do-analysis": "Not needed: regional values are always written.",
     "labels-file": "Use --custom-labels with --custom-dseg, or --derivatives for labels of FreeSurfer.",
     "existing-masks-pipeline": "Use --masks DIR.",
     "use-existing-masks": "Use --masks DIR.",

@@ -71,16 +71,16 @@ def check_setting(setting: Setting, value: Any) -> None:
     """Refuse a value outside the choices or the range of its setting, and a file that does not exist."""
     choices, least = setting.metadata.get("choices"), setting.metadata.get("least")
     if choices and value is not None and value not in choices:
-        raise WrongUsage(f"{_flag(setting)} {value} is not possible.", nearest(str(value), choices))
+        raise WrongUsage(f"{_flag(setting)} {value} is not a valid choice.", nearest(str(value), choices))
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, float) and not math.isfinite(number):
-            raise WrongUsage(f"{_flag(setting)} {number} is not a number that can be used.")
+            raise WrongUsage(f"{_flag(setting)} {number} is not a finite number.")
         if least is not None and number is not None and number < least:
-            raise WrongUsage(f"{_flag(setting)} {number} is too small.", f"The least is {least:g}.")
+            raise WrongUsage(f"{_flag(setting)} {number} is too small.", f"The minimum is {least:g}.")
     kind = setting.metadata.get("kind")
     for path in (value if isinstance(value, tuple) else (value,)) if kind else ():
         if path is not None and not (path.is_file() if kind == "file" else path.is_dir()):
-            raise NoInput(f"{_flag(setting)} {path} does not exist or is no {kind}.", "Check the path.")
+            raise NoInput(f"{_flag(setting)} {path} does not exist or is not a {kind}.", "Check the path.")
 
 
 def check_choice_or_file(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -39,15 +39,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--b0", type=float, default=3.0, metavar="T", help="field strength (default: 3)")
     add(
         "--b0-direction", type=float, nargs=3, default=(0.0, 0.0, 1.0), metavar=("X", "Y", "Z"),
-        help="B0 in voxel axes: the slab is rotated in the scanner, the head is not (default: 0 0 1)",
+        help="B0 in voxel axes: tilts the slab, not the head (default: 0 0 1)",
     )  # fmt: skip
-    add("--snr", type=float, default=80.0, metavar="S", help="of the first echo in the brain (default: 80)")
+    add("--snr", type=float, default=80.0, metavar="S", help="SNR of echo 1 in the brain (default: 80)")
     add("--bipolar", action="store_true", help="bipolar readout")
     add("--undeclared-readout", action="store_true", help="sidecars do not state the readout polarity")
     add(
         "--anatomy", choices=get_args(Anatomy), default="basic",
-        help="adult: with veins on the surface, dura, air spaces of different sizes; elderly: moreover wide "
-        "ventricles and sulci (default: basic, without)",
+        help="adult: adds surface veins, dura and air spaces of different sizes; elderly: also adds wide "
+        "ventricles and sulci (default: basic, with none of these)",
     )  # fmt: skip
     add(
         "--receive-phase", choices=get_args(ReceivePhase), default="polynomial",

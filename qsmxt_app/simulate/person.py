@@ -112,7 +112,7 @@ def make_person(seed: int, index: int, anatomy: Anatomy = "basic") -> Person:
     """
     rng = np.random.default_rng([seed, index])
     template = load_template()
-    # all people have the same dura: a number drawn for it would change everybody's other tissues
+    # all people have the same dura: a number drawn for it would change the other tissues of all people
     chi = np.array(
         [t.chi + (t.chi_between * rng.standard_normal() if t.name != "Dura" else 0) for t in TISSUES],
         dtype=np.float32,

@@ -33,7 +33,7 @@ class Coil:
     sensitivity : ndarray (10,)
         Coefficients of the magnitude's profile, around 1.
     readout : ndarray (2,)
-        Phase in rad, constant and along the first axis, of echoes read out backwards.
+        Phase in rad, constant and along the first axis, of echoes with the opposite readout polarity.
     """
 
     phase: FloatArray

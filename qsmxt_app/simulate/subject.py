@@ -53,7 +53,7 @@ class Protocol:
         Mean magnitude of the first echo in the brain over the standard deviation of the noise in the real
         (and the imaginary) part.
     bipolar : bool
-        Whether every second echo is read out backwards.
+        Whether every second echo has the opposite readout polarity.
     repetition_time, flip_angle : float
         s and degrees.
     anatomy

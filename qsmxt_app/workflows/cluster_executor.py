@@ -57,9 +57,9 @@ class _Job:
 
     def outcome(self) -> dict[str, Any] | None:
         """Return None while the node waits or runs, else its traceback (None after success)."""
-        told = _read_outcome(self.file)
-        if told is not None:
-            return {"result": None, "traceback": told["traceback"]}
+        outcome = _read_outcome(self.file)
+        if outcome is not None:
+            return {"result": None, "traceback": outcome["traceback"]}
         if self.number in self.machine.queued():
             self.gone_since = None
             return None

@@ -1,9 +1,10 @@
 """nipype plugin that gives each node a process of its own and survives the loss of any of them.
 
 nipype's MultiProc waits for ever when the kernel kills a worker: the broken pool raises in a callback, the
-result never arrives, and nobody looks. Here a dead process is a failed node with a message, the other nodes
-go on, and the memory that a process reports is that of its one node. Several graphs share the cores and the
-memory, one graph a participant, so that a study of hundreds never becomes one graph of thousands of nodes.
+result never arrives, and nothing checks for it. Here a dead process is a failed node with a message, the
+other nodes go on, and the memory that a process reports is that of its one node. Several graphs share the
+cores and the memory, one graph a participant, so that a study of hundreds never becomes one graph of
+thousands of nodes.
 """
 
 from __future__ import annotations

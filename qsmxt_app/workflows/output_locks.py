@@ -49,7 +49,7 @@ def write_shared_pages(output_dir: Path, *, group: bool = False) -> None:
     """Write what covers all participants: the list of them, and the methods with their references.
 
     Runs that end at the same time do not wait for each other. A run that finds another one writing leaves a
-    wish behind, and whoever writes looks for wishes after it has let go.
+    request, and the one that writes checks for requests after it has released the lock.
 
     Parameters
     ----------

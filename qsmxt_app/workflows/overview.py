@@ -1,4 +1,4 @@
-"""Smooth maps on a coarse grid: enough to look at, and a hundredth of the room."""
+"""Smooth maps on a coarse grid: enough for display, at a hundredth of the size."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.scan_steps import connect_scan, scan_nodes
 from qsmxt_app.workflows.segmentation.labelled_images import LabelledImages
-from qsmxt_app.workflows.step_group import Part, node_name
+from qsmxt_app.workflows.step_group import StepGroup, node_name
 from qsmxt_app.workflows.step_needs import REPORT_GB, WORKER_GB
 
 
 @dataclass(frozen=True)
-class ScanGraph(Part):
+class ScanGraph(StepGroup):
     """A scan and the steps that make its maps.
 
     Attributes
@@ -31,7 +31,7 @@ class ScanGraph(Part):
     """
 
     plan: ScanPlan
-    labelling: tuple[Part, ...]
+    labelling: tuple[StepGroup, ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def build_participant(
         connect_scan(scan_workflow, made)
         workflow.add_nodes([scan_workflow])
         full, folder = f"{workflow.name}.{name}", work_dir / workflow.name / name
-        regions = Part(full, folder, tuple(step.name for step in plan.regions))
+        regions = StepGroup(full, folder, tuple(step.name for step in plan.regions))
         maps = tuple(step.name for step in plan.maps)
         graph = ScanGraph(full, folder, maps, plan, labelled.connect(scan_workflow, made, regions, plan))
         made["derivatives"].overwrite = not _outputs_exist(graph, output_dir) or None

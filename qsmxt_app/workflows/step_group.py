@@ -11,7 +11,7 @@ from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, read_json
 
 
 @dataclass(frozen=True)
-class Part:
+class StepGroup:
     """Some steps of the graph, and where they work.
 
     Attributes

@@ -137,7 +137,7 @@ def tasks_of(plan: RunPlan) -> tuple[Task, ...]:
 
 
 def resources_of(estimate: Estimate, settings: Settings) -> Resources:
-    """Return what a task asks for: the estimate with room for the main process and slower machines."""
+    """Return what a task asks for: the estimate with a margin for the main process and slower machines."""
     needed = (estimate.memory_gb + MAIN_PROCESS_GB) / SHARE_OF_MEMORY
     minutes = max(LEAST_MINUTES, math.ceil(TIME_FACTOR * estimate.seconds / 60))
     return Resources(settings.n_cpus or CLUSTER_CORES, settings.mem_gb or math.ceil(2 * needed) / 2, minutes)

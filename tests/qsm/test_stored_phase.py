@@ -6,8 +6,8 @@ from qsmxt_app.qsm.stored_phase import (
     echo_scale_warning,
     echo_scales,
     kind_warnings,
-    likeness,
     scale_warnings,
+    similarity,
     wrap_step,
 )
 
@@ -51,9 +51,9 @@ def test_what_has_no_wraps_says_nothing_of_its_turn(phase):
 
 def test_a_phase_is_no_magnitude_and_a_magnitude_is():
     mask = np.ones(SHAPE, bool)
-    assert abs(likeness(MAGNITUDE[..., 0], WRAPPED[..., 0], mask)) < 0.3
-    assert likeness(MAGNITUDE[..., 0], np.sqrt(MAGNITUDE[..., 0]), mask) == pytest.approx(1)
-    assert likeness(MAGNITUDE[..., 0], np.ones(SHAPE), mask) == 0
+    assert abs(similarity(MAGNITUDE[..., 0], WRAPPED[..., 0], mask)) < 0.3
+    assert similarity(MAGNITUDE[..., 0], np.sqrt(MAGNITUDE[..., 0]), mask) == pytest.approx(1)
+    assert similarity(MAGNITUDE[..., 0], np.ones(SHAPE), mask) == 0
     assert kind_warnings(MAGNITUDE, WRAPPED) == ()
     assert "looks like a magnitude" in kind_warnings(MAGNITUDE, np.log(MAGNITUDE))[0]
 

@@ -1,4 +1,4 @@
-"""Pickles of nipype are read only where nobody else can put any."""
+"""Pickles of nipype are read only where no other user can write any."""
 
 from __future__ import annotations
 

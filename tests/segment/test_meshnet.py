@@ -232,7 +232,7 @@ def test_intensities_run_from_the_2nd_to_the_98th_percentile():
 
 
 def test_labels_lie_where_the_brain_is(tmp_path):
-    """A network that calls bright what is bright: its labels must lie upon the bright voxels of the world."""
+    """A network that calls bright what is bright: its labels must lie on the bright voxels in world space."""
     take = np.zeros((1, 1, 3, 3, 3), np.float32)
     take[0, 0, 1, 1, 1] = 1
     choose = np.array([0, 1, -5, -5], np.float32).reshape(4, 1, 1, 1, 1)

@@ -334,7 +334,7 @@ def test_two_participants_count_once_each_however_often_they_were_scanned(tmp_pa
     assert (first[everywhere].mean() / chi[everywhere].mean()) == pytest.approx(0.8 / 1.1, rel=0.08)
     difference = np.abs(first - second) / np.sqrt(2)
     np.testing.assert_allclose(spread[everywhere], difference[everywhere], atol=1e-6)
-    # sessions of one participant lie upon each other in the template although the head was turned
+    # sessions of one participant are aligned in the template although the head was turned
     one, other = warped["sub-02_ses-A"], warped["sub-02_ses-B_acq-fast"]
     assert np.corrcoef(one[everywhere], other[everywhere])[0, 1] > 0.9
     missing = [entry["scan"] for entry in group.record()["missing"]]

@@ -290,7 +290,7 @@ def test_an_empty_mask_is_65(broken, capsys):
     assert "mask is empty" in capsys.readouterr().err
     told = record(out, "sub-good")
     assert told["errors"][0]["step"] == "masks"
-    # the maps of the run before are still there, and nobody shall take them for this one's
+    # the maps of the run before are still there, and must not be taken for this one's
     assert "sub-good/anat/sub-good_Chimap.nii.gz" in told["stale"]
     assert any("sub-good_Chimap.nii.gz" in warning for warning in told["warnings"])
 

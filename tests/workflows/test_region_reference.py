@@ -57,7 +57,7 @@ def test_chi_is_relative_to_both_sides_of_a_region(study, by_mean, tmp_path):
 
 
 def test_each_map_is_relative_to_its_own_mean(tmp_path, monkeypatch):
-    """Over the same region, inside the mask alone; what was taken off before is counted."""
+    """Over the same region, inside the mask alone; what was subtracted before is counted."""
     monkeypatch.chdir(tmp_path)
     rng, dseg = np.random.default_rng(5), np.zeros((6, 6, 6), np.int32)
     dseg[1:5, 1:5, 1:3], dseg[1:5, 1:5, 3:5] = 4, 43

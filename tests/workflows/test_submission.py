@@ -157,7 +157,7 @@ def test_only_what_is_not_done_is_submitted_again(raw, tmp_path, programs, capsy
     end(out, 0, 0, 0)
     assert submit(raw, out, "--retry-failed", "--preset", "fast") == 64
     assert "settings differ" in capsys.readouterr().err
-    # everybody is done, and the group level is not
+    # all participants are done, and the group level is not
     assert submit(raw, out, "--retry-failed") == 0
     assert "qsmxt.slurm" not in (newest(out) / "submit.sh").read_text()
     (newest(out) / "ended" / "group").write_text("0\n")

@@ -57,7 +57,7 @@ SHORTEST_TIME_SERIES = 8
 LONGEST_ECHO_TIME_OF_T1W = 0.012
 """s."""
 SHORTEST_ECHO_TIME_ALONE = 0.010
-"""s: a single magnitude without phase and with a shorter echo time is no T2*-weighted image."""
+"""s: a single magnitude without phase and with a shorter echo time is not T2*-weighted."""
 
 
 @dataclass(frozen=True)

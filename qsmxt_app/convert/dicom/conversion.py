@@ -415,12 +415,12 @@ def _unread(ready: SortedSeries) -> str:
     """Name archives and NIfTI files beside the DICOM files, which may hold what is missing."""
     packed = [one.path.name for one in ready.left_out if one.packed]
     nifti = [one.path.name for one in ready.left_out if one.path.name.lower().endswith(IMAGE_EXTENSIONS)]
-    told = []
+    counts = []
     for names, kind in ((packed, "archive"), (nifti, "NIfTI file")):
         if names:
             more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-            told.append(f"{counted(len(names), kind)}: {', '.join(names[:_FEW])}{more}")
-    return "; ".join(told)
+            counts.append(f"{counted(len(names), kind)}: {', '.join(names[:_FEW])}{more}")
+    return "; ".join(counts)
 
 
 def _notes(source: Path, found: Found, ready: SortedSeries, images: Sequence[ConvertedImage]) -> list[str]:

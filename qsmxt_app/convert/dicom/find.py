@@ -182,7 +182,7 @@ def _identity(path: str | Path) -> tuple[int, int]:
 
 
 def read_file(path: str) -> Header | LeftOut:
-    """Read the header of one file, or say why it is no image."""
+    """Read the header of one file, or say why it is not an image."""
     try:
         with without_warnings():
             dataset = read_dataset(path, elements())

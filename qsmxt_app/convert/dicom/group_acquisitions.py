@@ -318,9 +318,9 @@ def _whole_echoes(chosen: list[_Chosen], unpaired: dict[str, str]) -> list[_Chos
                 sorted(part for part, times in echoes.items() if _echo(stack) not in times)
             )
             time = f"{1000 * (stack.echo_time or 0):g} ms"
-            told = unpaired.get(piece.entry.series.key)
+            earlier = unpaired.get(piece.entry.series.key)
             what = f"the {component} of the echo at {time}, which has no {lacking}"
-            unpaired[piece.entry.series.key] = f"{told}; {what}" if told else what
+            unpaired[piece.entry.series.key] = f"{earlier}; {what}" if earlier else what
     return [item for item in chosen if _echo(item[1]) in whole]
 
 

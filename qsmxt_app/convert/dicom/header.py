@@ -48,7 +48,7 @@ class ScanParameters:
         degrees.
     expected_slices
         Slices of one image, where the vendor says so (Philips, GE, mosaics).
-    scanning_sequence, sequence_variant
+    scanning_sequence
         Codes such as ``GR``, ``IR``, ``EP``, ``SE``; for enhanced files the words of their own elements.
     technique
         The vendor's name of the sequence: Siemens ``*fl3d2r``, Philips ``T1FFE``, GE ``EFGRE3D``.
@@ -61,7 +61,6 @@ class ScanParameters:
     manufacturer: str
     model: str
     study_date: str
-    series_date: str
     series_time: str
     series_number: int | None
     description: str
@@ -70,9 +69,7 @@ class ScanParameters:
     patient_name: str
     birth_date: str
     sex: str
-    identity_removed: bool
     scanning_sequence: tuple[str, ...]
-    sequence_variant: tuple[str, ...]
     acquisition_type: str
     technique: str
     slice_thickness: float | None
@@ -143,7 +140,7 @@ STANDARD_ELEMENTS = """
     SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate SeriesDate AcquisitionDate
     AcquisitionDateTime StudyTime SeriesTime AcquisitionTime Modality Manufacturer SeriesDescription
     ManufacturerModelName ComplexImageComponent PatientName PatientID PatientBirthDate PatientSex
-    PatientIdentityRemoved ScanningSequence SequenceVariant MRAcquisitionType SequenceName SliceThickness
+    ScanningSequence MRAcquisitionType SequenceName SliceThickness
     RepetitionTime EchoTime InversionTime EchoNumbers MagneticFieldStrength SpacingBetweenSlices ProtocolName
     ReceiveCoilName FlipAngle PulseSequenceName EchoPulseSequence EchoPlanarPulseSequence StudyInstanceUID
     SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber ImagePositionPatient
@@ -187,7 +184,6 @@ def _scan(dataset: Dataset, vendor: Vendor) -> ScanParameters:
         manufacturer=text(dataset, "Manufacturer"),
         model=text(dataset, "ManufacturerModelName"),
         study_date=date(dataset, "StudyDate") or date(dataset, "SeriesDate"),
-        series_date=date(dataset, "SeriesDate"),
         series_time=time(dataset, "SeriesTime") or time(dataset, "StudyTime"),
         series_number=integer(dataset, "SeriesNumber"),
         description=text(dataset, "SeriesDescription"),
@@ -196,9 +192,7 @@ def _scan(dataset: Dataset, vendor: Vendor) -> ScanParameters:
         patient_name=text(dataset, "PatientName"),
         birth_date=date(dataset, "PatientBirthDate"),
         sex=text(dataset, "PatientSex").upper()[:1],
-        identity_removed=text(dataset, "PatientIdentityRemoved").upper() == "YES",
         scanning_sequence=words(dataset, "ScanningSequence") or _scanning_sequence(dataset),
-        sequence_variant=words(dataset, "SequenceVariant"),
         acquisition_type=text(dataset, "MRAcquisitionType").upper(),
         technique=" ".join(dict.fromkeys(name for name in names if name)),
         slice_thickness=positive(dataset, "SliceThickness"),

@@ -70,13 +70,13 @@ class Subject:
     identity
         Digest of what the person is known by: identifier, and the study where that says nothing.
     label
-        The one to have if nobody else has it.
+        The preferred label, unless another person has it.
     exact
         Whether `label` is the identifier as it stands.
     facts
         What tells the person from others with the same identifier.
     alone
-        Whether nobody else in this run has the identifier.
+        Whether no other person in this run has the identifier.
     """
 
     identity: str
@@ -237,7 +237,7 @@ def _agree(one: Facts, two: Facts) -> bool:
 def _assign_labels(
     subjects: set[Subject], saved_labels: SavedLabels, reserved: set[str]
 ) -> dict[Subject, str]:
-    """Give each person the label they have, or one that nobody has; upper and lower case are the same."""
+    """Give each person the label they have, or an unused one; upper and lower case are the same."""
     labels: dict[Subject, str] = {}
     ordered = sorted(subjects, key=lambda p: (p.identity, p.facts))
     for person in ordered:

@@ -91,7 +91,7 @@ def convert_nifti(
         path = write_sheet(sheet, {})
         names = ", ".join(dict.fromkeys(name for row in lacking for name in row.missing))
         raise UnusableData(
-            f"{path}: {names} of {len(lacking)} of {len(sheet.rows)} NIfTI files is not known.",
+            f"{path}: {names} could not be determined for {len(lacking)} of {len(sheet.rows)} NIfTI files.",
             "Fill in the cells marked with ?, save it as .tsv, .csv or .xlsx, and run the same command again "
             "(or describe the paths with --nifti-pattern).",
         )

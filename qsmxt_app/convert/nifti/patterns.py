@@ -78,7 +78,7 @@ def read_patterns(texts: Sequence[str]) -> dict[str, re.Pattern[str]]:
     Raises
     ------
     WrongUsage
-        For an unknown entity, one given twice, or a regular expression that is none.
+        For an unknown entity, one given twice, or an invalid regular expression.
     """
     patterns: dict[str, re.Pattern[str]] = {}
     for text in texts:

@@ -39,7 +39,7 @@ def lbv(
         the border moves inwards past voxels with less than a tenth of the median weight; these stay in the
         mask with a local field of 0, and are not `measured`.
     peel
-        Layers of voxels taken off the mask first, where the field at its border is not to be trusted.
+        Layers of voxels removed from the mask first, where the field at its border is not to be trusted.
     tolerance
         Relative residual at which the multigrid-preconditioned conjugate gradients stop.
 

@@ -55,7 +55,7 @@ def rts(
     gradient_scale
         Mean gradient of chi in ppm/mm.
     cone
-        Size of the dipole kernel below which the first step is not believed.
+        Size of the dipole kernel below which the first step is not used.
     data_iterations
         Iterations of the first step; few, since they regularise it.
     tolerance
@@ -92,7 +92,7 @@ def rts(
 
     rhs = grid.convolve(weight * field, kernel)
     first, _, _ = conjugate_gradients(normal, rhs, tolerance=1e-6, max_iterations=data_iterations)
-    # chi is known to noise / |D|: a third is typical of what the first step is believed in
+    # chi is known to noise / |D|: a third is typical of the frequencies that the first step is used for
     strength = (3 * noise) ** 2 / gradient_scale
     chi, iterations, converged = _fill_cone(
         grid,
@@ -109,16 +109,16 @@ def rts(
 def _fill_cone(
     grid: PaddedGrid,
     first: FloatArray,
-    believed: NDArray[np.bool_],
+    measured: NDArray[np.bool_],
     strength: float,
     penalty: float,
     tolerance: float,
     max_iterations: int,
 ) -> tuple[FloatArray, int, bool]:
-    inverse = believed + penalty * grid.squared_gradient()
+    inverse = measured + penalty * grid.squared_gradient()
     inverse[0, 0, 0] = 1.0
     np.divide(1, inverse, out=inverse)
-    known = grid.forward(first) * believed
+    known = grid.forward(first) * measured
     size = np.asarray(grid.voxel_size, np.float32)
     chi = first
     dual = np.zeros((3, *grid.shape), np.float32)

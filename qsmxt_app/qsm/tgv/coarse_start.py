@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-def"
 """Start of a large problem from the solution on a grid of half the resolution.
 
-What is smooth takes most iterations, and on a grid of twice the voxel's edge an iteration costs an eighth.
+Smooth components converge slowest, and on a grid of twice the voxel's edge an iteration costs an eighth.
 All variables, the dual ones too, are continued onto the fine grid: a susceptibility map alone would be lost
 while the duals grow.
 """

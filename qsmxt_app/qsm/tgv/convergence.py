@@ -119,9 +119,7 @@ def _look(base, start, stop, flags, cap, highest_cap, chi, before, equation, sum
                 squares += value * value
                 changes += change * change
                 before[k] = chi[k]
-                if (
-                    cap[k] == highest_cap
-                ):  # where sources that are no tissue are cheap, the residual is theirs
+                if cap[k] == highest_cap:  # where non-tissue sources are cheap, the residual is theirs
                     judged += 1
                     residual += np.float64(equation[k]) * np.float64(equation[k])
         sums[x, 0], sums[x, 1], sums[x, 2] = voxels, judged, total

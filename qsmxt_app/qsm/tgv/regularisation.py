@@ -42,12 +42,12 @@ class TGVOptions:
         rim refers to. False gives the published functional, in which these voxels hold neither noise nor
         susceptibility.
     rim_alpha
-        Factor on both alphas at the voxels next to the mask: large, because what is no tissue there belongs
+        Factor on both alphas at the voxels next to the mask: large, because what is not tissue there belongs
         to the sparse term of the equation.
     slack
-        Price, in units of alpha1, of a source that is no tissue in the mask's outermost layer, the next,
+        Price, in units of alpha1, of a non-tissue source in the mask's outermost layer, the next,
         and so on, at ``calibration_edge`` (see :func:`scaled_slack`). Voxels at the rim hold some bone or
-        air, whose field is no tissue's and whose Laplacian is tens of times larger. Empty for none.
+        air, whose field is not that of tissue and whose Laplacian is tens of times larger. Empty for none.
     tissue_noise
         Noise in ppm up to which signal tells where such sources may lie, and from which on it is ignored (see
         :func:`tissue_factors`).
@@ -137,7 +137,7 @@ def scaled_alpha(
 
 
 def scaled_slack(options: TGVOptions, voxel_size: Sequence[float]) -> tuple[float, ...]:
-    """Prices of sources that are no tissue, in units of alpha1, for a voxel size.
+    """Prices of non-tissue sources, in units of alpha1, for a voxel size.
 
     Small voxels need them cheaper: the layers in which bone and air are felt are thinner, and there are as
     many. The best prices at 1 mm (two simulated heads) were a quarter of those at 2 mm (four); the factor is
@@ -148,7 +148,7 @@ def scaled_slack(options: TGVOptions, voxel_size: Sequence[float]) -> tuple[floa
 
 
 def tissue_factors(options: TGVOptions, noise_level: float | None) -> tuple[float, float]:
-    """Factors on the price of a source that is no tissue where the signal is tissue's.
+    """Factors on the price of a non-tissue source where the signal is that of tissue.
 
     Bone and air have no signal, and blood and fluid have. So where there is signal, such a source is five
     times as dear in the outermost layer, and there is none below. That was measured in simulated heads of 0.5

@@ -76,7 +76,7 @@ def solve_tgv(
     posteriori estimate. chi and phi also live on the neighbours of the mask: the Laplacian at the rim holds
     their noise and their susceptibility too. Where a neighbour has no signal its W is next to nothing and the
     equation at the rim says nothing, voxel by voxel, with no erosion. The sparse e, in the outermost layers
-    only, takes up what is no tissue's, above all the share of bone or air that voxels at the rim hold:
+    only, takes up what is not from tissue, above all the share of bone or air that voxels at the rim hold:
     without it, chi at the rim is off by ten times its size. Where the signal is tissue's (or blood's) and
     noise is low, e is dear in the outermost layer and does not exist deeper: it would take up veins on the
     brain's surface. Its price only bounds the equation's dual.

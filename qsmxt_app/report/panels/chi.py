@@ -37,13 +37,13 @@ def chi_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
         if step.shown and not step.shown.title
         for view in map_views(step, volumes, record)
     ]
-    told = record.reference.reference or "mean"
+    reference_name = record.reference.reference or "mean"
     known = {
         "none": "an unknown constant",
         "mean": "the mean over the mask",
         "region": "the mean over a region that was given",
     }
-    reference = known.get(told, f"the mean over the region {told}")
+    reference = known.get(reference_name, f"the mean over the region {reference_name}")
     words = (
         f"Values are relative to {reference}. Bright is paramagnetic: iron in the deep grey nuclei, blood in "
         "veins. Dark is diamagnetic: myelin, calcification. The window is the same in every report."

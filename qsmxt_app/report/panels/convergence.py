@@ -58,7 +58,7 @@ def _state(name: str, solve: InversionResult) -> str:
 
 
 def _why_missing(record: ScanRecord) -> str:
-    return "that is drawn for TGV-QSM only" if record.settings.get("qsm_method") == "two-step" else ""
+    return "it is recorded for TGV-QSM only" if record.settings.get("qsm_method") == "two-step" else ""
 
 
 PANELS = (PanelType("convergence of the solver", lambda page: convergence_panel(page.record), _why_missing),)

@@ -67,7 +67,7 @@ def regional_findings(output_dir: Path, record: ScanRecord) -> tuple[Finding, ..
             "warning",
             f"{len(dark)} of {len(rich)} iron-rich nuclei are more diamagnetic than white matter",
             "Iron makes tissue more paramagnetic. Either the phase has the opposite sign: "
-            "multiply the phase images by -1 and run again. Or the regions are misplaced: see "
+            "multiply the phase images by -1 and run again. Or the regions are misaligned: check "
             "their outlines.",
         ),
     )

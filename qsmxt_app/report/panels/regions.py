@@ -87,11 +87,11 @@ def relative_view(name: str, source: Volumes, key: str, grid: SliceGrid, overlay
 
 def why_no_regions(record: ScanRecord) -> str:
     """Say why there is no segmentation: switched off, failed, or never done."""
-    told = record.segmentation
-    if told.status == "failed":
-        messages = [error.message for error in told.errors if error.message]
+    segmentation = record.segmentation
+    if segmentation.status == "failed":
+        messages = [error.message for error in segmentation.errors if error.message]
         return f"a step failed: {'; '.join(messages) or 'see the log'}"
-    return told.reason or "none were recorded"
+    return segmentation.reason or "none were recorded"
 
 
 PANELS = (

@@ -9,7 +9,7 @@ from nipype import Workflow
 
 from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.segmentation.steps import anatomy_nodes, connect_anatomy, links
-from qsmxt_app.workflows.step_group import Part, node_name
+from qsmxt_app.workflows.step_group import StepGroup, node_name
 
 
 class LabelledImages:
@@ -26,16 +26,16 @@ class LabelledImages:
     def __init__(self, workflow: Any, work_dir: Path, *, bids_dir: Path, output_dir: Path) -> None:
         self._workflow, self._work_dir, self._output_dir = workflow, work_dir, output_dir
         self._folders = {"bids_dir": bids_dir, "output_dir": output_dir}
-        self._known: dict[Path, tuple[Any, Part]] = {}
+        self._known: dict[Path, tuple[Any, StepGroup]] = {}
 
     def connect(
-        self, scan_workflow: Any, made: dict[str, Any], regions: Part, scan: ScanPlan
-    ) -> tuple[Part, ...]:
+        self, scan_workflow: Any, made: dict[str, Any], regions: StepGroup, scan: ScanPlan
+    ) -> tuple[StepGroup, ...]:
         """Connect a scan with the steps that label its T1w, or the magnitude where there is none.
 
         Returns
         -------
-        tuple of Part
+        tuple of StepGroup
             All steps that find the regions of the scan, in their order.
         """
         plan = scan.segmentation
@@ -49,20 +49,20 @@ class LabelledImages:
             for source, target in links(plan):
                 (step, output), (other, trait) = source.split("."), target.split(".")
                 scan_workflow.connect(nodes[step], output, made[other], trait)
-            return Part(regions.name, regions.folder, tuple(nodes)), regions
+            return StepGroup(regions.name, regions.folder, tuple(nodes)), regions
         if plan.t1w not in self._known:
             self._known[plan.t1w] = self._label(scan, plan.t1w)
         workflow, part = self._known[plan.t1w]
         self._workflow.connect([(workflow, scan_workflow, links(plan))])
         return part, regions
 
-    def _label(self, scan: ScanPlan, t1w: Path) -> tuple[Any, Part]:
+    def _label(self, scan: ScanPlan, t1w: Path) -> tuple[Any, StepGroup]:
         name = node_name(t1w.name.split(".")[0])
         workflow = Workflow(name)
         nodes = anatomy_nodes(scan, **self._folders)
         connect_anatomy(workflow, nodes)
         self._workflow.add_nodes([workflow])
         folder = self._work_dir / self._workflow.name / name
-        part = Part(f"{self._workflow.name}.{name}", folder, tuple(nodes))
+        part = StepGroup(f"{self._workflow.name}.{name}", folder, tuple(nodes))
         nodes["write_t1w"].overwrite = not part.outputs_exist("write_t1w", self._output_dir) or None
         return workflow, part

@@ -145,8 +145,8 @@ def _existing(acquisition: Acquisition, settings: Settings, t1w: Path | None) ->
         "" if t1w else f"{labels.image}: registering it to the scan needs a T1w image, and there is none."
     )
     below = next(folder for folder in settings.derivatives if labels.image.is_relative_to(folder))
-    told = f"labels {labels.image.relative_to(below)}, in the world of {t1w.name if t1w else 'no T1w'}"
-    return SegmentationPlan(DERIVATIVES, told, labels.name, t1w, labels, problem)
+    description = f"labels {labels.image.relative_to(below)}, in the world of {t1w.name if t1w else 'no T1w'}"
+    return SegmentationPlan(DERIVATIVES, description, labels.name, t1w, labels, problem)
 
 
 @cache

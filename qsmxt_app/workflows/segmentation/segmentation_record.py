@@ -14,7 +14,7 @@ from qsmxt_app.records.scan import AlignmentResult, Segmentation, StepError
 from qsmxt_app.workflows.participant import ScanGraph
 from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.segmentation.plan import NONE
-from qsmxt_app.workflows.step_group import Part
+from qsmxt_app.workflows.step_group import StepGroup
 
 DONE, FAILED = "done", "failed"
 
@@ -120,5 +120,5 @@ def _errors(scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]
     return [("segmentation", "there is no susceptibility map, or the run was stopped")]
 
 
-def _message(part: Part, step: str, failures: Mapping[str, str]) -> str:
+def _message(part: StepGroup, step: str, failures: Mapping[str, str]) -> str:
     return str(part.failure(step).get("message") or failures[part.full(step)])

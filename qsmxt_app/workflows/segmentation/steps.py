@@ -1,6 +1,6 @@
 """The steps that find the regions of a scan: what each is given, and what goes between them.
 
-Those of a T1w are run once, however many scans lie upon it. Where there is no T1w, the magnitude takes its
+Those of a T1w are run once, for all scans registered to it. Where there is no T1w, the magnitude takes its
 place, and the same steps are among those of the scan.
 """
 

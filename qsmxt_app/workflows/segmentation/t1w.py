@@ -82,8 +82,8 @@ class PrepareT1w(Step):
         affine = prepared.t1w.affine
         self.save_maps({"t1w": prepared.t1w.array, "t1w_mask": prepared.brain}, affine, folder)
         self._results["atlas_affine"] = str(save_transform(prepared.from_atlas, folder / "atlas_affine.txt"))
-        told = {"atlas": atlas.name, "atlas_sources": list(atlas.sources)}
-        return told | {"had_skull": prepared.had_skull, "warnings": list(prepared.warnings)}
+        facts = {"atlas": atlas.name, "atlas_sources": list(atlas.sources)}
+        return facts | {"had_skull": prepared.had_skull, "warnings": list(prepared.warnings)}
 
 
 def _read_t1w(path: Path) -> Image:
@@ -132,10 +132,10 @@ class UseExistingLabels(Step):
                 "Use the T1w that was labelled.",
             )
         save_labels(self, labels, regions_table(regions), folder)
-        told = (
+        warning = (
             f"only {inside:.0%} of the labelled voxels of {Path(given.existing).name} lie in the T1w's brain"
         )
-        return {"inside": inside, "warnings": [told] if inside < FEW_INSIDE else []}
+        return {"inside": inside, "warnings": [warning] if inside < FEW_INSIDE else []}
 
 
 class LabelByNetwork(Step):

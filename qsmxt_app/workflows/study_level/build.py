@@ -60,7 +60,7 @@ class TemplateBuilder:
         Raises
         ------
         UnusableData
-            No participant is left.
+            No participants remain.
         """
         ordered = {label: sorted(found, key=_without_t1w) for label, found in scans.items()}
         with_t1w = all(not _without_t1w(found[0]) for found in ordered.values())
@@ -86,7 +86,7 @@ class TemplateBuilder:
         Raises
         ------
         UnusableData
-            No participant is left.
+            No participants remain.
         """
         resolution = self.settings.template_resolution or common_resolution(
             [read_header(scan.files["chi"]).voxel_size for person in people for scan in person.scans]
@@ -353,7 +353,7 @@ class TemplateBuilder:
 
     def _someone(self, people: list[Person]) -> list[Person]:
         if not people:
-            first = next(iter(self.stages.failures.items()), ("", "no participant is left"))
+            first = next(iter(self.stages.failures.items()), ("", "no participants remain"))
             raise UnusableData(f"no template can be made: {': '.join(filter(None, first))}.")
         return people
 

@@ -105,20 +105,20 @@ def custom_segmentation_on(
     WrongUsage
         It could be several, or none.
     NothingSelected
-        There is no such scan.
+        The scan was not found.
     """
     if settings.custom_space:
         return None if settings.custom_space == TEMPLATE else _named(settings.custom_space, scans)
     name = parse_name(custom.file.name)
-    told = name.entities if name else {}
-    if told.get("space") == template or custom.file.name.startswith(f"tpl-{template}_"):
+    wanted = name.entities if name else {}
+    if wanted.get("space") == template or custom.file.name.startswith(f"tpl-{template}_"):
         return None
     header = read_header(custom.file)
     fits: list[GroupScan | None] = [
         scan for scan in scans if same_grid(read_header(scan.files["chi"]), header)
     ]
-    if "sub" in told:
-        own = [scan for scan in fits if scan and _is_part(scan.entities, told)]
+    if "sub" in wanted:
+        own = [scan for scan in fits if scan and _is_part(scan.entities, wanted)]
         fits = list(own) or fits
     elif like is not None and same_grid(read_header(like), header):
         fits.append(None)
@@ -153,7 +153,7 @@ def _named(name: str, scans: Sequence[GroupScan]) -> GroupScan:
         return fits[0]
     if not fits:
         raise NothingSelected(
-            f"--custom-space {name}: there is no such scan in the group.",
+            f"--custom-space {name}: no scan of the group has this name.",
             f"Choose template or one of: {', '.join(scan.stem for scan in scans[:20])}.",
         )
     raise WrongUsage(
@@ -162,5 +162,7 @@ def _named(name: str, scans: Sequence[GroupScan]) -> GroupScan:
     )
 
 
-def _is_part(entities: Any, told: Any) -> bool:
-    return all(entities.get(key) == told[key] for key in ("sub", "ses", "acq", "run", "rec") if key in told)
+def _is_part(entities: Any, wanted: Any) -> bool:
+    return all(
+        entities.get(key) == wanted[key] for key in ("sub", "ses", "acq", "run", "rec") if key in wanted
+    )

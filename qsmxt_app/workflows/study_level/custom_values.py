@@ -79,6 +79,6 @@ class MeasureCustomSegmentation(Step):
         for name, units, relative in MAPS:
             file = getattr(self.inputs, name)
             if isdefined(file):
-                told = read_json(sidecar_path(Path(file))).get("Reference", "") if relative else ""
-                maps.append(QuantitativeMap(name, load(file), mask, units, str(told)))
+                reference = read_json(sidecar_path(Path(file))).get("Reference", "") if relative else ""
+                maps.append(QuantitativeMap(name, load(file), mask, units, str(reference)))
         return maps

@@ -22,7 +22,7 @@ from qsmxt_app.workflows.step_needs import (
 from qsmxt_app.workflows.study_level.study import NEEDS
 
 HEADS_MM3 = 1.1e7
-"""Of a box around the heads of a dozen people, upon each other, with the margin of a template."""
+"""Of a box around the aligned heads of a dozen people, with the margin of a template."""
 # Of the group level, on two cores: its page, and for a million voxels of the template what is done once a
 # scan and in every deformable round. One core takes 18 s for a rigid or affine registration (by
 # benchmarks/group_steps.py), and in a round 15 s for the deformation and 6 s for the update, which sees one

@@ -100,7 +100,7 @@ def run_group(request: Request) -> int:
     -------
     int
         The exit code: 1 if a step of the group level failed. Participants without results of their own are
-        named, and are no failure of the group.
+        named, and are not a failure of the group.
 
     Raises
     ------
@@ -358,8 +358,8 @@ def _show(plan: GroupPlan, request: Request) -> None:
         line(f"  sub-{label}: {', '.join(scan.stem for scan in scans)}")
     for one in plan.study.missing:
         line(f"  left out: {one.scan or f'sub-{one.participant}'}: {one.reason}")
-    for mixture in plan.inconsistent_settings:
-        line(f"  {mixture}")
+    for difference in plan.inconsistent_settings:
+        line(f"  {difference}")
     if plan.existing:
         line(f"They would be registered to the template {plan.name} of {request.settings.template_from}.")
     elif request.settings.template:

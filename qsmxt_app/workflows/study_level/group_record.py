@@ -1,4 +1,4 @@
-"""The record of the group level: what its report, and anybody later, needs to know."""
+"""The record of the group level: what its report and later readers need to know."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class UpdateTemplate(Step):
             save_transform(recentre.inverse(), folder / INVERSE_TRANSFORM)
         )
         new = load(self._results["magnitude"])
-        # what the border of the mask gains and loses is no change of anatomy
+        # changes at the border of the mask are not changes of anatomy
         change = relative_change(new, old.array, (new != 0) & (old.array != 0))
         self._results["change"] = change
         return {"change": change, "shape_update_mm": largest}
