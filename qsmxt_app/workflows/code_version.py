@@ -5,10 +5,11 @@ from __future__ import annotations
 import dis
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 PACKAGE = Path(__file__).parent.parent
 DIGITS = 16
@@ -47,19 +48,19 @@ class SourceGraph:
         """Return the modules of the package that a file imports itself."""
         return self._compile(file)[1]
 
-    def reached(self, file: Path) -> frozenset[str]:
-        """Return the modules of the package that a file imports at any remove."""
+    def reached(self, file: Path, but: Collection[str] = ()) -> frozenset[str]:
+        """Return the modules of the package that a file imports at any remove, not by way of some."""
         waiting, found = [file], set[str]()
         while waiting:
-            new = self.imports(waiting.pop()) - found
+            new = self.imports(waiting.pop()) - found - set(but)
             found |= new
             waiting += [self.files[name] for name in new]
         return frozenset(found)
 
-    def digest(self, file: Path) -> str:
-        """Return a digest of a file and of all modules that it reaches."""
+    def digest(self, file: Path, but: Collection[str] = ()) -> str:
+        """Return a digest of a file and of all modules that it reaches, not by way of some."""
         state = hashlib.sha256(self._compile(file)[0])
-        for name in sorted(self.reached(file)):
+        for name in sorted(self.reached(file, but)):
             state.update(self._compile(self.files[name])[0])
         return state.hexdigest()
 
@@ -83,7 +84,7 @@ class SourceGraph:
                 }
             found |= origins
             # a registry gives the full name of a module, which is imported when it is needed
-            found |= {text for text in part.co_consts if isinstance(text, str) and self._is_module(text)}
+            found |= {text for text in _texts(part.co_consts) if self._is_module(text)}
         return frozenset(found & self.files.keys())
 
     def _meant(self, origin: str, names: Sequence[str]) -> set[str]:
@@ -101,9 +102,9 @@ def package_graph() -> SourceGraph:
     return SourceGraph(PACKAGE, TEXTS)
 
 
-def code_version(step: type) -> str:
-    """Return a digest of the module that declares a class and of all modules that it reaches."""
-    return package_graph().digest(Path(inspect.getfile(step)))[:DIGITS]
+def code_version(declared: type | Callable[..., Any], but: Collection[str] = ()) -> str:
+    """Return a digest of the module of a class or function and of all that it reaches, not by way of some."""
+    return package_graph().digest(Path(inspect.getfile(declared)), but)[:DIGITS]
 
 
 def _module_name(file: Path, above: Path) -> str:
@@ -125,6 +126,15 @@ def _imports(code: CodeType) -> Iterator[tuple[str, Sequence[str]]]:
             names = instruction.argval or ()
         elif instruction.opname == "IMPORT_NAME":
             yield instruction.argval, names
+
+
+def _texts(constants: Iterable[object]) -> Iterator[str]:
+    """Yield the texts among constants; the compiler makes one constant of a tuple or set of them."""
+    for constant in constants:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, (tuple, frozenset)):
+            yield from _texts(constant)
 
 
 def _described(code: CodeType) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qsmxt_app.maps import MAPS
 from qsmxt_app.workflows import nodes, segmentation
 from qsmxt_app.workflows.code_version import PACKAGE, TEXTS, SourceGraph, code_version, package_graph
 
@@ -47,8 +48,9 @@ def test_a_module_reaches_what_it_imports_at_any_remove(toy):
     assert reached == {"toy", "toy.first", "toy.inner.second", "toy.third"}
 
 
-def test_a_module_that_a_registry_names_is_reached(toy):
-    (toy / "third.py").write_text('VALUE = 3\nREGISTRY = dict(one="toy.other")\n')
+@pytest.mark.parametrize("registry", ['dict(one="toy.other")', '"toy.other", "words"', '(1, ("toy.other",))'])
+def test_a_module_that_a_registry_names_is_reached(toy, registry):
+    (toy / "third.py").write_text(f"VALUE = 3\nREGISTRY = {registry}\n")
     assert "toy.other" in SourceGraph(toy).reached(toy / "step.py")
 
 
@@ -96,6 +98,8 @@ def test_the_digest_does_not_depend_on_the_process():
         ("DEFORMABLE_ITERATIONS", "workflows/study_level/alignment.py", "workflows/study_level/alignment.py"),
         ("LEAST_INSIDE", "workflows/segmentation/t1w.py", "workflows/segmentation/t1w.py"),
         ("GAMMA_BAR_MHZ_PER_T", "qsm/constants.py", "workflows/nodes/susceptibility.py"),
+        ("phase_scale", "qsm/swi.py", "workflows/nodes/maps.py"),
+        ("LIMITS", "maps/swi.py", "workflows/nodes/maps.py"),
     ],
 )
 def test_a_constant_of_this_package_changes_the_steps_that_reach_it(tmp_path, constant, file, step):
@@ -142,6 +146,16 @@ def test_steps_of_one_module_share_its_version():
         == code_version(nodes.RemoveBackground)
         != code_version(nodes.FitField)
     )
+
+
+def test_the_version_of_a_map_follows_its_own_module_alone():
+    versions = {nodes.ComputeMap(name=name).inputs.algorithm_version for name in MAPS}
+    assert len(versions) == len(MAPS)
+    step = package_graph().reached(PACKAGE / "workflows" / "nodes" / "maps.py", {"qsmxt_app.maps"})
+    assert {name for name in step if name.startswith("qsmxt_app.maps")} == {"qsmxt_app.maps.declaration"}
+    own = package_graph().reached(PACKAGE / "maps" / "swi.py")
+    assert "qsmxt_app.qsm.swi" in own
+    assert "qsmxt_app.qsm.chi_noise" not in own
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from nipype.interfaces.base import File, traits
 
 from qsmxt_app.maps import MAPS
 from qsmxt_app.maps.declaration import IMAGES, Scan
+from qsmxt_app.workflows.code_version import code_version
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -42,6 +43,12 @@ class ComputeMap(Step):
     """Compute the maps of one step of the registry from the images that it needs."""
 
     input_spec, output_spec = MapInputSpec, MapOutputSpec
+
+    def __init__(self, **inputs: Any) -> None:
+        if "name" in inputs:  # a map that is added to the registry leaves the others as they are
+            own = code_version(MAPS[inputs["name"]].compute)
+            inputs.setdefault("algorithm_version", code_version(ComputeMap, {"qsmxt_app.maps"}) + own)
+        super().__init__(**inputs)
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save its maps."""
