@@ -7,7 +7,7 @@ from qsmxt_app.workflows.code_version import PACKAGE, SourceGraph
 LAYERS = (
     {"__main__"},
     {"entry_points", "run_node"},
-    {"cli", "tools", "api"},
+    {"cli", "tools"},
     {"workflows"},
     {"report", "config"},
     {"records", "convert", "group", "cluster"},
