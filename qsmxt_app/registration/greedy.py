@@ -157,6 +157,8 @@ class _Level:
             total += force
             correlation += float(score.sum(dtype=np.float64))
         total = self._smooth(total, self.options.update_smoothing)
+        # the correlation's gradient has no scale: the longest arrow becomes a fraction of a voxel, and
+        # smooth steps as short as that stay invertible when they are composed
         longest = float(np.sqrt((total**2).sum(0).max()))
         return total * np.float32(self.options.step / max(longest, 1e-12)), correlation / total[0].size
 
@@ -201,6 +203,7 @@ def _in_world(field: FloatArray, grid: Grid) -> FloatArray:
 
 def _inverse(field: FloatArray) -> FloatArray:
     """Invert a field by fixed-point iteration."""
+    # v(x) = -u(x + v(x)) contracts, because smoothing keeps the slope of u below one
     inverse = np.zeros_like(field)
     for _ in range(_INVERSION_STEPS):
         inverse = _inverse_step(field, inverse)
@@ -289,6 +292,7 @@ def _force(
             for k in range(1, nz - 1):
                 if weight[i, j, k] == 0:
                     continue
+                # covariance and variances from local means; the images share a variance, hence one floor
                 a = product[i, j, k] - fixed_mean[i, j, k] * mean[i, j, k]
                 b = fixed_square[i, j, k] - fixed_mean[i, j, k] ** 2
                 c = square[i, j, k] - mean[i, j, k] ** 2

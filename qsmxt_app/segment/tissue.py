@@ -152,6 +152,7 @@ def _class_of_voxels(
     values /= np.float32(bright or 1.0)
     varying = [n for n, name in enumerate(classes.names) if name == "white" or name not in _WIDE]
     local = _LocalBrightness(brain, prior, varying, voxel_size)
+    # no prior is zero: intensity must be able to overrule the place
     logarithm = np.log(prior)
     posterior = prior * (prior > _CONFIDENT)  # the first estimate looks at sure places alone
     for number in range(_ROUNDS):
@@ -159,8 +160,11 @@ def _class_of_voxels(
         expected = np.repeat(centre[:, None], values.size, axis=1)
         local.adapt(expected, values, posterior)
         evidence = logarithm - np.log(spread)[:, None] - 0.5 * ((values - expected) / spread[:, None]) ** 2
+        # neighbours only once the brightness has settled, else they would confirm the first guess; the
+        # constant leaves them a say and no veto
         if number >= _ROUNDS - _NEIGHBOUR_ROUNDS:
             evidence += np.log(_neighbours(posterior, brain) + np.float32(0.05))
+        # so that the exponential of the likeliest class does not underflow
         evidence -= evidence.max(0)
         posterior = np.exp(evidence)
         posterior /= posterior.sum(0)

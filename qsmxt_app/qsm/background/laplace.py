@@ -62,6 +62,7 @@ def _apply(out, u, rhs, inside, c, damping):  # type: ignore[no-untyped-def]
                 s += c[6] * (
                     u[i, j - 1, k - 1] + u[i, j - 1, k + 1] + u[i, j + 1, k - 1] + u[i, j + 1, k + 1]
                 )
+                # Jacobi, not Gauss-Seidel: the same for any number of threads, and a symmetric smoother
                 if damping == 0.0:
                     out[i, j, k] = s
                 else:
@@ -80,6 +81,7 @@ def _restrict(fine, inside, fx, fy, fz):  # type: ignore[no-untyped-def]
                 if not inside[i, j, k]:
                     continue
                 s = np.float32(0.0)
+                # the transpose of the prolongation but for a factor, which keeps the V-cycle symmetric
                 for a in range(4 if fx == 2 else 1):
                     p = 2 * i - 1 + a if fx == 2 else i
                     wa = taps[a] if fx == 2 else np.float32(1.0)
@@ -148,6 +150,7 @@ class _Level:
 
 def _coarser(level: _Level, voxel_size: tuple[float, ...]) -> tuple[_Level, tuple[float, ...]] | None:
     smallest = min(voxel_size)
+    # sweeps smooth only along short edges, where neighbours are coupled strongly: long ones are not halved
     factors = tuple(2 if h < 1.6 * smallest else 1 for h in voxel_size)
     inside = level.inside
     padded = np.pad(inside, [(0, -n % f) for n, f in zip(inside.shape, factors, strict=True)])
@@ -205,6 +208,8 @@ class DirichletLaplacian:
         c, inside, damping = level.coefficients, level.inside, np.float32(JACOBI_DAMPING)
         apply, _, prolong_add = level.kernels
         last = depth == len(self.levels) - 1
+        # the first sweep from zero. As many sweeps come before as after the coarse correction, and their
+        # number is fixed: a linear and symmetric operator, as conjugate gradients need of a preconditioner
         u = np.where(inside, rhs * (damping / c[0]), np.float32(0.0))
         other = np.zeros_like(u)
         for _ in range(COARSEST_SWEEPS if last else SMOOTHING_SWEEPS - 1):

@@ -96,6 +96,8 @@ def _primal_row(i, j, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy,
     _fetch(phi, i, ahead, base, start, stop)
     _fetch(chi, i, ahead, base, start, stop)
     _fetch(weight, i, ahead, base, start, stop)
+    # phi's weight spans orders of magnitude: its step is implicit, so that tau need not shrink with it. The
+    # duals see the extrapolated new value, and what is kept is relaxed by rho, as the duals are
     if oblique:
         mm, mp = base[i - one, j - one] + lo, base[i - one, j + one] + lo
         pm, pp = base[i + one, j - one] + lo, base[i + one, j + one] + lo
@@ -137,6 +139,8 @@ def _primal_row(i, j, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy,
     _fetch(py, i, ahead, base, start, stop)
     _fetch(pz, i, ahead, base, start, stop)
     _fetch(qxx, i + one, ahead, base, start, stop)
+    # w lies where p does, half a voxel ahead. So its gradient takes backward differences, the divergence of q
+    # forward ones: each is the other's negative transpose, without which the iteration need not converge
     for z in range(n):
         k = k0 + z
         xy, xz, yz = qxy[k], qxz[k], qyz[k]
@@ -217,6 +221,7 @@ def _dual_row(i, j, base, start, stop, bar_base, oblique, c, flags, px, py, pz, 
         nx = ax + (sigma_p * (gx * (bchi[xp + z] - chi) - bwx[k]) if _has(m, P_X) else none)
         ny = ay + (sigma_p * (gy * (bchi[yp + z] - chi) - bwy[k]) if _has(m, P_Y) else none)
         nz = az + (sigma_p * (gz * (bchi[k + one] - chi) - bwz[k]) if _has(m, P_Z) else none)
+        # project onto the ball and relax, in one: a + rho (projected - a)
         bound = alpha_1 * (rim if _has(m, RIM) else unit)
         scale = rho * bound / max(bound, np.sqrt(nx * nx + ny * ny + nz * nz + tiny))
         px[k0 + z] = ax + scale * nx - rho * ax
@@ -243,6 +248,7 @@ def _dual_row(i, j, base, start, stop, bar_base, oblique, c, flags, px, py, pz, 
         nyz = ayz + (
             half * sigma_q * (gz * (y - bwy[k - one]) + gy * (w - bwz[ym + z])) if _has(m, Q_YZ) else none
         )
+        # entries off the diagonal stand for two of the symmetric tensor
         square = nxy * nxy + nxz * nxz + nyz * nyz
         square += square + nxx * nxx + nyy * nyy + nzz * nzz
         bound = alpha_0 * (rim if _has(m, RIM) else unit)
