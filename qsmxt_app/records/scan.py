@@ -51,6 +51,8 @@ class Inputs:
         Unit vector in voxel axes.
     obliquity_degrees
         Angle between B0 and the voxel axis that is nearest to it.
+    bipolar
+        Whether the readout alternates: as the field was fitted, before that as planned.
     readout_told
         Whether the sidecar says how the readout alternates.
     sidecar

@@ -78,7 +78,7 @@ class ScanPlan:
     segmentation
         How its regions are found.
     bipolar
-        Whether the readout alternates.
+        Whether the readout alternates, as far as is known before the phase is read.
     maps, anatomy, regions
         The steps that make its maps, those that label its T1w (or its magnitude), and those that bring the
         labels to the scan, each in their order.

@@ -84,11 +84,15 @@ def scan_record(
             f"Older maps are still there: {', '.join(stale)}. An earlier run wrote them and this one did not "
             "replace them: they are not its result."
         )
-    scaling = facts.get("prepare", {}).get("phase_scaling", "")
+    inputs = replace(
+        described_inputs(plan, bids_dir),
+        phase_scaling=facts.get("prepare", {}).get("phase_scaling", ""),
+        bipolar=facts.get("field", {}).get("bipolar", plan.bipolar),  # the phase may contradict the sidecar
+    )
     inversion, reliable = (_inversion_facts(facts, suffix) for suffix in ("", "_reliable"))
     return ScanRecord(
         **_beginning(acquisition.stem, acquisition.output_entities, errors, plan.settings, command),
-        inputs=replace(described_inputs(plan, bids_dir), phase_scaling=scaling),
+        inputs=inputs,
         preset=PresetChoice(plan.choice.preset, plan.choice.reason) if plan.choice else PresetChoice(),
         mask=convert(facts.get("masks", {}), MaskResult),
         field=convert(facts.get("field", {}), FieldResult),

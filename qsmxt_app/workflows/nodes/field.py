@@ -106,6 +106,7 @@ class FitField(Step):
             offset, coarse_affine = coarse_phase(fit.offset, filled, affine, size)
             self.save_maps({"offset": offset}, coarse_affine, folder)
         return {
+            "bipolar": bool(bipolar),
             "noise_median_hz": float(np.median(fit.field_noise[certain])),
             "known_fraction": float(certain.sum() / filled.sum()),
             "trusted_fraction": float(np.mean(fit.trust[certain] > 0.5)),
