@@ -56,7 +56,7 @@ def test_templateflow_is_read_from_its_cache_and_never_from_the_net(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
-    with pytest.raises(NoInput, match="no atlas 'tplX:A'"):
+    with pytest.raises(NoInput, match="Atlas 'tplX:A' was not found"):
         load_atlas("tplX:A")
     write(tmp_path / "tpl-X", stem="tpl-X_res-01_", chi=False)
     atlas = load_atlas("X:A")
