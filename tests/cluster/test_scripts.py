@@ -254,7 +254,7 @@ def test_the_table_is_read_as_it_was_written(tmp_path):
     assert read_tasks(table) == TASKS
     assert [ending.code for ending in read_endings(table)] == [None] * 3
     (tmp_path / "other.tsv").write_text("a\tb\n")
-    with pytest.raises(WrongUsage, match="no table of tasks"):
+    with pytest.raises(WrongUsage, match="not a table of tasks"):
         read_tasks(tmp_path / "other.tsv")
     table.write_text(table_text(TASKS).replace("\t01\t", "\t../01\t"))
     with pytest.raises(WrongUsage, match="letters, digits"):

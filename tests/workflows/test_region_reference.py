@@ -132,9 +132,9 @@ def test_an_atlas_that_is_not_there_stops_the_run_before_it_starts(study, tmp_pa
     monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path))
     (tmp_path / "atlas").mkdir()
     out = tmp_path / "out"
-    for atlas, told in (("X:A", "Atlas 'X:A' was not found"), (str(tmp_path / "atlas"), "T1w.nii.gz does not")):
+    for atlas, text in (("X:A", "'X:A' was not found"), (str(tmp_path / "atlas"), "T1w.nii.gz does not")):
         assert study.run(out, "--atlas", atlas) == 66
-        assert told in capsys.readouterr().err
+        assert text in capsys.readouterr().err
     assert not out.exists()
 
 
