@@ -2,7 +2,7 @@
 
 import pytest
 
-from qsmxt_app.workflows.code_version import PACKAGE, SourceGraph
+from qsmxt_app.source_graph import PACKAGE, SourceGraph
 
 LAYERS = (
     {"__main__"},
@@ -17,7 +17,7 @@ LAYERS = (
     {"settings"},
     {"maps", "private_folder"},
     {"qsm"},
-    {"", "arrays", "bibliography", "errors", "terminal"},
+    {"", "arrays", "bibliography", "errors", "source_graph", "terminal"},
     {"launch"},
     {"environment"},
 )

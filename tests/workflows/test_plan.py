@@ -13,7 +13,7 @@ from qsmxt_app import config
 from qsmxt_app.bids.acquisition import Acquisition, Echo
 from qsmxt_app.cli import main
 from qsmxt_app.config import load_settings
-from qsmxt_app.workflows.code_version import PACKAGE
+from qsmxt_app.source_graph import PACKAGE
 from qsmxt_app.workflows.machine_share import MachineShare
 from qsmxt_app.workflows.plan import described_scans, distinct_steps, estimate_run, plan_run, plan_scan
 
