@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ BEAT_SECONDS = 15.0
 SILENT_SECONDS = 120.0
 """After how long without a sign a holder that cannot be looked up (another host or container) is dead."""
 LOOK_SECONDS = 0.5
+PROBE_BYTES = 512
+"""More than a lease takes."""
 
 log = logging.getLogger("qsmxt")
 
@@ -97,11 +100,19 @@ def _acquire(lease: SoftFileLease, path: Path, until: float) -> None:
             lease.acquire(blocking=False)
             return
         owner, sign = lease.owner, _last_sign(path)
+        if sign is None:
+            _check_writable(path.parent)
         alive = time.monotonic() > judged or (owner is not None and _runs_here(owner))
         if (alive or (sign and sign != first)) and time.monotonic() >= until:
             raise _held(path, owner, sign)
         first = first or sign
         time.sleep(LOOK_SECONDS)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise the error of a full disk or quota, which filelock takes for a lock that another process holds."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+        probe.write(b"." * PROBE_BYTES)
 
 
 def _held(path: Path, owner: OwnerRecord | None, sign: float | None) -> Held:

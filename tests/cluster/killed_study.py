@@ -7,7 +7,6 @@ does it with 8 participants and prints what happened.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflows"))
 
+from filelock import SoftFileLease
 from mini_dataset import write_mini_dataset
 from slurm_here import running_slurm, states, wait_for
 
@@ -131,7 +131,10 @@ def _kill_when_at_work(study: KilledStudy, job: str) -> None:
             raise TimeoutError(f"{study.killed} did not start: {states(job)}")
         time.sleep(0.2)
     # scancel asks for a clean end first: the script and its run are killed by their numbers instead
-    run = json.loads((study.out / ".locks" / f"{study.killed}.lock").read_text())["pid"]
+    owner = SoftFileLease(study.out / ".locks" / f"{study.killed}.lock").owner
+    if owner is None:
+        raise RuntimeError(f"nobody holds the lock of {study.killed}")
+    run = owner.pid
     script = int(Path(f"/proc/{run}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(script, signal.SIGKILL)
     os.kill(run, signal.SIGKILL)

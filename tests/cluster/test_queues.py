@@ -43,7 +43,7 @@ def test_the_group_follows_its_tasks_however_they_end(slurm, tmp_path, monkeypat
         wait_for(job, SECONDS)
     assert states(jobs[0]) == {"1": "COMPLETED", "2": "FAILED", "3": "FAILED"}
     assert [ending.code for ending in read_endings(study.folder / "tasks.tsv")] == [0, 65, None]
-    levels = [call["argv"][4] for call in noted(calls)]
+    levels = [word for call in noted(calls) for word in call["argv"] if word in ("participant", "group")]
     assert levels == ["participant", "group"]
     assert not scheduler.unfinished(jobs)
     logs = "".join(path.read_text() for path in study.folder.glob("*[0-9]*") if path.is_file())

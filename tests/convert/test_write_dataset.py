@@ -287,7 +287,7 @@ def test_what_has_another_name_by_now_is_told_and_nothing_is_renamed(scanner, ra
     write_dataset(images, raw)
     before = {name: content for name, content in state(raw).items() if "anat" in name}
     written = write_dataset([ConvertedImage(**{**vars(image), "run": 3}) for image in images], raw)
-    assert not written.files and len(written.notes) == 1 and "to be run 3" in written.notes[0]
+    assert not written.files and len(written.notes) == 1 and "the table says run 3" in written.notes[0]
     written = write_dataset([ConvertedImage(**{**vars(image), "subject": "02"}) for image in images], raw)
     assert len(written.files) == 4 and len(written.notes) == 1
     assert (

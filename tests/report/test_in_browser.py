@@ -1,7 +1,6 @@
 """Pages in a real browser: what they show, ask for and complain about."""
 
 import io
-import json
 import os
 import re
 import shutil
@@ -42,12 +41,17 @@ def one_source_on_the_right() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = Outputs(tmp_path_factory.mktemp("reports") / "out")
-    outputs.add("sub-01_ses-A_run-1", maps=head() | region_maps())
-    outputs.add("sub-01_ses-B_run-1", maps=one_source_on_the_right())
-    for session, noise in (("A", 0.02), ("B", 0.01)):
-        name = f"sub-01_ses-{session}_run-1_desc-qsm_quality.json"
-        measures = {"noise": {"value": noise, "limits": [0.03, 0.05], "title": "Noise", "units": "ppm"}}
-        (outputs.folder / "sub-01" / "anat" / name).write_text(json.dumps({"measures": measures}))
+    scans = {"A": (head() | region_maps(), 0.02), "B": (one_source_on_the_right(), 0.01)}
+    for session, (maps, noise) in scans.items():
+        measure = {
+            "value": noise, "units": "ppm", "limits": [0.03, 0.05], "state": "good", "title": "Noise",
+            "description": "Standard deviation of chi in homogeneous tissue.", "note": "",
+        }  # fmt: skip
+
+        def measured(content: dict[str, Any], measure: dict[str, Any] = measure) -> None:
+            content.update(quality={"noise": measure})
+
+        outputs.add(f"sub-01_ses-{session}_run-1", maps=maps, change=measured)
     tilted = {key: head()[key] for key in ("mask", "magnitude", "chi")}
     outputs.add("sub-01_ses-C_run-1", maps=tilted, affine=rotation(30) @ ras_affine())
     outputs.add(

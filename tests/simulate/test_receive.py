@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from qsmxt_app.simulate.__main__ import main
+from qsmxt_app.simulate.command import main
 from qsmxt_app.simulate.geometry import scan_grid
 from qsmxt_app.simulate.receive import OddPhase, receive_phase, spoil_phase
 from qsmxt_app.simulate.signal import make_coil
