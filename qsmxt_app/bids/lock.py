@@ -100,7 +100,7 @@ def _acquire(lease: SoftFileLease, path: Path, until: float) -> None:
             lease.acquire(blocking=False)
             return
         owner, sign = lease.owner, _last_sign(path)
-        if sign is None:
+        if owner is None:
             _check_writable(path.parent)
         alive = time.monotonic() > judged or (owner is not None and _runs_here(owner))
         if (alive or (sign and sign != first)) and time.monotonic() >= until:

@@ -291,7 +291,9 @@ def test_what_has_another_name_by_now_is_told_and_nothing_is_renamed(scanner, ra
     written = write_dataset([ConvertedImage(**{**vars(image), "subject": "02"}) for image in images], raw)
     assert len(written.files) == 4 and len(written.notes) == 1
     assert (
-        "sub-01" in written.notes[0] and "and 3 more" in written.notes[0] and "is sub-02" in written.notes[0]
+        "sub-01" in written.notes[0]
+        and "and 3 more" in written.notes[0]
+        and "is now sub-02" in written.notes[0]
     )
     assert before.items() <= state(raw).items()
 
