@@ -8,6 +8,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -25,6 +26,9 @@ def _refuse() -> NoReturn:
 
 
 os.fork = _refuse
+# how long one example takes says nothing on a machine that does other things besides
+hypothesis.settings.register_profile("qsmxt", deadline=None)
+hypothesis.settings.load_profile("qsmxt")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -119,7 +119,9 @@ def test_what_dcm2niix_wrote_needs_no_table(colleague):
 def test_what_is_missing_is_asked_for_in_a_table_and_the_same_command_goes_on(colleague):
     colleague.file("Mag.nii", volumes=3)
     phase = colleague.file("Phase.nii", volumes=3, low=-0.004, high=0.004)
-    with pytest.raises(UnusableData, match="subject, echo_time, field_strength of 2 of 2") as caught:
+    with pytest.raises(
+        UnusableData, match="subject, echo_time, field_strength could not be determined for 2 of 2"
+    ) as caught:
         colleague.convert()
     assert str(colleague.table) in str(caught.value) and "\n" not in str(caught.value)
     for row, part in zip(read_table(colleague.table).rows, ("mag", "phase"), strict=True):
@@ -157,7 +159,7 @@ def test_echoes_in_one_file_and_in_several_make_one_scan(colleague):
 @pytest.mark.parametrize("extension", [".csv", ".xlsx"])
 def test_the_table_may_come_back_from_a_spreadsheet(colleague, extension):
     colleague.scan("sub-01/gre", MagneticFieldStrength=None)
-    with pytest.raises(UnusableData, match="field_strength of 6 of 6"):
+    with pytest.raises(UnusableData, match="field_strength could not be determined for 6 of 6"):
         colleague.convert()
     table = read_table(colleague.table)
     returned = colleague.table.with_suffix(extension)
@@ -236,7 +238,7 @@ def test_own_patterns_find_what_the_usual_ones_do_not(colleague):
         "part=(?P<phase>ang)|(?P<mag>abs)",
         "suffix=(?P<MEGRE>a)",
     )
-    with pytest.raises(UnusableData, match="echo_time, field_strength of 8"):
+    with pytest.raises(UnusableData, match="echo_time, field_strength could not be determined for 8"):
         colleague.convert(nifti_pattern=patterns)
     colleague.fill(field_strength="7")
     rows = read_table(colleague.table).rows
@@ -304,7 +306,7 @@ def test_a_scan_that_was_repeated_becomes_two_runs(colleague):
 def test_files_of_two_people_in_one_folder_are_not_taken_for_one(colleague):
     colleague.scan("a_gre", SeriesNumber=5)
     colleague.scan("b_gre", SeriesNumber=7)
-    with pytest.raises(UnusableData, match="subject of 12 of 12"):
+    with pytest.raises(UnusableData, match="subject could not be determined for 12 of 12"):
         colleague.convert()
 
 
