@@ -13,7 +13,7 @@ from qsmxt_app.bids.sidecars import Sidecars
 QSM_SUFFIXES = ("MEGRE", "T2starw", "MPM", "VFA", "GRE")
 """Gradient echoes: MPM and VFA hold several of them, with other flip angles; GRE is of drafts of BIDS."""
 T1W_SUFFIXES = ("T1w", "UNIT1")
-"""T1-weighted images, the better first: MP2RAGE's uniform image is noisy where there is no head."""
+"""T1-weighted images in order of preference: MP2RAGE's uniform image has noise outside the head."""
 
 
 def assemble_scans(

@@ -206,7 +206,7 @@ def filter_warning(
     if alignment < FILTERED or abs(direction) > _NEAR_ZERO:
         return ()
     return (
-        "The phase looks high-pass filtered, as for susceptibility-weighted images: it hardly varies over "
+        "The phase looks high-pass filtered, as for susceptibility-weighted images: it varies little over "
         "centimetres. The susceptibility of larger structures is lost and cannot be restored: do not use "
         "values of the map. Export unfiltered phase.",
     )

@@ -60,7 +60,7 @@ class InputGrid:
     def scale(self, image: FloatArray) -> FloatArray:
         """Scale intensities: the lower percentile becomes 0, the upper one 1."""
         low, high = np.percentile(image, self.percentiles)
-        if high <= low:  # hardly anything but background
+        if high <= low:  # almost only background
             high = max(float(image.max()), low + 1)
         scaled = (image - np.float32(low)) / np.float32(high - low)
         return np.asarray(np.clip(scaled, 0, 1), dtype=np.float32)
