@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from qsmxt_app.qsm.stored_phase import (
 )
 
 _PHILIPS_LEVELS = 4095
+MOST_COMPRESSED = 1032
+"""Bytes that one byte of a gzip file can stand for, at most."""
 SPARE_BYTES = 1 << 20
 """What a file may hold behind its voxels."""
 
@@ -221,9 +224,12 @@ def _content(path: Path, promised: int) -> bytes:
     """
     most = promised + SPARE_BYTES
     with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
         if path.suffix != ".gz":
-            return stream.read(promised)
-        stored = stream.read(most + 1)
+            return stream.read(min(size, promised))
+        if promised > MOST_COMPRESSED * size:
+            raise EOFError("the end is missing")
+        stored = stream.read(min(size, most) + 1)
     decompress = isal_zlib.decompressobj(wbits=isal_zlib.MAX_WBITS | 16)
     content = decompress.decompress(stored, max_length=most + 1)
     if decompress.unused_data:  # a file of several members, as bgzip writes them

@@ -92,7 +92,7 @@ def named_lock(folder: Path, name: str, *, patience: float = 0.0) -> Iterator[No
 
 
 def _acquire(lease: SoftFileLease, path: Path, until: float) -> None:
-    first = _last_sign(path)
+    first, probed = _last_sign(path), False
     # by then, filelock has taken over from a holder without a sign of life
     judged = time.monotonic() + SILENT_SECONDS + 4 * LOOK_SECONDS
     while True:
@@ -100,8 +100,11 @@ def _acquire(lease: SoftFileLease, path: Path, until: float) -> None:
             lease.acquire(blocking=False)
             return
         owner, sign = lease.owner, _last_sign(path)
-        if owner is None:
+        if owner is None and not probed:
             _check_writable(path.parent)
+            _fill_if_empty(path)
+            first, probed = _last_sign(path), True
+            continue
         alive = time.monotonic() > judged or (owner is not None and _runs_here(owner))
         if (alive or (sign and sign != first)) and time.monotonic() >= until:
             raise _held(path, owner, sign)
@@ -113,6 +116,17 @@ def _check_writable(folder: Path) -> None:
     """Raise the error of a full disk or quota, which filelock takes for a lock that another process holds."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
         probe.write(b"." * PROBE_BYTES)
+
+
+def _fill_if_empty(path: Path) -> None:
+    """Write a character into a lock that a power loss or a full disk left empty.
+
+    filelock never takes over an empty lock, as old versions of it left theirs empty, but any other without an
+    owner after two seconds. A holder that is about to write overwrites the character.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open("r+b", buffering=0) as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            stream.write(b"?")
 
 
 def _held(path: Path, owner: OwnerRecord | None, sign: float | None) -> Held:

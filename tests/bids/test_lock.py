@@ -205,3 +205,15 @@ def test_of_many_that_start_at_once_one_wins(tmp_path, hold, stale):
     for run in runs:
         run.communicate("end\n")
     assert sorted(ends) == ["lost\n"] * 3 + ["won\n"]
+
+
+@pytest.mark.parametrize("content", ["", "filelock/2\npid=1", "any"])
+def test_a_lock_that_a_power_loss_tore_is_taken_over(tmp_path, content):
+    path = _path(tmp_path)
+    path.parent.mkdir()
+    path.write_text(content)
+    os.utime(path, (1, 1))
+    before = time.monotonic()
+    with participant_lock(tmp_path, "01"):
+        assert "pid=" in path.read_text()
+    assert time.monotonic() - before < lock.SILENT_SECONDS / 2

@@ -301,7 +301,7 @@ def test_what_is_on_the_right_is_on_the_right_and_the_other_scan_is_shown_where_
 
 def test_in_space_only_strong_sources_are_opaque(viewer: Tab) -> None:
     viewer.page.select_option("#viewer-view", "render")
-    assert viewer.page.locator("#viewer-in-space").is_visible()
+    playwright.expect(viewer.page.locator("#viewer-in-space")).to_be_visible(timeout=60_000)
     with_sources = coloured(viewer.canvas())
     assert with_sources > 50
     viewer.page.uncheck("#viewer-show-chi")

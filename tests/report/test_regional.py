@@ -84,7 +84,7 @@ def test_the_page_shows_them_and_says_nothing_of_a_good_map(outputs):
 def test_an_inverted_map_is_recognised(outputs):
     record = with_stats(outputs, [(name, side, -value) for name, side, value in REGIONS])
     (finding,) = regional_findings(outputs.folder, record)
-    assert finding.title.startswith("6 of 6 nuclei")
+    assert finding.title.startswith("6 of 6 iron-rich nuclei")
     assert "outside" in {row[-1] for row in regional_values_panel(outputs.folder, record).table.rows}
 
 

@@ -164,7 +164,7 @@ def test_a_description_that_is_wrong_is_named(tmp_path, description, problem):
 
 def test_a_model_that_cannot_label_the_image_is_refused():
     image = np.zeros((3, 4, 5), np.float32)
-    with pytest.raises(UnusableData, match="no model"):
+    with pytest.raises(UnusableData, match="cannot load the network"):
         classify(Network(b"nothing", (Region(1, "a"),)), image)
     flat = Network(model("GlobalAveragePool", [1, 1, 1, 1, 1]), (Region(1, "a"),))
     with pytest.raises(UnusableData, match="no label for each voxel"):

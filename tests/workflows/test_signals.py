@@ -10,12 +10,18 @@ import pytest
 from mini_dataset import write_mini_dataset
 
 PREPARED = "prepare done"
+# SIGINT may be ignored where the tests run, and would stay so in their children
+HEED_SIGINT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
 
 @contextmanager
 def started(raw, out):
     """A run that goes on while the block does; its pipe is closed after it."""
-    command = [sys.executable, "-m", "qsmxt_app", str(raw), str(out), "participant"]
+    command = [sys.executable, "-c", HEED_SIGINT, "-m", "qsmxt_app", str(raw), str(out), "participant"]
     command += ["--skip-bids-validation", "--no-two-pass", "-v", "--work-dir", str(out.parent / "work")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         yield process
