@@ -54,6 +54,7 @@ def find(record: ScanRecord, missing: Sequence[str] = ()) -> tuple[Finding, ...]
         _edges,
         _field,
         _spread,
+        _poor_measures,
         _echoes,
         _geometry,
     )
@@ -177,6 +178,16 @@ def _spread(record: ScanRecord) -> Iterator[Finding]:
         f"Susceptibility varies by {spread:.3g} ppm, expected {low:g} to {high:g}",
         text,
     )
+
+
+def _poor_measures(record: ScanRecord) -> Iterator[Finding]:
+    poor = [measure.title for measure in record.quality.values() if measure.state == "bad"]
+    if poor:
+        yield Finding(
+            "warning",
+            f"Poor quality: {', '.join(poor)}",
+            "The table below shows the values and their limits.",
+        )
 
 
 def _echoes(record: ScanRecord) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report.findings import find
+from qsmxt_app.report.panels.regional_values import regional_findings
 from qsmxt_app.report.participant import worst
 from qsmxt_app.report.rendering import render
 from qsmxt_app.report.thumbnail import read_thumbnail
@@ -72,7 +73,7 @@ def _row(output_dir: Path, label: str, *, with_picture: bool) -> Row:
     name = f"sub-{label}"
     records = read_records(output_dir, label)
     page = f"{name}.html"
-    level, state, summary = _state(records)
+    level, state, summary = _state(output_dir, records)
     link = quote(page) if (output_dir / page).is_file() else ""
     picture = read_thumbnail(output_dir, label) if with_picture else ""
     return Row(name, link, level, state, len(records), _quality(records), summary, picture)
@@ -85,10 +86,12 @@ def _quality(records: Sequence[ScanRecord]) -> str:
     return ", ".join(beyond) or ("good" if "good" in states else "")
 
 
-def _state(records: Sequence[ScanRecord]) -> tuple[str, str, str]:
+def _state(output_dir: Path, records: Sequence[ScanRecord]) -> tuple[str, str, str]:
     if not records:
         return "warning", "no record", "Nothing was recorded: not run yet, or stopped early."
-    findings = [finding for record in records for finding in find(record)]
+    findings = [
+        finding for record in records for finding in (*find(record), *regional_findings(output_dir, record))
+    ]
     failed = sum(record.failed for record in records)
     level = worst(findings)
     first = next((finding.title for finding in findings if finding.level == level and level != "note"), "")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput
+from qsmxt_app.qsm.sign_check import CLEAR, OPPOSITE
 from qsmxt_app.records.open_values import text, words
 from qsmxt_app.records.quality import Measure
 from qsmxt_app.records.scan import ScanRecord, read_records
@@ -207,6 +208,7 @@ def _input_facts(record: ScanRecord) -> list[tuple[str, str]]:
         ("Preset", _preset(record)),
         ("Phase scaling", inputs.phase_scaling),
         ("Units of the phase", inputs.phase_units),
+        ("Sign of the phase", _sign(record.field.outline_correlation)),
         ("Mask", record.mask.method),
         ("Mask threshold", _amount(record.mask.threshold, "")),
         ("Voxels with a reliable field", _percent(record.field.trusted_fraction)),
@@ -214,6 +216,19 @@ def _input_facts(record: ScanRecord) -> list[tuple[str, str]]:
         ("Mean subtracted from χ", _amount(record.reference.reference_value_ppm, "ppm")),
     )
     return [(name, value) for name, value in facts if value]
+
+
+def _sign(correlation: float | None) -> str:
+    """What the field that the outline of the head causes tells of the sign, and how clearly."""
+    if correlation is None:
+        return ""
+    if correlation > CLEAR:
+        agreement = "as the outline of the head predicts"
+    elif correlation < OPPOSITE:
+        agreement = "opposite to what the outline of the head predicts"
+    else:
+        agreement = "not decided by the outline of the object"
+    return f"{agreement} (correlation {show_number(correlation, 2)})"
 
 
 def _reference(record: ScanRecord) -> str:

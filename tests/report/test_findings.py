@@ -14,7 +14,7 @@ def titles(facts: MapChecks = GOOD_FACTS, **changes: Any) -> list[tuple[str, str
     content = record("sub-01", {})
     content["inputs"] |= {"voxel_size": [1.0, 1.0, 1.0], "shape": SHAPE}
     for section, values in changes.items():
-        content[section] = {**content[section], **values} if isinstance(values, dict) else values
+        content[section] = {**content.get(section, {}), **values} if isinstance(values, dict) else values
     record_of_it = dataclasses.replace(parse_record(content), checks=facts)
     return [(item.level, f"{item.title} {item.text}") for item in find(record_of_it)]
 
@@ -76,6 +76,18 @@ def test_a_crop_inside_the_head_may_be_small() -> None:
 
 def test_other_bodies_than_heads_may_have_any_volume() -> None:
     assert titles(mask={"volume_ml": 9000.0}, settings={"preset": "body"}) == []
+
+
+def test_measures_that_the_quality_table_calls_poor_are_counted() -> None:
+    def measure(title: str, state: str) -> dict[str, Any]:
+        return {
+            "value": 1.0, "units": "1", "limits": [1, 2], "state": state, "title": title, "description": "x",
+        }  # fmt: skip
+
+    quality = {"a": measure("Noise", "bad"), "b": measure("Streaking", "look"), "c": measure("Holes", "bad")}
+    ((level, words),) = titles(quality=quality)
+    assert level == "warning"
+    assert words.startswith("Poor quality: Noise, Holes")
 
 
 def test_missing_files_are_named() -> None:

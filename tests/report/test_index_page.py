@@ -38,7 +38,7 @@ def test_each_participant_has_its_state(outputs: Outputs) -> None:
 
 def test_everybody_is_counted_and_pictured(outputs: Outputs) -> None:
     quality = {
-        name: {"value": 1.0, "units": "1", "limits": None, "state": state, "title": "x", "description": "y"}
+        name: {"value": 1.0, "units": "1", "limits": None, "state": state, "title": name, "description": "y"}
         for name, state in (("noise", "bad"), ("streaks", "look"), ("residual", "good"))
     }
     outputs.add("sub-01", change=lambda content: content.update(quality=quality))
@@ -46,8 +46,10 @@ def test_everybody_is_counted_and_pictured(outputs: Outputs) -> None:
     for subject in ("01", "02"):
         build_participant_report(outputs.folder, subject)
     tree = html.fromstring(build_index(outputs.folder).read_bytes())
-    assert tree.xpath("//p[@class='summary']/text()") == ["2 participants: 1 done, 1 failed."]
-    assert rows(outputs)["sub-01"][2] == "1 poor, 1 to review"
+    assert tree.xpath("//p[@class='summary']/text()") == ["2 participants: 1 needs review, 1 failed."]
+    assert rows(outputs)["sub-01"] == [
+        "done, with warnings", "1", "1 poor, 1 to review", "Poor quality: noise",
+    ]  # fmt: skip
     (picture,) = tree.xpath("//tr[th//a/text()='sub-01']//img/@src")
     image = Image.open(io.BytesIO(base64.b64decode(picture.partition("base64,")[2])))
     assert max(image.size) <= 110

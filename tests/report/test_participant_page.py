@@ -138,6 +138,28 @@ def fail(content: dict[str, Any]) -> None:
     }  # fmt: skip
 
 
+def test_the_headline_counts_what_the_quality_table_calls_poor(outputs: Outputs) -> None:
+    poor = {
+        "value": 9.0, "units": "1", "limits": [1.5, 3.0], "state": "bad", "title": "Streaking",
+        "description": "x",
+    }  # fmt: skip
+    outputs.add(change=lambda content: content.update(quality={"streaking": poor}))
+    tree = page(outputs)
+    assert tree.xpath("//p[@class='summary']/text()")[0].startswith("1 acquisition: 1 needs review.")
+    assert tree.xpath("//div[@class='finding warning']")
+
+
+@pytest.mark.parametrize(
+    ("correlation", "words"), [(0.45, "as the outline"), (-0.4, "opposite to"), (0.1, "not decided")]
+)
+def test_the_page_says_how_clearly_the_sign_of_the_phase_is_known(
+    outputs: Outputs, correlation: float, words: str
+) -> None:
+    outputs.add(change=lambda content: content["field"].update(outline_correlation=correlation))
+    (fact,) = page(outputs).xpath("//dt[text()='Sign of the phase']/following-sibling::dd[1]")
+    assert fact.text_content().startswith(words)
+
+
 def test_a_finished_acquisition_of_a_head_warns_of_nothing(outputs: Outputs) -> None:
     outputs.add(change=lambda content: content["inputs"].update(voxel_size=[1.0, 1.0, 1.0]))
     tree = page(outputs)
