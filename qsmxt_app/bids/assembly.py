@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from qsmxt_app.bids.acquisition import Acquisition, Echo, Problem
-from qsmxt_app.bids.headers import ImageHeader, b0_direction, read_header, same_grid
+from qsmxt_app.bids.headers import ONE_FILE_EACH, ImageHeader, b0_direction, read_header, same_grid
 from qsmxt_app.bids.sidecars import Sidecars
 from qsmxt_app.bids.timing import (
     agreed_echo_time,
@@ -322,8 +322,7 @@ def _stacked_echoes(
     if len(pairs) > 1 or listed is None or len(listed) != volumes:
         raise UnusableData(
             f"{magnitude}: {volumes} volumes in one file (4D).",
-            "Write one 3D file an echo, or, if the volumes are echoes, give EchoTime as a list. "
-            "Uncombined coil channels and repetitions are not supported.",
+            f"If the volumes are echoes, give EchoTime as a list. {ONE_FILE_EACH}",
         )
     check_ascending(listed, [magnitude] * volumes)
     return tuple(Echo(magnitude, phase, time, volume) for volume, time in enumerate(listed))

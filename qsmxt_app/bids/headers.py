@@ -25,6 +25,13 @@ _HEADERS = {
 }
 
 
+ONE_FILE_EACH = (
+    "Write one 3D file an echo, and repetitions as runs. Uncombined coils are combined if each has files of "
+    "its own, named with coil- in a BIDS dataset."
+)
+"""What to do with files of several volumes that nothing tells apart."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageHeader:
     """Geometry of an image.
@@ -72,7 +79,7 @@ def read_header(path: Path) -> ImageHeader:
         shape = shape[:-1]
     text = "x".join(map(str, shape))
     if len(shape) not in {3, 4} or min(shape) < 1:
-        raise UnusableData(f"{path}: its shape is {text}.", "Three dimensions are needed.")
+        raise UnusableData(f"{path}: its shape is {text}.", ONE_FILE_EACH)
     if min(shape[:3]) < 2:
         raise UnusableData(f"{path}: a single slice ({text}).", "QSM needs a volume.")
     affine = header.get_best_affine()

@@ -347,11 +347,16 @@ def test_one_cause_is_told_once_whatever_its_numbers(raw):
     assert problem.message.endswith("and 3 more.")
 
 
-def test_four_dimensions_without_echo_times_are_explained(empty_dataset):
-    voxels = np.random.default_rng(3).random((4, 4, 4, 3), np.float32)
+@pytest.mark.parametrize(
+    ("shape", "said"), [((4, 4, 4, 3), "3 volumes in one file"), ((4, 4, 4, 3, 8), "its shape is 4x4x4x3x8")]
+)
+def test_more_than_three_dimensions_without_echo_times_are_explained(empty_dataset, shape, said):
+    voxels = np.random.default_rng(3).random(shape, np.float32)
     for part in ("mag", "phase"):
         name = f"sub-01_part-{part}_MEGRE.nii.gz"
         write_image(empty_dataset.file(name), voxels, MagneticFieldStrength=3, EchoTime=0.004)
     (problem,) = _find(empty_dataset).problems
-    assert "3 volumes in one file" in problem.message
-    assert "EchoTime as a list" in problem.hint
+    assert said in problem.message
+    assert ("EchoTime as a list" in problem.hint) == (len(shape) == 4)
+    # what test_input_kinds shows to be accepted
+    assert "named with coil- in a BIDS dataset" in problem.hint

@@ -350,6 +350,8 @@ def damage(path):
         (lambda c: c.file(c.bad, shape=(7, 6, 4)), "shape 7x6x4, but 7x6x5"),
         (lambda c: c.file(c.bad, affine=np.diag([1, 1, 3, 1])), "another position"),
         (lambda c: c.file(c.bad, volumes=4), "4 volumes, but 1 echo times"),
+        (lambda c: c.file(c.bad, volumes=4), "named with coil- in a BIDS dataset"),
+        (lambda c: c.file(c.bad, shape=(*SHAPE, 3), volumes=4), "named with coil- in a BIDS dataset"),
         (lambda c: c.file(c.bad, hole=np.nan), "NaN"),
         (lambda c: c.file(c.bad, low=7, high=7), "every voxel is 7"),
         (lambda c: shutil.copytree(c.bad.parent, c.bad.parent / "again"), "would get the same name"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qsmxt_app.bids.acquisition_images import read_image
-from qsmxt_app.bids.headers import same_grid
+from qsmxt_app.bids.headers import ONE_FILE_EACH, same_grid
 from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.copying import write_volume
 from qsmxt_app.convert.naming import group_key
@@ -137,8 +137,8 @@ def _volumes(one: Described) -> list[_Volume]:
     if len(one.echo_times) != count:
         raise UnusableData(
             f"{one.name}: {count} volumes, but {len(one.echo_times)} echo times.",
-            "Give one for each volume in 'echo_time', with blanks between; coil channels and repetitions in "
-            "one file are not supported.",
+            "If the volumes are echoes, give one for each in 'echo_time', with blanks between. "
+            f"{ONE_FILE_EACH}",
         )
     return [_Volume(one, index, index + 1, time) for index, time in enumerate(one.echo_times)]
 
