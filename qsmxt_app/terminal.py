@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -28,6 +29,18 @@ def counted(number: int, noun: str) -> str:
     ('1 scan', '0 scans', '2 scans')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def named(names: Sequence[str], noun: str, most: int = 3) -> str:
+    """Return how many things there are, and the names of the first.
+
+    Examples
+    --------
+    >>> named(["a.zip", "b.tar"], "archive"), named(["a", "b", "c", "d"], "file", 2)
+    ('2 archives: a.zip, b.tar', '4 files: a, b and 2 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{counted(len(names), noun)}: {', '.join(names[:most])}{more}"
 
 
 class PlainConsole(Console):

@@ -15,9 +15,11 @@ from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dataset import Written, prepare_dataset, write_dataset
 from qsmxt_app.convert.detect import Input
 from qsmxt_app.convert.dicom import convert_dicom, preview_dicom
+from qsmxt_app.convert.dicom.find import UNPACK
 from qsmxt_app.convert.nifti.conversion import convert_nifti, preview_nifti
 from qsmxt_app.errors import CannotCreateOutput, UnusableData
 from qsmxt_app.settings import Settings
+from qsmxt_app.terminal import named
 
 SOURCEDATA = "sourcedata"
 DICOM_TABLE, NIFTI_TABLE = "conversion", "nifti_conversion"
@@ -122,7 +124,7 @@ def convert_folder(
         conversion = _convert(source, found, output, settings, work_dir, n_procs)
         written = write_dataset(conversion.images, raw, n_procs)
         conversion.record(written)
-        outcome = _outcome(source, raw, conversion, written)
+        outcome = _outcome(source, raw, conversion, written, _unread(found))
         if not outcome.failures:
             _save_outcome(cache_file, key, output, written, outcome)
     return outcome
@@ -130,8 +132,10 @@ def convert_folder(
 
 def preview_folder(
     source: Path, found: Input, output: Path, settings: Settings, work_dir: Path, n_procs: int
-) -> list[dict[str, str]]:
-    """Rows of the review table as `convert_folder` would write them; nothing is written.
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Rows of the review table as `convert_folder` would write them, and what it would not read.
+
+    Nothing is written.
 
     Parameters
     ----------
@@ -140,7 +144,7 @@ def preview_folder(
     """
     tables = output / SOURCEDATA
     if found.kind == "nifti":
-        return preview_nifti(source, found.nifti, tables / NIFTI_TABLE, settings)
+        return preview_nifti(source, found.nifti, tables / NIFTI_TABLE, settings), _unread(found)
     return preview_dicom(source, tables / DICOM_TABLE, work_dir, settings, n_procs)
 
 
@@ -168,20 +172,29 @@ def _settings_that_matter(settings: Settings, source: Path, raw: Path) -> dict[s
     }
 
 
-def _outcome(source: Path, raw: Path, conversion: Conversion, written: Written) -> ConversionOutcome:
+def _unread(found: Input) -> list[str]:
+    """Name archives beside NIfTI files; what DICOM files lie beside, their conversion says."""
+    return [f"not read: {named(found.packed, 'archive')}. {UNPACK}"] if found.packed else []
+
+
+def _outcome(
+    source: Path, raw: Path, conversion: Conversion, written: Written, unread: Sequence[str]
+) -> ConversionOutcome:
     failures = (*conversion.failures, *written.refused)
     if not written.files and not written.unchanged:
         message = (
             _in_short(failures or conversion.reasons) or "no image in it is of a kind that is converted."
         )
-        raise UnusableData(f"{source}: nothing could be converted: {message}", " ".join(conversion.notes))
+        raise UnusableData(
+            f"{source}: nothing could be converted: {message}", " ".join([*conversion.notes, *unread])
+        )
     return ConversionOutcome(
         raw,
         len(written.files) + len(written.unchanged),
         len(written.files),
         failures,
         tuple(conversion.reasons),
-        (*conversion.notes, *written.notes),
+        (*conversion.notes, *unread, *written.notes),
     )
 
 

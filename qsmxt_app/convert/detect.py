@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Literal
 
 from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, parse_name
-from qsmxt_app.convert.dicom.find import list_files
+from qsmxt_app.convert.dicom.find import UNPACK, list_files
 from qsmxt_app.convert.dicom.header import elements
 from qsmxt_app.convert.dicom.reading import NotDicom, PackedFile, UnusableFile, read_dataset
 from qsmxt_app.errors import NoInput
+from qsmxt_app.terminal import named
 
 Kind = Literal["bids", "dicom", "nifti"]
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a folder holds, and its NIfTI files where it holds these."""
+    """What a folder holds, and its NIfTI files where it holds these, with archives beside them."""
 
     kind: Kind
     nifti: tuple[Path, ...] = ()
+    packed: tuple[str, ...] = ()
 
 
 def detect_input(folder: Path) -> Input:
@@ -52,13 +54,12 @@ def detect_input(folder: Path) -> Input:
             continue
         return Input("dicom")
     if nifti:
-        return Input("nifti", nifti)
+        return Input("nifti", nifti, tuple(packed))
     if damaged:
         # let the conversion say what is wrong with each file
         return Input("dicom")
     if packed:
-        shown = ", ".join(packed[:3]) + (f" and {len(packed) - 3} more" if len(packed) > 3 else "")
-        raise NoInput(f"{folder}: holds archives, which are not opened: {shown}.", "Unpack them first.")
+        raise NoInput(f"{folder}: not opened: {named(packed, 'archive')}.", f"{UNPACK}.")
     raise NoInput(
         f"{folder}: no BIDS dataset (dataset_description.json, sub- folders), and no DICOM or NIfTI files.",
         "Give the folder that holds them.",

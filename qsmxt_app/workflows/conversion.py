@@ -69,12 +69,13 @@ NIFTI_COLUMNS = ("file", "subject", "session", "suffix", "part", "echo_time", "f
 
 
 def show_conversion(request: Request, found: Input) -> None:
-    """Print what would be converted: the main columns of the review table."""
+    """Print what would be converted: the main columns of the review table, and what is not read."""
     settings, output = request.settings, request.output_dir.absolute()
     n_procs = settings.n_cpus or available_cpus()
-    rows = preview_folder(request.bids_dir, found, output, settings, request.work_dir, n_procs)
+    rows, unread = preview_folder(request.bids_dir, found, output, settings, request.work_dir, n_procs)
     console = PlainConsole()
-    for line in _aligned(rows, NIFTI_COLUMNS if found.kind == "nifti" else DICOM_COLUMNS):
+    columns = NIFTI_COLUMNS if found.kind == "nifti" else DICOM_COLUMNS
+    for line in (*_aligned(rows, columns), *unread):
         console.print(line)
     console.print(f"Would convert {request.bids_dir} to {raw_folder(output, settings)}; nothing was written.")
     console.print("--convert-only stops after the conversion.")

@@ -49,6 +49,56 @@ def dicom(tmp_path):
     return tmp_path / "disk"
 
 
+def _only_magnitudes(source):
+    (magnitude, *_) = [one for one in scan() if one.volumes[0].component == "magnitude"]
+    return write_all(source, [magnitude])
+
+
+def _leave_archive(source):
+    (source / "phase.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(300))
+    return "1 archive: phase.7z"
+
+
+def _leave_nifti(source):
+    (source / "e1_ph.nii.gz").write_bytes(b"")
+    return "1 NIfTI file: e1_ph.nii.gz"
+
+
+def _leave_damaged(source):
+    path = next(path for path in source.rglob("*") if path.is_file())
+    (source / "cut").write_bytes(path.read_bytes()[:-20])
+    return "1 damaged file: cut"
+
+
+@pytest.mark.parametrize("leave", [_leave_archive, _leave_nifti, _leave_damaged])
+def test_what_was_not_read_is_named_before_a_new_scan_is_advised(tmp_path, capsys, leave):
+    source = tmp_path / "disk"
+    _only_magnitudes(source)
+    assert convert(source, tmp_path / "a") == 0
+    assert "let the scanner save it too" in capsys.readouterr().err
+    unread = leave(source)
+    assert convert(source, tmp_path / "b") == 0
+    said = capsys.readouterr().err
+    assert "let the scanner save it too" not in said
+    assert f"look into what was not read first ({unread})" in said
+    assert f"not read: {unread}. " in said
+    assert convert(source, tmp_path / "c", "--dry-run") == 0
+    assert f"not read: {unread}. " in capsys.readouterr().out
+
+
+def test_archives_beside_nifti_files_are_named(tmp_path, capsys):
+    source = tmp_path / "disk"
+    source.mkdir()
+    _leave_archive(source)
+    voxels = np.random.default_rng(1).uniform(1, 9, (6, 5, 4)).astype(np.float32)
+    for name in ("sub-1_echo-1_part-mag_MEGRE.nii.gz", "sub-1_echo-2_part-mag_MEGRE.nii.gz"):
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), source / name)
+        about = {"EchoTime": 0.004 * int(name[11]), "MagneticFieldStrength": 3}
+        (source / name.replace(".nii.gz", ".json")).write_text(json.dumps(about))
+    assert convert(source, tmp_path / "out") == 0
+    assert "not read: 1 archive: phase.7z. Unpack archives" in capsys.readouterr().err
+
+
 def test_dicom_becomes_a_valid_dataset_and_stays_it(dicom, tmp_path, capsys):
     source = state(dicom)
     out = tmp_path / "out"

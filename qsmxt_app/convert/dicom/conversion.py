@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, build_name
+from qsmxt_app.bids.entities import build_name
 from qsmxt_app.bids.selection import select_labels
 from qsmxt_app.convert.converted_image import ConvertedImage, Part
 from qsmxt_app.convert.dataset import Written
@@ -17,7 +17,7 @@ from qsmxt_app.convert.dicom.channels import name_channels
 from qsmxt_app.convert.dicom.classify import SeriesType, classify, same_protocol
 from qsmxt_app.convert.dicom.completeness import compare_counts, missing_by_stack
 from qsmxt_app.convert.dicom.execute import Failure, run_plan
-from qsmxt_app.convert.dicom.find import Found, LeftOut, find_dicom
+from qsmxt_app.convert.dicom.find import UNPACK, Found, LeftOut, find_dicom
 from qsmxt_app.convert.dicom.group_acquisitions import (
     Entry,
     GroupedSeries,
@@ -43,7 +43,7 @@ from qsmxt_app.convert.dicom.subject_labels import Labels, label_subjects, study
 from qsmxt_app.convert.naming import name_images
 from qsmxt_app.convert.table import write_table
 from qsmxt_app.settings import Settings
-from qsmxt_app.terminal import counted
+from qsmxt_app.terminal import named
 
 FILES_SUFFIX = "_files"
 """The list of all files is named after the review table."""
@@ -55,6 +55,11 @@ _PLANNED_PARTS: Mapping[str, Part] = {
     "real": "mag",
     "phase": "phase",
     "imaginary": "phase",
+}
+_ADVICE = {
+    "archive": UNPACK,
+    "NIfTI file": "Convert NIfTI files from a folder of their own",
+    "damaged file": "Copy or export them again",
 }
 _FEW = 3
 
@@ -221,8 +226,11 @@ def convert_dicom(
 
 def preview_dicom(
     source: Path, table_stem: Path, work_dir: Path, settings: Settings, n_procs: int
-) -> list[dict[str, str]]:
-    """Rows of the review table as a conversion would write them; nothing is converted or written."""
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Rows of the review table as a conversion would write them, and what it would not read.
+
+    Nothing is converted or written.
+    """
     ready, _ = sort_series(_find(source, table_stem, work_dir, settings, n_procs), table_stem, settings)
     images = [image for acquisition in ready.grouped.plan for image in _planned_images(acquisition)]
     targets: dict[str, list[tuple[ConvertedImage, str]]] = {}
@@ -230,7 +238,7 @@ def preview_dicom(
         name = build_name(entities, image.suffix, ".nii.gz")
         targets.setdefault(image.group, []).append((image, name))
     outcomes = ready.outcomes(targets, {}, finished=False)
-    return rows_of(ready.series, ready.types, ready.review, outcomes.__getitem__)
+    return rows_of(ready.series, ready.types, ready.review, outcomes.__getitem__), _unread_notes(ready)
 
 
 def _planned_images(acquisition: PlannedAcquisition) -> list[ConvertedImage]:
@@ -400,7 +408,7 @@ def _why_no_maps(ready: SortedSeries) -> list[str]:
         for one in differences[:_FEW]
     ]
     if "magnitude" in parts:
-        unread = _unread(ready)
+        unread = "; ".join(_unread(ready))
         what = f"look into what was not read first ({unread})" if unread else "let the scanner save it too"
         reasons.append(f"gradient-echo magnitudes were found, but no phase of their echoes: {what}")
     reasons += [
@@ -411,16 +419,17 @@ def _why_no_maps(ready: SortedSeries) -> list[str]:
     return reasons or ["no gradient echo with phase images is among the series"]
 
 
-def _unread(ready: SortedSeries) -> str:
-    """Name archives and NIfTI files beside the DICOM files, which may hold what is missing."""
-    packed = [one.path.name for one in ready.left_out if one.packed]
-    nifti = [one.path.name for one in ready.left_out if one.path.name.lower().endswith(IMAGE_EXTENSIONS)]
-    counts = []
-    for names, kind in ((packed, "archive"), (nifti, "NIfTI file")):
-        if names:
-            more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-            counts.append(f"{counted(len(names), kind)}: {', '.join(names[:_FEW])}{more}")
-    return "; ".join(counts)
+def _unread(ready: SortedSeries) -> dict[str, str]:
+    """What may hold images and was not read: what to do with it, by its names."""
+    files: dict[str, list[str]] = {}
+    for one in ready.left_out:
+        if one.unread:
+            files.setdefault(one.unread, []).append(one.path.name)
+    return {named(names, kind): _ADVICE[kind] for kind, names in files.items()}
+
+
+def _unread_notes(ready: SortedSeries) -> list[str]:
+    return [f"not read: {names}. {advice}" for names, advice in _unread(ready).items()]
 
 
 def _notes(source: Path, found: Found, ready: SortedSeries, images: Sequence[ConvertedImage]) -> list[str]:
@@ -431,8 +440,7 @@ def _notes(source: Path, found: Found, ready: SortedSeries, images: Sequence[Con
         f"{source}: {total} files: {used} converted, {total - used} left out; "
         f"{table} lists the result for each series, {ready.review.stem.name}{FILES_SUFFIX}.tsv for each file"
     ]
-    if unread := _unread(ready):
-        notes.append(f"not read: {unread}. Unpack archives; convert NIfTI files from a folder of their own")
+    notes += _unread_notes(ready)
     notes += [
         f"series {one.key} ({one.scan.description}): not used: {ready.grouped.unpaired[one.key]}. "
         "Add the missing files and run the same command again."

@@ -11,17 +11,26 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from qsmxt_app.bids.entities import IMAGE_EXTENSIONS
 from qsmxt_app.convert.dicom.frames import with_frames
 from qsmxt_app.convert.dicom.header import Header, elements, header_of
-from qsmxt_app.convert.dicom.reading import PackedFile, UnusableFile, read_dataset, without_warnings
+from qsmxt_app.convert.dicom.reading import (
+    DamagedFile,
+    PackedFile,
+    UnusableFile,
+    read_dataset,
+    without_warnings,
+)
 from qsmxt_app.errors import UnusableData
 
+Unread = Literal["", "archive", "NIfTI file", "damaged file"]
 Progress = Callable[[int, int], None]
 """Called with the number of files read and of files found."""
 BATCH = 64
 """Files that a process reads at once."""
+UNPACK = "Unpack archives beside the other files, and run the same command again"
 FEW = 256
 """Files up to which starting processes takes longer than it saves."""
 
@@ -32,8 +41,8 @@ class LeftOut:
 
     path: Path
     reason: str
-    packed: bool = False
-    """Whether it is an archive, which may hold images."""
+    unread: Unread = ""
+    """What it is, if it may hold images that were not read."""
 
 
 @dataclass(frozen=True)
@@ -190,11 +199,19 @@ def read_file(path: str) -> Header | LeftOut:
             if header.scan.enhanced:
                 header = with_frames(header, dataset)
     except UnusableFile as error:
-        return LeftOut(Path(path), str(error), isinstance(error, PackedFile))
+        return LeftOut(Path(path), str(error), _unread(path, error))
     except OSError as error:
-        return LeftOut(Path(path), f"cannot be read ({error.strerror})")
+        return LeftOut(Path(path), f"cannot be read ({error.strerror})", "damaged file")
     reason = _unusable(header)
     return LeftOut(Path(path), reason) if reason else header
+
+
+def _unread(path: str, error: UnusableFile) -> Unread:
+    if isinstance(error, PackedFile):
+        return "archive"
+    if isinstance(error, DamagedFile):
+        return "damaged file"
+    return "NIfTI file" if path.lower().endswith(IMAGE_EXTENSIONS) else ""
 
 
 def _unusable(header: Header) -> str:

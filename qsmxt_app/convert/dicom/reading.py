@@ -46,6 +46,10 @@ class PackedFile(NotDicom):
     """An archive, which may hold DICOM files."""
 
 
+class DamagedFile(UnusableFile):
+    """A DICOM file, or a compressed one, that cannot be read to its end."""
+
+
 @contextmanager
 def without_warnings() -> Iterator[None]:
     """Keep pydicom from telling of each value that breaks the standard: scanners write thousands."""
@@ -98,11 +102,11 @@ def read_dataset(path: str | Path, tags: list[BaseTag]) -> Dataset:
         except UnusableFile:
             raise
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise UnusableFile("damaged: it cannot be decompressed") from error
+            raise DamagedFile("damaged: it cannot be decompressed") from error
         except OSError:
             raise
         except Exception as error:  # pydicom raises whatever the damaged bytes lead it to
-            raise UnusableFile("damaged: its header cannot be read") from error
+            raise DamagedFile("damaged: its header cannot be read") from error
 
 
 def _read(stream: IO[bytes] | gzip.GzipFile, tags: list[BaseTag]) -> Dataset:
@@ -141,13 +145,15 @@ def _check_pixels(dataset: Dataset, stream: IO[bytes] | gzip.GzipFile) -> None:
     element = stream.read(8 if implicit else 12)
     if element[:2] != (b"\xe0\x7f" if little else b"\x7f\xe0"):
         cut = sop_class.startswith(_MR_CLASSES)
-        raise UnusableFile("cut short: it ends before its pixel data" if cut else "DICOM without an image")
+        if not cut:
+            raise UnusableFile("DICOM without an image")
+        raise DamagedFile("cut short: it ends before its pixel data")
     try:
         expected = 0 if syntax is not None and syntax.is_compressed else get_expected_length(dataset)
     except Exception:  # the elements that say so are missing or damaged
         return
     if not _has_bytes(stream, expected):
-        raise UnusableFile("cut short: its pixel data end early")
+        raise DamagedFile("cut short: its pixel data end early")
 
 
 def _has_bytes(stream: IO[bytes] | gzip.GzipFile, count: int) -> bool:

@@ -62,7 +62,7 @@ def test_archives_are_named(tmp_path: Path) -> None:
     (tmp_path / "scans.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(300))
     found = find_dicom(tmp_path)
     assert len(found.headers) == 3
-    assert {one.path.name for one in found.left_out if one.packed} == {
+    assert {one.path.name for one in found.left_out if one.unread == "archive"} == {
         "zip.zip", "tar.tar", "gztar.tar.gz", "xztar.tar.xz", "scans.7z",
     }  # fmt: skip
     assert reasons(found)["gztar.tar.gz"] == "an archive (tar), which is not opened: unpack it"
