@@ -7,6 +7,7 @@ from typing import Any
 
 from qsmxt_app.cli import build_parser
 from qsmxt_app.settings import setting_fields
+from qsmxt_app.settings.other_programs import INSTEAD, NOTHING_TO_DO, SAME
 
 INTRODUCTION = """\
 # Options
@@ -26,6 +27,20 @@ def on_files(files: Any, config: Any) -> Any:
 
     files.append(File.generated(config, "options.md", content=options_page()))
     return files
+
+
+def on_page_markdown(markdown: str, **context: Any) -> str:
+    """Put the table of other programs' options where a page asks for it."""
+    return markdown.replace("<!-- options of other programs -->", other_options())
+
+
+def other_options() -> str:
+    """Return the table of options of other programs."""
+    aliases = {old: field.name for field in setting_fields() for old in field.metadata.get("aliases", ())}
+    rows = {name: f"`--{ours.replace('_', '-')}`" for name, ours in (aliases | SAME).items()}
+    rows |= INSTEAD | dict.fromkeys(NOTHING_TO_DO, "Not needed: it is done, or does not apply.")
+    lines = [f"| `--{name}` | {rows[name]} |" for name in sorted(rows)]
+    return "\n".join(["| option | here |", "|---|---|", *lines])
 
 
 def options_page() -> str:

@@ -119,6 +119,7 @@ def test_version_and_help_are_quick_to_answer():
     ("given", "name", "value"),
     [
         (["--premade", "fast"], "preset", "fast"),
+        (["--bf_algorithm", "pdf"], "background", "pdf"),
         (["--session-id", "A", "B"], "session_label", ["A", "B"]),
         (["--run_id=1"], "run_label", ["1"]),
         (["--mem_mb", "8000"], "mem_gb", "8000M"),

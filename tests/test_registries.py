@@ -22,6 +22,7 @@ from qsmxt_app import __version__
 from qsmxt_app.cli import build_parser, parse_arguments
 from qsmxt_app.config import load_settings
 from qsmxt_app.settings import setting_fields
+from qsmxt_app.settings.other_programs import INSTEAD, NOTHING_TO_DO, SAME
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -56,6 +57,13 @@ def test_the_page_of_options_lists_what_the_parser_knows() -> None:
     assert flags(shown=True) < named  # the aliases too
     for field in setting_fields():
         assert f"In a file: `{field.name}`." in page
+
+
+def test_the_page_for_users_of_other_programs_answers_every_option_of_theirs() -> None:
+    page = (REPOSITORY / "docs/from-qsmxt.md").read_text(encoding="utf-8")
+    table = module("docs/hooks.py").on_page_markdown(page)
+    for name in SAME.keys() | INSTEAD.keys() | NOTHING_TO_DO:
+        assert f"| `--{name}` | " in table
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
