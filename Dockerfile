@@ -9,7 +9,8 @@ COPY container/debian.txt /tmp/debian.txt
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(cat /tmp/debian.txt) \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* /tmp/debian.txt \
-        /usr/share/doc /usr/share/man /usr/share/locale
+        /usr/share/man /usr/share/locale \
+    && find /usr/share/doc -type f ! -name copyright -delete && find /usr/share/doc -empty -delete
 
 
 FROM system AS build
@@ -26,6 +27,7 @@ COPY . /src
 RUN pip="/opt/build/bin/python -m pip --no-cache-dir --disable-pip-version-check" \
     && $pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /opt/wheel /src \
     && $pip --python /opt/qsmxt/bin/python install --no-deps --no-compile --no-index /opt/wheel/*.whl \
+    && /opt/qsmxt/bin/python /src/registry/third_party.py > /opt/qsmxt/THIRD_PARTY.md \
     && /src/container/strip.sh /opt/qsmxt \
     && /opt/qsmxt/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/qsmxt/lib \
     && sed -i '1s/$/ -I/' /opt/qsmxt/bin/qsmxt /opt/qsmxt/bin/tgv_qsm \

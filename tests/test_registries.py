@@ -77,6 +77,31 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )  # nothing is loaded from elsewhere
 
 
+@pytest.mark.parametrize(
+    ("metadata", "fault"),
+    [
+        ("License-Expression: MIT", ""),
+        ("Classifier: License :: OSI Approved :: BSD License", ""),
+        ("License-Expression: LGPL-3.0-only", ""),
+        ("License-Expression: GPL-3.0-or-later", "not free for every use"),
+        ("License: for academic, non-commercial use", "not free for every use"),
+        ("License: as you like", "unknown licence"),
+        ("Summary: nothing is said", "no licence"),
+    ],
+)
+def test_a_package_that_is_not_free_for_everybody_fails_the_licence_report(
+    tmp_path: Path, metadata: str, fault: str
+) -> None:
+    folder = tmp_path / "some-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.4\nName: some\nVersion: 1.0\n{metadata}\n")
+    command = [sys.executable, str(REPOSITORY / "registry/third_party.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == bool(fault)
+    assert done.stderr.rstrip().endswith(fault)
+    assert "| some | 1.0 | " in done.stdout
+
+
 def test_the_boutiques_descriptor_is_that_of_this_parser() -> None:
     maker = module("registry/boutiques.py")
     committed = json.loads(maker.DESCRIPTOR.read_text(encoding="utf-8"))
