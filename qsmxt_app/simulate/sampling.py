@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -114,7 +113,7 @@ def in_slabs(count: int, work: Callable[[int, int], None]) -> None:
     Threads, not ``prange``, because compiled parallel loops do not take volumes as tuples.
     """
     slabs = [(first, min(first + 8, count)) for first in range(0, count, 8)]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
         for finished in pool.map(lambda slab: work(*slab), slabs):
             del finished
 
