@@ -172,7 +172,10 @@ def test_the_app_of_brainlife_gives_words_and_never_a_command_to_the_parser(tmp_
     for name in ("bids", "app"):
         (tmp_path / name).mkdir()
     hostile = "$(touch${IFS}hurt)"
-    given = {"bids": "../bids", "participant_label": f"01 {hostile}", "preset": "fast"}
+    given = {"bids": "../bids", "participant_label": f"01 {hostile}", "preset": "fast", "mem_gb": 7}
+    figures = tmp_path / "app/output/sub-01/figures"
+    figures.mkdir(parents=True)
+    (figures / "sub-01_desc-thumbnail.webp").write_bytes(b"picture")
     write(tmp_path / "app/config.json", given)
     fake = tmp_path / "singularity"
     fake.write_text('#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done > words\n', encoding="utf-8")
@@ -184,6 +187,9 @@ def test_the_app_of_brainlife_gives_words_and_never_a_command_to_the_parser(tmp_
     options = vars(parse_arguments(words[words.index("qsmxt.sif") + 1 :]))
     assert options["bids_dir"] == tmp_path / "bids"
     assert (options["participant_label"], options["preset"]) == (["01", hostile], "fast")
+    assert (options["analysis_level"], options["mem_gb"]) == ("participant", "7")
+    (product,) = json.loads((tmp_path / "app/product.json").read_text(encoding="utf-8"))["brainlife"]
+    assert base64.b64decode(product["base64"]) == b"picture"
     assert not (tmp_path / "app/hurt").exists()
 
 
@@ -195,11 +201,12 @@ def write(path: Path, content: object) -> Path:
 def test_the_brainlife_app_calls_the_command_with_its_configuration() -> None:
     folder = REPOSITORY / "registry" / "brainlife"
     main = (folder / "main").read_text(encoding="utf-8")
-    assert set(re.findall(r"--[a-z][a-z-]+", main)) - {"--arg", "--cleanenv"} <= flags()
+    code = "\n".join(line for line in main.splitlines() if not line.startswith("#"))
+    assert set(re.findall(r"--[a-z][a-z-]+", code)) - {"--arg", "--rawfile", "--cleanenv"} <= flags()
     keys = re.search(r"for key in ([a-z_ ]+);", main)
     assert keys is not None
     configuration = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert set(configuration) == {"bids", *keys[1].split()}
+    assert set(configuration) == {"bids", "level", *keys[1].split()}
     assert set(keys[1].split()) <= {field.name for field in setting_fields()}
     assert os.access(folder / "main", os.X_OK)
 
