@@ -225,6 +225,8 @@ class ScanRecord:
     ----------
     settings
         Those of the run after the preset, by name.
+    background, background_reliable
+        The removal of the background, and that for the reliable voxels where there are two passes.
     inversion, inversion_reliable
         The inversion, whichever it was, and that of the reliable voxels where there are two passes.
     maps
@@ -249,6 +251,7 @@ class ScanRecord:
     mask: MaskResult = dataclasses.field(default_factory=MaskResult)
     field: FieldResult = dataclasses.field(default_factory=FieldResult)
     background: BackgroundResult = dataclasses.field(default_factory=BackgroundResult)
+    background_reliable: BackgroundResult = dataclasses.field(default_factory=BackgroundResult)
     inversion: InversionResult = dataclasses.field(default_factory=InversionResult)
     inversion_reliable: InversionResult = dataclasses.field(default_factory=InversionResult)
     reference: ReferenceResult = dataclasses.field(default_factory=ReferenceResult)

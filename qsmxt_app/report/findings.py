@@ -108,7 +108,7 @@ def _convergence(record: ScanRecord) -> Iterator[Finding]:
                 f"The calculation{name} stopped{after}, before it converged",
                 "Values, above all of large and strong structures, would still have changed. " + advice,
             )
-    if record.background.background_converged is False:
+    if False in (record.background.background_converged, record.background_reliable.background_converged):
         yield Finding(
             "warning",
             "Background field removal stopped before it converged",

@@ -31,6 +31,7 @@ STEPS = (
     "masks",
     "field",
     "background",
+    "background_reliable",
     "tgv",
     "tgv_reliable",
     "inversion",
@@ -281,6 +282,8 @@ def _map_steps(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
     left_out = {other, f"{other}_reliable"}
     if not settings.two_pass:
         left_out.add(f"{inversion}_reliable")
+    if not (two_step and settings.two_pass):
+        left_out.add("background_reliable")
     if not two_step and not settings.local_field:
         left_out.add("background")
     left_out |= MAPS.keys() - made_maps(settings.as_dict(), len(acquisition.echoes))

@@ -35,7 +35,8 @@ from qsmxt_app.workflows.software import software_versions
 
 NOT_FACTS = {"seconds", "peak_mb", "warnings"}
 INVERSIONS = ("tgv", "inversion", "tgv_reliable", "inversion_reliable")
-NOT_MAPS = {"prepare", "masks", "field", "background", *INVERSIONS, "combine", "derivatives", *REGION_STEPS}
+BACKGROUNDS = ("background", "background_reliable")
+NOT_MAPS = {"prepare", "masks", "field", *BACKGROUNDS, *INVERSIONS, "combine", "derivatives", *REGION_STEPS}
 """Steps whose facts have a section of their own."""
 
 
@@ -97,6 +98,7 @@ def scan_record(
         mask=convert(facts.get("masks", {}), MaskResult),
         field=convert(facts.get("field", {}), FieldResult),
         background=convert(facts.get("background", {}), BackgroundResult),
+        background_reliable=convert(facts.get("background_reliable", {}), BackgroundResult),
         inversion=convert(inversion, InversionResult),
         inversion_reliable=convert(reliable, InversionResult),
         reference=convert(facts.get("combine", {}) | dict(regions.reference), ReferenceResult),

@@ -72,14 +72,15 @@ def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
             (prepare, masks, images),
             (prepare, field, images),
             (masks, field, [("filled", "filled"), ("reliable", "reliable")]),
-            (field, combine, [("reliable", "reliable")]),
             (end, combine, [(whole, "filled")]),
         ]
     )
-    _connect_inversions(workflow, made, end, whole)
+    if "inversion" in made:
+        _connect_two_steps(workflow, made)
+    else:
+        _connect_tgv(workflow, made)
     if "background" in made:
-        inputs = [("total_field", "total_field"), ("field_noise", "field_noise"), ("filled", "mask")]
-        workflow.connect([(field, made["background"], inputs)])
+        _connect_background(workflow, field, made["background"], "filled")
     sources = _image_sources(made)
     for name in filter(made.__contains__, MAPS):
         for image in MAPS[name].needs:
@@ -89,33 +90,39 @@ def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
     connect_regions(workflow, made, end, whole)
 
 
-def _connect_inversions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
-    """Connect the one or two passes of whichever inversion there is."""
+def _connect_tgv(workflow: Any, made: dict[str, Any]) -> None:
+    """Connect the one or two passes of TGV-QSM."""
     field, combine = made["field"], made["combine"]
-    for name in ("tgv", "tgv_reliable", "inversion", "inversion_reliable"):
-        if name not in made:
+    inputs = [("laplacian", "laplacian"), ("noise", "noise")]
+    workflow.connect([(field, made["tgv"], [*inputs, ("filled", "mask")])])
+    workflow.connect([(made["tgv"], combine, [("chi", "chi_filled")])])
+    if "tgv_reliable" in made:
+        # around bone and air inside the filled mask, signal alone does not tell where they end
+        inputs += [("tissue", "tissue"), ("reliable", "mask"), ("filled", "whole")]
+        workflow.connect([(field, made["tgv_reliable"], inputs)])
+        workflow.connect([(field, combine, [("reliable", "reliable")])])
+        workflow.connect([(made["tgv_reliable"], combine, [("chi", "chi_reliable")])])
+
+
+def _connect_two_steps(workflow: Any, made: dict[str, Any]) -> None:
+    """Connect background removal and inversion of one or two passes."""
+    field, combine = made["field"], made["combine"]
+    for suffix, target in (("", "chi_filled"), ("_reliable", "chi_reliable")):
+        if f"inversion{suffix}" not in made:
             continue
-        second = name.endswith("_reliable")
-        workflow.connect([(made[name], combine, [("chi", "chi_reliable" if second else "chi_filled")])])
-        if second:
-            workflow.connect(
-                [(field, made[name], [("reliable", "mask")]), (end, made[name], [(whole, "whole")])]
-            )
-        else:
-            workflow.connect([(end, made[name], [(whole, "mask")])])
-        if name.startswith("tgv"):
-            # around bone and air inside the filled mask, signal alone does not tell where they end
-            known = ("laplacian", "noise", "tissue") if second else ("laplacian", "noise")
-            inputs = [(trait, trait) for trait in known]
-            workflow.connect([(field, made[name], inputs)])
-        else:
-            inputs = [("local_field", "local_field"), ("measured", "measured")]
-            workflow.connect(
-                [
-                    (made["background"], made[name], inputs),
-                    (field, made[name], [("field_noise", "field_noise")]),
-                ]
-            )
+        background, inversion = made[f"background{suffix}"], made[f"inversion{suffix}"]
+        inputs = [(trait, trait) for trait in ("local_field", "mask", "measured")]
+        workflow.connect([(background, inversion, inputs), (inversion, combine, [("chi", target)])])
+        workflow.connect([(field, inversion, [("field_noise", "field_noise")])])
+        if suffix:
+            _connect_background(workflow, field, background, "reliable")
+            workflow.connect([(field, background, [("filled", "whole")])])
+            workflow.connect([(background, combine, [("mask", "reliable")])])
+
+
+def _connect_background(workflow: Any, field: Any, background: Any, mask: str) -> None:
+    inputs = [("total_field", "total_field"), ("field_noise", "field_noise"), (mask, "mask")]
+    workflow.connect([(field, background, inputs)])
 
 
 def _image_sources(made: dict[str, Any]) -> dict[str, tuple[str, str]]:

@@ -28,3 +28,19 @@ def test_both_passes_share_the_cores(tmp_path, two_pass, threads, cores):
     made = scan_nodes(scan, bids_dir=raw, output_dir=tmp_path / "out")
     assert {name: node.n_procs for name, node in made.items() if name.startswith("tgv")} == cores
     assert made["field"].n_procs == threads
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"preset": "consensus"}, {"background", "background_reliable", "inversion", "inversion_reliable"}),
+        ({"preset": "consensus", "two_pass": False}, {"background", "inversion"}),
+        ({"local_field": True}, {"background", "tgv", "tgv_reliable"}),
+    ],
+)
+def test_each_pass_of_two_steps_has_its_own_background(tmp_path, settings, steps):
+    raw = write_mini_dataset(tmp_path / "raw")
+    acquisition = find_acquisitions(open_dataset(raw)).acquisitions[0]
+    scan = plan_scan(acquisition, load_settings({"segmentation": "none", **settings}))
+    named = {step.name for step in scan.maps}
+    assert {name for name in named if name.startswith(("background", "inversion", "tgv"))} == steps

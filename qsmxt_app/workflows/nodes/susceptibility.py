@@ -88,7 +88,7 @@ class CombineInputSpec(StepInputSpec):
     chi_filled = image("ppm")
     chi_reliable = File(exists=True, desc="ppm; none with a single pass")
     filled = image("where chi is reported")
-    reliable = image("without what the data do not show")
+    reliable = File(exists=True, desc="mask of the second pass; none with a single one")
     reference = traits.Str(mandatory=True, desc="mean, none or region")
     reference_file = File(exists=True, desc="the region")
 

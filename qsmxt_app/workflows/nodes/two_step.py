@@ -16,6 +16,7 @@ from qsmxt_app.workflows.node_base import (
     SKIPPED,
     Step,
     StepOutputSpec,
+    defined,
     load,
     load_affine,
     load_mask,
@@ -31,10 +32,11 @@ class BackgroundInputSpec(FieldStepInputSpec):
     method = traits.Str(mandatory=True)
     total_field = image("Hz")
     mask = image("where it is known")
+    whole = File(exists=True, desc="mask of the first pass, which a second pass lies in")
 
 
 class BackgroundOutputSpec(StepOutputSpec):
-    """Outputs of `RemoveBackground`."""
+    """Outputs of `RemoveBackground`; none where a second pass would repeat the first."""
 
     local_field = File(exists=True, desc="Hz")
     mask = File(exists=True, desc="where there is a local field")
@@ -42,18 +44,24 @@ class BackgroundOutputSpec(StepOutputSpec):
 
 
 class RemoveBackground(Step):
-    """Split off the field of sources outside the mask."""
+    """Split off the field of sources outside the mask.
+
+    Each pass has its own local field: to the second, sources in the holes of its mask are background.
+    """
 
     input_spec, output_spec = BackgroundInputSpec, BackgroundOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the local field and where it is known."""
         given = self.inputs
+        mask = second_pass(given.mask, given.whole)
+        if mask is None:
+            return SKIPPED
         per_ppm = hz_per_ppm(given.field_strength)
         method = BACKGROUND_METHODS[given.method]
         removed = method(
             load(given.total_field) / np.float32(per_ppm),
-            load_mask(given.mask),
+            mask,
             voxel_size=given.voxel_size,
             b0_direction=given.b0_direction,
             weights=field_weights(load(given.field_noise) / per_ppm),
@@ -77,10 +85,9 @@ class InversionInputSpec(FieldStepInputSpec):
     """Inputs of `InvertField`."""
 
     method = traits.Str(mandatory=True)
-    local_field = image("Hz")
-    mask = image("where chi is reconstructed")
-    measured = image("where the local field tells something")
-    whole = File(exists=True, desc="mask of the first pass, which a second pass lies in")
+    local_field = File(exists=True, desc="Hz; none where a second pass would repeat the first")
+    mask = File(exists=True, desc="where chi is reconstructed")
+    measured = File(exists=True, desc="where the local field tells something")
     echo_times = echo_times()
 
 
@@ -98,10 +105,9 @@ class InvertField(Step):
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save chi."""
         given = self.inputs
-        mask = second_pass(given.mask, given.whole)
-        if mask is None:
+        if not defined(given.local_field):
             return SKIPPED
-        per_ppm = hz_per_ppm(given.field_strength)
+        mask, per_ppm = load_mask(given.mask), hz_per_ppm(given.field_strength)
         field_noise = load(given.field_noise) / np.float32(per_ppm)
         noise = regularising_noise(field_noise, mask)
         method = INVERSION_METHODS[given.method]
