@@ -30,7 +30,7 @@ RUN pip="/opt/build/bin/python -m pip --no-cache-dir --disable-pip-version-check
     && /opt/qsmxt/bin/python /src/registry/third_party.py > /opt/qsmxt/THIRD_PARTY.md \
     && /src/container/strip.sh /opt/qsmxt \
     && /opt/qsmxt/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/qsmxt/lib \
-    && sed -i '1s/$/ -I/' /opt/qsmxt/bin/qsmxt /opt/qsmxt/bin/tgv_qsm \
+    && sed -i '1s/$/ -I/' /opt/qsmxt/bin/qsmxt /opt/qsmxt/bin/tgv_qsm /opt/qsmxt/bin/qsm \
     && /src/container/prepare.sh /opt/qsmxt
 
 

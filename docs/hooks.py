@@ -8,6 +8,8 @@ from typing import Any
 from qsmxt_app.cli import build_parser
 from qsmxt_app.settings import setting_fields
 from qsmxt_app.settings.other_programs import INSTEAD, NOTHING_TO_DO, SAME
+from qsmxt_app.tools.commands import COMMANDS
+from qsmxt_app.tools.qsm import single_step_parser
 
 INTRODUCTION = """\
 # Options
@@ -31,7 +33,19 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, **context: Any) -> str:
     """Put the table of other programs' options where a page asks for it."""
-    return markdown.replace("<!-- options of other programs -->", other_options())
+    markdown = markdown.replace("<!-- options of other programs -->", other_options())
+    return markdown.replace("<!-- commands -->", single_steps())
+
+
+def single_steps() -> str:
+    """Return the help of every command of `qsm`, as text of a page."""
+    sections = []
+    for name, command in COMMANDS.items():
+        help_text = single_step_parser(name).format_help()
+        sections.append(
+            f"## qsm {name}\n\n{command.help[:1].upper()}{command.help[1:]}.\n\n```text\n{help_text}```\n"
+        )
+    return "\n".join(sections)
 
 
 def other_options() -> str:

@@ -11,3 +11,8 @@ def qsmxt() -> int:
 def tgv_qsm() -> int:
     """Run the command `tgv_qsm`; return its exit code."""
     return run_command("qsmxt_app.tools.tgv_qsm")
+
+
+def qsm() -> int:
+    """Run the command `qsm`; return its exit code."""
+    return run_command("qsmxt_app.tools.qsm")

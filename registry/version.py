@@ -16,6 +16,9 @@ PLACES = {
     "Dockerfile": r"(?m)^(ARG VERSION=).*$",
     "registry/neurodesk/build.yaml": r"(?m)^(version: ).*$",
     "registry/boutiques.json": r'("tool-version": "|"image": "qsmxt:)[^"]*',
+} | {
+    f"registry/qsm-ci/{folder.name}/algorithm.yml": r"(?m)^(image: qsmxt:).*$"
+    for folder in sorted((ROOT / "registry" / "qsm-ci").iterdir())
 }
 """Files that repeat the version, with what stands before it."""
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import cast
 
-import nibabel as nib
 import numpy as np
 import scipy.ndimage
-from nibabel.filebasedimages import ImageFileError
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.bids.headers import ImageHeader, b0_direction, read_header
@@ -20,8 +17,7 @@ from qsmxt_app.qsm.relaxation import has_tissue_signal
 from qsmxt_app.qsm.tgv.field_laplacian import measured_laplacian
 from qsmxt_app.qsm.tgv.regularisation import TGVOptions
 from qsmxt_app.qsm.tgv.solve import TGVResult, solve_tgv
-
-_IMAGE_SUFFIXES = (".nii.gz", ".nii")
+from qsmxt_app.tools.images import IMAGE_SUFFIXES, read_echoes, read_image, with_suffix, write_image
 
 
 def write_maps(arguments: argparse.Namespace) -> None:
@@ -64,26 +60,22 @@ def write_maps(arguments: argparse.Namespace) -> None:
                 options=options,
                 threads=arguments.threads,
             )
-            _save(result.chi, header, output)
+            write_image(result.chi, header, output)
             _tell(result, output, verbose=arguments.verbose)
     except ValueError as error:
         raise UnusableData(str(error)) from error
     if arguments.save_laplacian:
-        _save(measured.laplacian, header, _with_suffix(outputs[0], "_laplacian"))
+        write_image(measured.laplacian, header, with_suffix(outputs[0], "_laplacian"))
 
 
 def _load(
     arguments: argparse.Namespace,
 ) -> tuple[ImageHeader, FloatArray, FloatArray | None, BoolArray]:
-    if len(arguments.echotime) != len(arguments.phase):
+    phase = read_echoes(arguments.phase)
+    if len(arguments.echotime) != phase.shape[3]:
         raise WrongUsage(
-            f"{len(arguments.phase)} phase images but {len(arguments.echotime)} echo times: give -t for each."
+            f"{phase.shape[3]} phase images but {len(arguments.echotime)} echo times: give -t for each."
         )
-    if arguments.magnitude and len(arguments.magnitude) != len(arguments.phase):
-        raise WrongUsage(
-            f"{len(arguments.phase)} phase images but {len(arguments.magnitude)} magnitude images."
-        )
-    phase = _stack(arguments.phase)
     if arguments.autoscale:
         try:
             phase = scale_phase(phase).phase
@@ -93,8 +85,10 @@ def _load(
         raise UnusableData(f"{arguments.phase[0]}: the phase is not in rad.", "Give -s to scale it.")
     magnitude = None
     if arguments.magnitude:
-        magnitude = _stack(arguments.magnitude)
-    mask = _read(arguments.mask) > 0
+        magnitude = read_echoes(arguments.magnitude)
+        if magnitude.shape != phase.shape:
+            raise WrongUsage(f"{phase.shape[3]} phase images but magnitude {magnitude.shape}.")
+    mask = read_image(arguments.mask) > 0
     if mask.shape != phase.shape[:3]:
         raise UnusableData(f"{arguments.mask}: the mask is {mask.shape} but the phase {phase.shape[:3]}.")
     if arguments.erosions > 0:
@@ -102,30 +96,6 @@ def _load(
     if not mask.any():
         raise UnusableData(f"{arguments.mask}: the mask is empty after {arguments.erosions} erosions.")
     return read_header(arguments.phase[0]), phase, magnitude, mask
-
-
-def _read(path: Path) -> FloatArray:
-    read_header(path)  # refuses anything other than an image of a volume
-    try:
-        image = cast(nib.Nifti1Image, nib.load(path))
-        values = np.asarray(image.dataobj, dtype=np.float32)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        raise UnusableData(f"{path}: is not a readable image ({error}).") from error
-    if values.ndim == 4 and values.shape[3] == 1:
-        values = values[..., 0]
-    if values.ndim != 3:
-        raise UnusableData(
-            f"{path}: has shape {values.shape}, not three dimensions.", "Give one image per echo."
-        )
-    return values
-
-
-def _stack(paths: list[Path]) -> FloatArray:
-    volumes = [_read(path) for path in paths]
-    for volume, path in zip(volumes, paths, strict=True):
-        if volume.shape != volumes[0].shape:
-            raise UnusableData(f"{path}: has shape {volume.shape}, but {paths[0]} has {volumes[0].shape}.")
-    return np.stack(volumes, axis=-1)
 
 
 def _b0_direction(header: ImageHeader) -> tuple[float, float, float]:
@@ -148,30 +118,16 @@ def _options(arguments: argparse.Namespace) -> list[TGVOptions]:
 
 def _output_paths(arguments: argparse.Namespace) -> list[Path]:
     given: str = arguments.output
-    if given.endswith(_IMAGE_SUFFIXES):
+    if given.endswith(IMAGE_SUFFIXES):
         path = Path(given)
     elif "/" in given:
         path = Path(f"{given}.nii.gz")
     else:
-        path = _with_suffix(arguments.phase[0], given if given.startswith("_") else f"_{given}")
+        path = with_suffix(arguments.phase[0], given if given.startswith("_") else f"_{given}")
     if not path.parent.is_dir():
         raise CannotCreateOutput(f"{path}: the folder {path.parent} does not exist.")
     factors = arguments.factors or []
-    return [_with_suffix(path, f"_{f:g}") for f in factors] if len(factors) > 1 else [path]
-
-
-def _with_suffix(path: Path, suffix: str) -> Path:
-    stem = path.name
-    for ending in _IMAGE_SUFFIXES:
-        stem = stem.removesuffix(ending)
-    return path.with_name(f"{stem}{suffix}.nii.gz")
-
-
-def _save(values: FloatArray, like: ImageHeader, path: Path) -> None:
-    try:
-        nib.save(nib.Nifti1Image(values, like.affine), path)
-    except OSError as error:
-        raise CannotCreateOutput(f"{path}: cannot be written ({error.strerror or error}).") from error
+    return [with_suffix(path, f"_{f:g}") for f in factors] if len(factors) > 1 else [path]
 
 
 def _tell(result: TGVResult, output: Path, *, verbose: bool) -> None:

@@ -160,6 +160,14 @@ def test_python_m(folders: Folders, flags: list[str], tmp_path: Path) -> None:
     assert folders.executed == []
 
 
+def test_qsm(folders: Folders) -> None:
+    run(
+        [folders.bin / "qsm", "r2star", "--magnitude", "absent.nii", "-o", "x.nii"],
+        cwd=folders.scratch,
+        code=66,
+    )
+
+
 def test_tgv_qsm(folders: Folders) -> None:
     run([folders.bin / "tgv_qsm", "-p", "absent.nii", "-m", "absent.nii"], cwd=folders.scratch, code=66)
     assert folders.executed == []
