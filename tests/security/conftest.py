@@ -4,8 +4,15 @@ import json
 from pathlib import Path
 
 import nibabel as nib
+import numba
 import numpy as np
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread(prepared_process: None) -> None:
+    """Let small images be processed by one thread: on a busy machine, most time is spent waiting for others."""
+    numba.set_num_threads(1)
 
 
 @pytest.fixture
