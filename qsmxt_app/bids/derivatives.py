@@ -12,10 +12,11 @@ from typing import Any, cast
 import nibabel as nib
 import numpy as np
 
-from qsmxt_app.bids.atomic import atomic_file, make_folder, output_error, write_json, write_text
+from qsmxt_app.bids.atomic import atomic_file, make_folder, write_json, write_text
 from qsmxt_app.bids.entities import build_name, derivative_entities
 from qsmxt_app.bids.nifti_file import gzipped, nifti_parts
-from qsmxt_app.errors import CannotCreateOutput
+from qsmxt_app.bids.small_file import read_small
+from qsmxt_app.errors import CannotCreateOutput, QsmxtError
 
 BIDS_VERSION = "1.10.0"
 ACKNOWLEDGEMENT = (
@@ -70,14 +71,35 @@ def initialise_derivative(
         If the folder is a raw dataset or another pipeline's derivative, lies in a place of the raw dataset
         where it would clutter it, cannot be created or written, or has a link in place of one of its folders.
     """
-    _refuse_to_clobber(out, raw)
+    check_output(out, raw)
     make_folder(out)
-    _refuse_links(out)
     description = _description(out, raw, version, container)
     write_json(out / "dataset_description.json", description)
     _add_lines(out / ".bidsignore", _BIDSIGNORE)
     if not any(out.glob("README*")):
         write_text(out / "README.md", _README)
+
+
+def check_output(out: Path, raw: Path) -> None:
+    """Refuse an output folder that a run would refuse; nothing is written.
+
+    Parameters
+    ----------
+    out, raw
+        As for `initialise_derivative`.
+
+    Raises
+    ------
+    CannotCreateOutput
+        As `initialise_derivative`.
+    """
+    _refuse_to_clobber(out, raw)
+    _refuse_links(out)
+    existing = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise CannotCreateOutput(
+            f"{out}: {existing} cannot be written to.", "Choose another folder or change its permissions."
+        )
 
 
 def _refuse_links(out: Path) -> None:
@@ -272,21 +294,27 @@ def _refuse_to_clobber(out: Path, raw: Path) -> None:
         return
     if existing.get("DatasetType", "raw") == "raw":
         raise CannotCreateOutput(f"{out}: the output folder is a raw dataset.", other)
-    makers = [maker.get("Name") for maker in existing.get("GeneratedBy", []) if isinstance(maker, dict)]
+    makers = [maker.get("Name") for maker in _makers(existing)]
     if PIPELINE not in makers:
         name = ", ".join(str(maker) for maker in makers) or "another program"
         raise CannotCreateOutput(f"{out}: the output folder is a derivative of {name}.", other)
 
 
+def _makers(description: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Programs that a description names, whatever else it holds."""
+    listed = description.get("GeneratedBy")
+    return [maker for maker in listed if isinstance(maker, dict)] if isinstance(listed, list) else []
+
+
 def _existing_description(out: Path) -> dict[str, Any] | None:
     path = out / "dataset_description.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(path):
         return None
-    except OSError as error:
-        raise output_error(path, error) from error
-    except ValueError as error:
+    try:
+        content = json.loads(read_small(path))
+    except QsmxtError as error:
+        raise CannotCreateOutput(error.message, error.hint) from error
+    except (ValueError, RecursionError) as error:
         raise CannotCreateOutput(f"{path}: not valid JSON.", "Correct or remove it.") from error
     return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
@@ -305,7 +333,7 @@ def _description(out: Path, raw: Path, version: str, container: Mapping[str, str
         "DatasetType": "derivative",
         "HowToAcknowledge": ACKNOWLEDGEMENT,
     }
-    others = [maker for maker in existing.get("GeneratedBy", []) if maker.get("Name") != PIPELINE]
+    others = [maker for maker in _makers(existing) if maker.get("Name") != PIPELINE]
     link = _link(raw, out)
     licence = {key: value for key, value in (_existing_description(raw) or {}).items() if key == "License"}
     return (
@@ -335,7 +363,7 @@ def _identity(raw: Path) -> dict[str, str]:
 
 
 def _add_lines(path: Path, lines: Iterable[str]) -> None:
-    present = path.read_text().splitlines() if path.exists() else []
+    present = read_small(path).splitlines() if path.exists() else []
     missing = [line for line in lines if line not in present]
     if missing:
         write_text(path, "\n".join([*present, *missing]) + "\n")

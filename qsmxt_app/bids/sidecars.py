@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from qsmxt_app.bids.entities import FileName, parse_name
-from qsmxt_app.errors import NoInput, UnusableData
-
-LARGEST_BYTES = 32 << 20
-"""Size of the largest JSON file that is read."""
-
+from qsmxt_app.bids.small_file import read_small
+from qsmxt_app.errors import UnusableData
 
 LONGEST_INTEGER = 300
 """Digits that every float can hold."""
@@ -80,21 +76,14 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises
     ------
     UnusableData
-        If it is not JSON, not an object, or larger than any sidecar.
+        If it is not JSON, not an object, not a regular file, or larger than any sidecar.
     NoInput
         If it cannot be read.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
-            raise UnusableData(f"{path}: not a JSON file of at most {LARGEST_BYTES >> 20} MB.", "Remove it.")
-        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=_number)
+        content = json.loads(read_small(path), parse_int=_number)
     except (ValueError, RecursionError) as error:
         raise UnusableData(f"{path}: not valid JSON ({error}).", "Correct the file.") from error
-    except OSError as error:
-        raise NoInput(
-            f"{path}: cannot be read ({error.strerror}).", "Check the file and its permissions."
-        ) from error
     if not isinstance(content, dict):
         raise UnusableData(f"{path}: holds no JSON object.", "A sidecar is of the form {...}.")
     return content

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, FileName, parse_name
+from qsmxt_app.bids.small_file import read_small
 from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.copying import digest_of_copy, digest_of_image
 from qsmxt_app.convert.naming import (
@@ -83,10 +84,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         If it cannot be read, because then it cannot be completed.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_small(path).splitlines() if os.path.lexists(path) else []
+    except QsmxtError as error:
         raise CannotCreateOutput(f"{path}: cannot be read.", "Correct or remove it.") from error
     columns = lines[0].split("\t") if lines else []
     return [dict(zip(columns, line.split("\t"), strict=False)) for line in lines[1:] if line]

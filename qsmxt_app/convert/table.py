@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
+from qsmxt_app.bids.small_file import read_small_bytes
 from qsmxt_app.errors import NoInput, UnusableData
 
 EXTENSIONS = (".tsv", ".csv", ".xlsx")
@@ -85,7 +86,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def _text(path: Path) -> list[list[str]]:
-    content = path.read_bytes()
+    content = read_small_bytes(path)
     utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         text = content.decode("utf-16" if utf16 else "utf-8-sig")

@@ -6,13 +6,40 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+from qsmxt_app.bids.small_file import read_small
+from qsmxt_app.errors import UnusableData
 from qsmxt_app.terminal import printable
 
 # A cell that begins with one of these is run as a formula by spreadsheets.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _MISSING = {"n/a", "na", "nan", "none", "inf", "-inf"}
+
+
+MOST_COLUMNS = 5000
+"""Columns of a table: large studies have some thousands, and each is repeated for every region of a scan."""
+
+
+def read_tsv_file(path: Path) -> list[dict[str, str]]:
+    """Read a BIDS table, as `read_tsv`; one that does not exist has no rows.
+
+    Raises
+    ------
+    UnusableData, NoInput
+        As `read_small`; also if it is no table, or has more columns than `MOST_COLUMNS`.
+    """
+    if not path.exists():
+        return []
+    text = read_small(path, "replace")
+    columns = text.partition("\n")[0].count("\t") + 1
+    if columns > MOST_COLUMNS:
+        raise UnusableData(f"{path}: {columns} columns; at most {MOST_COLUMNS} are read.", "Remove some.")
+    try:
+        return read_tsv(text)
+    except csv.Error as error:
+        raise UnusableData(f"{path}: not a table ({error}).", "Correct the file.") from error
 
 
 def read_tsv(text: str) -> list[dict[str, str]]:

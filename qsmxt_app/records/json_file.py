@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from qsmxt_app.bids.atomic import write_json
+from qsmxt_app.bids.small_file import read_small_bytes
 from qsmxt_app.errors import QsmxtError
 
 T = TypeVar("T")
@@ -63,8 +64,8 @@ def read_json_file(path: Path) -> object:
         It cannot be read, or holds no JSON.
     """
     try:
-        return msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        return msgspec.json.decode(read_small_bytes(path))
+    except (QsmxtError, msgspec.MsgspecError, RecursionError) as error:
         raise UnreadableRecord(str(error)) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from qsmxt_app.bids.small_file import read_small
+from qsmxt_app.errors import QsmxtError
 
 WHITE_MATTER = "White matter"
 MG_PER_KG = 10.0
@@ -123,9 +127,8 @@ def read_regional_values(path: Path | None) -> tuple[RegionalValue, ...]:
     if path is None:
         return ()
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = list(csv.DictReader(io.StringIO(read_small(path), newline=""), delimiter="\t"))
+    except (QsmxtError, csv.Error):
         return ()
     if not rows or not rows[0].keys() >= _COLUMNS:
         return ()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsmxt_app.bids.small_file import read_small
 from qsmxt_app.errors import UnusableData
 
 COLUMNS = ("index", "name", "hemisphere", "kind")
@@ -49,9 +50,8 @@ def read_regions(path: Path) -> tuple[Region, ...]:
         The file is not such a table, or a number is used for two regions.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(read_small(path), newline=""), delimiter="\t"))
+    except csv.Error as error:
         raise UnusableData(f"{path}: cannot be read as a table ({error}).", "Check the file.") from error
     if not rows or not {"index", "name"} <= rows[0].keys():
         raise UnusableData(

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread(prepared_process: None) -> None:
-    """Let small images be processed by one thread: on a busy machine, most time is spent waiting for others."""
+    """Use one thread for small images: on a busy machine, threads mostly wait for each other."""
     numba.set_num_threads(1)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from qsmxt_app.bids.small_file import read_small
+from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.outliers import LIMIT, modified_z_scores
 from qsmxt_app.report.rendering import show_number
 
@@ -78,8 +80,8 @@ def read_values(path: Path, group_by: str) -> list[Value]:
         Column that splits the values; empty for none.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = list(csv.DictReader(io.StringIO(read_small(path))))
+    except (QsmxtError, csv.Error):
         return []
     groups = group_names([row.get(group_by) or "" for row in rows] if group_by else [])
     found = []

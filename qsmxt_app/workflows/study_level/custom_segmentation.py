@@ -13,6 +13,7 @@ import numpy as np
 from qsmxt_app.bids.acquisition_images import read_image
 from qsmxt_app.bids.entities import parse_name
 from qsmxt_app.bids.headers import read_header, same_grid
+from qsmxt_app.bids.small_file import read_small
 from qsmxt_app.errors import NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.group.custom_segmentation import custom_regions, is_label_description, read_label_description
 from qsmxt_app.segment.regions import Region, read_regions
@@ -137,7 +138,7 @@ def region_inputs(regions: Sequence[Region]) -> list[dict[str, Any]]:
 
 
 def _read_names(path: Path) -> tuple[Region, ...]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_small(path, "replace")
     if not is_label_description(text):
         return read_regions(path)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.bids.entities import parse_name, without_prefix
-from qsmxt_app.group.csv_text import read_tsv
+from qsmxt_app.group.csv_text import read_tsv_file
 from qsmxt_app.records.group import MissingScan
 from qsmxt_app.records.open_values import text, words
 from qsmxt_app.records.scan import ScanRecord, read_records
@@ -112,16 +112,9 @@ def read_phenotypes(raw: Path, subjects: Iterable[str]) -> Phenotypes:
     sessions = [
         {**row, "participant_id": f"sub-{subject}"}
         for subject in subjects
-        for row in _table(raw / f"sub-{subject}" / f"sub-{subject}_sessions.tsv")
+        for row in read_tsv_file(raw / f"sub-{subject}" / f"sub-{subject}_sessions.tsv")
     ]
-    return Phenotypes(_table(raw / "participants.tsv"), sessions)
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    try:
-        return read_tsv(path.read_text(encoding="utf-8-sig", errors="replace"))
-    except OSError:
-        return []
+    return Phenotypes(read_tsv_file(raw / "participants.tsv"), sessions)
 
 
 def _read_scan(output_dir: Path, subject: str, record: ScanRecord) -> GroupScan | MissingScan:
