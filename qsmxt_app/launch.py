@@ -17,7 +17,9 @@ def run_command(module: str) -> int:
     from importlib import import_module
 
     from qsmxt_app.environment import outside_current_folder, setup_process
+    from qsmxt_app.standard_streams import keep_standard_streams
 
+    keep_standard_streams()
     setup_process()
     with outside_current_folder():
         command = import_module(module)

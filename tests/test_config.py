@@ -111,6 +111,28 @@ def test_wrong_settings_in_a_file_name_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("n_cpus = 100000000000000000000000000", "--n-cpus .* is too large"),
+        ("n_cpus = 5000", "The maximum is 4096"),
+        ("omp_nthreads = 99999", "too large"),
+        ("tgv_iterations = 2147483648", "--tgv-iterations .* is too large"),
+        ("mem_gb = inf", "not a finite number"),
+        ('work_dir = "a\\u0000b"', "--work-dir contains a NUL character"),
+        ('participant_label = ["01", "a\\u0000b"]', "NUL"),
+        ('mask = "a\\u0000b"', "NUL"),
+        ('subject_map = "a\\u0000b"', "NUL"),
+        ("n_cpus = " + "[" * 3000 + "]" * 3000, "not valid TOML"),
+    ],
+)
+def test_a_file_with_values_that_no_run_could_use_is_refused(tmp_path, line, words):
+    file = tmp_path / "settings.toml"
+    file.write_text(line + "\n")
+    with pytest.raises(WrongUsage, match=words):
+        load_settings({"config": str(file)})
+
+
+@pytest.mark.parametrize(
     ("text", "gigabytes"), [("8", 8), ("8G", 8), ("8GB", 8), ("8000M", 8), ("0.5T", 500)]
 )
 def test_memory_has_units(text, gigabytes):

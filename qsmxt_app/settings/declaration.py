@@ -9,8 +9,8 @@ from typing import Any, Protocol
 class Declare(Protocol):
     """Declare a setting of one group by its default and its help text.
 
-    `details` may hold `choices`, `metavar`, `aliases`, `short`, `least` (smallest value) and `kind`
-    ("file" or "folder" that must exist).
+    `details` may hold `choices`, `metavar`, `aliases`, `short`, `least` and `most` (smallest and largest
+    value), and `kind` ("file" or "folder" that must exist).
     """
 
     def __call__(self, default: Any, text: str, **details: Any) -> Any:

@@ -9,6 +9,8 @@ from pathlib import Path
 from qsmxt_app.settings.declaration import declared_in
 
 setting = declared_in("Execution and resources")
+MOST_CORES = 4096
+"""More than any machine has: a typing error."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,14 @@ class RunningSettings:
         aliases=("nprocs", "n-procs", "nthreads"),
         metavar="N",
         least=1,
+        most=MOST_CORES,
     )
     omp_nthreads: int | None = setting(
-        None, "maximum number of cores per step (default: shared between the scans)", metavar="N", least=1
+        None,
+        "maximum number of cores per step (default: shared between the scans)",
+        metavar="N",
+        least=1,
+        most=MOST_CORES,
     )
     mem_gb: float | None = setting(
         None,

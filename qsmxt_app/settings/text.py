@@ -15,6 +15,8 @@ from typing import Any
 from qsmxt_app.errors import NoInput, WrongUsage
 
 Setting = dataclasses.Field[Any]
+LARGEST_INTEGER = 2**31 - 1
+"""Of what steps and libraries take for a number of things."""
 
 
 def convert_settings(
@@ -59,7 +61,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read the file of `--config`."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WrongUsage(
             f"{path} is not valid TOML: {error}.", "Write lines such as: two_pass = false"
         ) from error
@@ -70,6 +72,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def check_setting(setting: Setting, value: Any) -> None:
     """Refuse a value outside the choices or the range of its setting, and a file that does not exist."""
     choices, least = setting.metadata.get("choices"), setting.metadata.get("least")
+    most = setting.metadata.get("most", LARGEST_INTEGER)
     if choices and value is not None and value not in choices:
         raise WrongUsage(f"{_flag(setting)} {value} is not a valid choice.", nearest(str(value), choices))
     for number in value if isinstance(value, tuple) else (value,):
@@ -77,6 +80,8 @@ def check_setting(setting: Setting, value: Any) -> None:
             raise WrongUsage(f"{_flag(setting)} {number} is not a finite number.")
         if least is not None and number is not None and number < least:
             raise WrongUsage(f"{_flag(setting)} {number} is too small.", f"The minimum is {least:g}.")
+        if isinstance(number, int) and number > most:
+            raise WrongUsage(f"{_flag(setting)} {number} is too large.", f"The maximum is {most}.")
     kind = setting.metadata.get("kind")
     for path in (value if isinstance(value, tuple) else (value,)) if kind else ():
         if path is not None and not (path.is_file() if kind == "file" else path.is_dir()):
@@ -134,6 +139,8 @@ def _convert_list(setting: Setting, annotation: Any, value: object) -> tuple[Any
 
 
 def _convert_scalar(setting: Setting, kind: type, value: object) -> Any:
+    if isinstance(value, str) and "\0" in value:
+        raise WrongUsage(f"{_flag(setting)} contains a NUL character.", "Remove it.")
     try:
         if kind is bool:
             if isinstance(value, bool):

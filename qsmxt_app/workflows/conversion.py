@@ -71,13 +71,16 @@ NIFTI_COLUMNS = ("file", "subject", "session", "suffix", "part", "echo_time", "f
 def show_conversion(request: Request, found: Input) -> None:
     """Print what would be converted: the main columns of the review table, and what is not read."""
     settings, output = request.settings, request.output_dir.absolute()
+    raw = raw_folder(output, settings)
+    check_output_outside_source(request.bids_dir, (output, raw, request.work_dir))
+    request.check_folders(raw)
     n_procs = settings.n_cpus or available_cpus()
     rows, unread = preview_folder(request.bids_dir, found, output, settings, request.work_dir, n_procs)
     console = PlainConsole()
     columns = NIFTI_COLUMNS if found.kind == "nifti" else DICOM_COLUMNS
     for line in (*_aligned(rows, columns), *unread):
         console.print(line)
-    console.print(f"Would convert {request.bids_dir} to {raw_folder(output, settings)}; nothing was written.")
+    console.print(f"Would convert {request.bids_dir} to {raw}; nothing was written.")
     console.print("--convert-only stops after the conversion.")
 
 

@@ -102,6 +102,7 @@ def _show_or_run(request: Request, plan: RunPlan) -> int:
     if request.settings.submit:
         return submit(request, plan)
     if request.settings.dry_run:
+        request.check_folders(request.bids_dir)
         _show(plan, request)
         return 0
     return _run(request, plan)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsmxt_app.bids.derivatives import check_output
 from qsmxt_app.errors import WrongUsage
+from qsmxt_app.private_folder import PRIVATE
 from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.run_folder import check_folder
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,24 @@ class Request:
             return self.settings.work_dir.absolute()
         earlier = self.output_dir / "work"
         return (earlier if earlier.is_dir() else self.output_dir / ".work").absolute()
+
+    def check_folders(self, raw: Path) -> None:
+        """Refuse the folders that a run would refuse to write to; nothing is written.
+
+        Parameters
+        ----------
+        raw
+            The raw dataset.
+
+        Raises
+        ------
+        WrongUsage, CannotCreateOutput
+            As a run.
+        """
+        self.check_work_dir()
+        check_output(self.output_dir.absolute(), raw)
+        if self.work_dir.exists():
+            check_folder(self.work_dir, PRIVATE)
 
     def check_work_dir(self) -> None:
         """Keep intermediate files out of the raw dataset, which is only read.

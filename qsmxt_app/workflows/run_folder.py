@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsmxt_app.config import to_repeat
-from qsmxt_app.errors import CannotCreateOutput
+from qsmxt_app.errors import CannotCreateOutput, InputOutputFailed
 from qsmxt_app.private_folder import PRIVATE, check_private
 from qsmxt_app.settings import Settings
 from qsmxt_app.settings.text import to_toml
+from qsmxt_app.standard_streams import messages_lost
 from qsmxt_app.terminal import PlainFormatter, printable
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s: %(message)s"
@@ -63,20 +64,32 @@ def create_folder(path: Path, mode: int = 0o777) -> Path:
         raise CannotCreateOutput(
             f"{path} cannot be created: {error.strerror}.", "Choose another folder or change its permissions."
         ) from error
+    check_folder(path, mode)
+    return path
+
+
+def check_folder(path: Path, mode: int = 0o777) -> None:
+    """Refuse a folder that is there, as `create_folder` does."""
     if not os.access(path, os.W_OK | os.X_OK):
         raise CannotCreateOutput(
             f"{path} cannot be written to.", "Choose another folder or change its permissions."
         )
     if mode == PRIVATE:
         check_private(path, "Choose another folder with --work-dir")
-    return path
 
 
 class _LogFile(logging.FileHandler):
-    """A log that stops silently where it cannot be written: the step that fills a disk reports it."""
+    """A log that stops silently where it cannot be written: the step that fills a disk reports it.
+
+    Where the terminal shows nothing either, nobody could tell how the run goes, and it ends.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Do not show a traceback on the terminal for a line of the log."""
+        """Show no traceback on the terminal for a line of the log."""
+        if messages_lost():
+            raise InputOutputFailed(
+                f"{self.baseFilename}: neither the log nor standard error can be written."
+            )
 
     def close(self) -> None:
         """Close the file; lines that it still held are lost with the others."""

@@ -17,7 +17,7 @@ from qsmxt_app.bids.lock import named_lock
 from qsmxt_app.bids.selection import select_labels
 from qsmxt_app.convert.detect import is_bids
 from qsmxt_app.errors import NoInput, QsmxtError, WrongUsage
-from qsmxt_app.group.csv_text import read_tsv
+from qsmxt_app.group.csv_text import read_tsv_file
 from qsmxt_app.group.inconsistent_settings import InconsistentSetting, inconsistent_settings
 from qsmxt_app.group.tables import assemble, scan_rows
 from qsmxt_app.private_folder import PRIVATE
@@ -115,6 +115,7 @@ def run_group(request: Request) -> int:
         return 0
     plan = _plan(request)
     if request.settings.dry_run:
+        request.check_folders(plan.raw)
         _show(plan, request)
         return 0
     output_dir = request.output_dir.absolute()
@@ -257,7 +258,7 @@ class GroupLevel:
         for scan in self.plan.study.scans:
             files = [scan.files.get("stats"), self._custom_table(scan)]
             for file in filter(None, files):
-                rows += scan_rows(scan.entities, read_tsv(file.read_text(encoding="utf-8-sig")))
+                rows += scan_rows(scan.entities, read_tsv_file(file))
         tables = assemble(rows, self.plan.phenotypes.participants, self.plan.phenotypes.sessions)
         for name, content in (("group_stats.csv", tables.tidy), ("group_stats_wide.csv", tables.wide)):
             write_text(self.output_dir / name, content)
