@@ -19,7 +19,7 @@ LAYERS = (
     {"qsm"},
     {"", "arrays", "bibliography", "errors", "source_graph", "terminal"},
     {"launch"},
-    {"environment"},
+    {"environment", "standard_streams"},
 )
 """Parts of the package from the command line down to what prepares a process; the empty name is itself."""
 RANKS = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

@@ -97,9 +97,8 @@ def check_output(out: Path, raw: Path) -> None:
     _refuse_links(out)
     existing = next(folder for folder in (out, *out.parents) if folder.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise CannotCreateOutput(
-            f"{out}: {existing} cannot be written to.", "Choose another folder or change its permissions."
-        )
+        what = "cannot be written to" if existing == out else f"cannot be created in {existing}"
+        raise CannotCreateOutput(f"{out}: {what}.", "Choose another folder or change its permissions.")
 
 
 def _refuse_links(out: Path) -> None:
