@@ -160,4 +160,4 @@ def test_a_sidecar_that_is_a_pipe_or_too_large_spoils_one_scan_only(raw):
     os.mkfifo(path)
     found = find_acquisitions(open_dataset(raw.root))
     assert [acquisition.stem for acquisition in found.acquisitions] == ["sub-02"]
-    assert "not a JSON file" in found.problems[0].message
+    assert "not a regular file" in found.problems[0].message
