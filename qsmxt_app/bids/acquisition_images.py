@@ -224,12 +224,18 @@ def _content(path: Path, promised: int) -> bytes:
     """
     most = promised + SPARE_BYTES
     with path.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        if path.suffix != ".gz":
-            return stream.read(min(size, promised))
-        if promised > MOST_COMPRESSED * size:
+        before = os.fstat(stream.fileno())
+        zipped = path.suffix == ".gz"
+        if zipped and promised > MOST_COMPRESSED * before.st_size:
             raise EOFError("the end is missing")
-        stored = stream.read(min(size, most) + 1)
+        stored = stream.read(min(before.st_size, most) + 1 if zipped else min(before.st_size, promised))
+        after = os.fstat(stream.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise UnusableData(
+            f"{path}: changed while it was read.", "Run again when nothing writes it any more."
+        )
+    if not zipped:
+        return stored
     decompress = isal_zlib.decompressobj(wbits=isal_zlib.MAX_WBITS | 16)
     content = decompress.decompress(stored, max_length=most + 1)
     if decompress.unused_data:  # a file of several members, as bgzip writes them

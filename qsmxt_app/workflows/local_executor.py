@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,10 @@ PRELOADED = ("qsmxt_app.workflows.preloading", "qsmxt_app.report.participant")
 """Modules that workers share instead of importing them each."""
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """For libraries that start threads on import: the server forks without; steps set their own number."""
+START_SECONDS, START_ATTEMPTS = 300.0, 3
+"""For a process to begin: it takes a tenth of a second, and on a machine at its limit some more."""
+BEGUN = "begun"
+"""First message of a worker."""
 OUT_OF_MEMORY = "the worker was killed, probably out of memory: lower --n-cpus or raise --mem-gb"
 StatusCallback = Callable[[Any, str], None]
 
@@ -47,22 +52,47 @@ class Worker(Protocol):
         """End it at once."""
 
 
-@dataclass
 class _Worker:
-    process: Any
-    connection: Connection
+    """A process of one node; one that does not begin is killed, and another one tried."""
+
+    def __init__(self, launch: Callable[[], tuple[Any, Connection]]) -> None:
+        self._launch = launch
+        self._attempts = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._attempts += 1
+        self._begun, self._since = False, time.monotonic()
+        self.process, self.connection = self._launch()
 
     def outcome(self) -> dict[str, Any] | None:
         """Return None while the node runs, else its traceback (None after success) as nipype wants it."""
         if not self.connection.poll():
             if self.process.is_alive() or self.connection.poll():
-                return None
+                return None if self._begun else self._late()
             return self._finished(_last_words(self.process.exitcode))
         try:
-            return self._finished(self.connection.recv())
+            message = self.connection.recv()
         except EOFError:
             self.process.join()
             return self._finished(_last_words(self.process.exitcode))
+        if message == BEGUN:
+            self._begun = True
+            return None
+        return self._finished(message)
+
+    def _late(self) -> dict[str, Any] | None:
+        """Start again where a process did not begin in time; give up after some attempts."""
+        if time.monotonic() - self._since < START_SECONDS:
+            return None
+        self.process.kill()
+        failed = self._finished(
+            [f"the worker did not start within {START_SECONDS:g} s, {self._attempts} times"]
+        )
+        if self._attempts == START_ATTEMPTS:
+            return failed
+        self._start()
+        return None
 
     def kill(self) -> None:
         """End the process at once."""
@@ -116,12 +146,17 @@ class LocalExecutor:
 
     def start(self, node: Any) -> int:
         """Run a node in a new process; return the number of the task."""
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_work, args=(sender, node, str(self.log_file)), daemon=False)
-        process.start()
-        sender.close()
+
+        def launch() -> tuple[Any, Connection]:
+            receiver, sender = self._context.Pipe(duplex=False)
+            arguments = (sender, node, str(self.log_file))
+            process = self._context.Process(target=_work, args=arguments, daemon=False)
+            process.start()
+            sender.close()
+            return process, receiver
+
         self._last_task += 1
-        self.workers[self._last_task] = _Worker(process, receiver)
+        self.workers[self._last_task] = _Worker(launch)
         return self._last_task
 
     def wait(self, seconds: float) -> None:
@@ -264,6 +299,7 @@ def _work(connection: Connection, node: Any, log_file: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _print_to(log_file)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    connection.send(BEGUN)
     try:
         node.run()
         outcome = None

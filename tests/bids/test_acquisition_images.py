@@ -22,6 +22,24 @@ def _voxels(path):
     return nib.load(path).get_fdata(dtype=np.float32)
 
 
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), path)
+    read_image(path)
+    state = os.fstat
+
+    def and_then_somebody_writes(descriptor):
+        found = state(descriptor)
+        with path.open("ab") as stream:
+            stream.write(b"more")
+        return found
+
+    monkeypatch.setattr(acquisition_images.os, "fstat", and_then_somebody_writes)
+    with pytest.raises(UnusableData, match="changed while it was read"):
+        read_image(path)
+
+
 def test_echoes_are_stacked_in_order(acquisition):
     images = load_acquisition(acquisition)
     assert images.magnitude.shape == images.phase.shape == (8, 8, 8, 3)

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from fake_nodes import fake_graph
 from nipype import config
 
+from qsmxt_app.workflows import local_executor
 from qsmxt_app.workflows.cluster_executor import executor_for
 from qsmxt_app.workflows.local_executor import OUT_OF_MEMORY, GraphScheduler, LocalExecutor
 from qsmxt_app.workflows.step_needs import MAIN_GB
@@ -64,6 +66,53 @@ def test_a_lost_worker_fails_its_node_and_nothing_else(machine, tmp_path, harm, 
     assert "--mem-gb" in OUT_OF_MEMORY
 
 
+class NeverBegins:
+    """A process that lives and says nothing."""
+
+    exitcode = None
+
+    def __init__(self):
+        self.alive = True
+
+    def is_alive(self):
+        return self.alive
+
+    def kill(self):
+        self.alive = False
+
+    def join(self):
+        assert not self.alive
+
+
+@pytest.mark.parametrize("begins_at", [1, 3, None])
+def test_a_worker_that_does_not_begin_is_started_again(monkeypatch, begins_at):
+    monkeypatch.setattr(local_executor, "START_SECONDS", 0.0)
+    processes, senders = [], []
+
+    def launch():
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        processes.append(NeverBegins())
+        senders.append(sender)
+        if len(processes) == begins_at:
+            sender.send(local_executor.BEGUN)
+        return processes[-1], receiver
+
+    worker = local_executor._Worker(launch)
+    for _ in range((begins_at or local_executor.START_ATTEMPTS) - 1):
+        assert worker.outcome() is None
+    if begins_at is None:
+        (line,) = worker.outcome()["traceback"]
+        assert "did not start" in line
+    else:
+        assert [worker.outcome() for _ in range(3)] == [None] * 3
+        assert processes[-1].alive
+        senders[-1].send(None)
+        processes[-1].kill()
+        assert worker.outcome() == {"result": None, "traceback": None}
+    assert len(processes) == (begins_at or local_executor.START_ATTEMPTS)
+    assert not any(process.alive for process in processes)
+
+
 def test_finished_nodes_are_not_run_again(machine, tmp_path):
     note = tmp_path / "note"
     run(machine, fake_graph("g", tmp_path, "kill", note=str(note)))
@@ -95,7 +144,7 @@ def test_steps_may_use_what_the_main_process_leaves(tmp_path):
 )
 def test_graphs_share_cores_and_memory(machine, tmp_path, resources, most):
     note = tmp_path / "note"
-    graphs = [fake_graph(name, tmp_path, seconds=0.3, note=str(note), **resources) for name in "ab"]
+    graphs = [fake_graph(name, tmp_path, seconds=1.0, note=str(note), **resources) for name in "ab"]
     run(machine, *graphs)
     assert most_at_once(note) == most
 
