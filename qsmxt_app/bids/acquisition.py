@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from qsmxt_app.bids.entities import parse_name
+
 
 @dataclass(frozen=True)
 class Echo:
@@ -110,6 +112,16 @@ class Acquisition:
     def echo_times(self) -> tuple[float, ...]:
         """Echo times in seconds, ascending."""
         return tuple(echo.echo_time for echo in self.echoes)
+
+    @property
+    def echo_numbers(self) -> tuple[int, ...]:
+        """Numbers of the echoes in the raw data, from 1, whichever of them take part."""
+        names = (parse_name(echo.magnitude.name) for echo in self.echoes)
+        labels = [name.entities.get("echo", "") if name else "" for name in names]
+        return tuple(
+            int(label) if label.isdigit() else index if echo.volume is None else echo.volume + 1
+            for index, (label, echo) in enumerate(zip(labels, self.echoes, strict=True), 1)
+        )
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -18,6 +18,7 @@ from qsmxt_app.bids.acquisition import Acquisition, Echo
 from qsmxt_app.bids.headers import parse_header, promised_bytes
 from qsmxt_app.errors import InputOutputFailed, UnusableData
 from qsmxt_app.qsm.complex_parts import Channel, combine_channels
+from qsmxt_app.qsm.morphology import fill_holes
 from qsmxt_app.qsm.phase import ScaledPhase, repair_alternating_slices, scale_phase
 from qsmxt_app.qsm.phase_checks import echo_warnings, repeated_echoes
 from qsmxt_app.qsm.stored_phase import (
@@ -33,6 +34,8 @@ MOST_COMPRESSED = 1032
 """Bytes that one byte of a gzip file can stand for, at most."""
 SPARE_BYTES = 1 << 20
 """What a file may hold behind its voxels."""
+SIGNAL_SHARE = 0.1
+"""Share of the largest magnitude (percentile 99) above which a voxel is of the object."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,31 +60,38 @@ class AcquisitionImages:
     warnings: tuple[str, ...] = ()
 
 
-def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> AcquisitionImages:
+def load_acquisition(
+    acquisition: Acquisition, *, voxel_size: Sequence[float] | None = None, threads: int = 1
+) -> AcquisitionImages:
     """Read and check all echoes.
 
     Parameters
     ----------
     acquisition
         What to read.
+    voxel_size
+        By which coils are combined, mm; without, that of the images.
     threads
         Files that are decompressed at a time.
 
     Raises
     ------
     UnusableData
-        For a truncated or damaged file, NaN or infinity, a constant volume, or invalid phase.
+        For a truncated or damaged file, NaN or infinity inside the object, a constant volume, or invalid
+        phase.
     NoInput
         For a file that is missing or was not fetched.
     InputOutputFailed
         If the disk fails while reading.
     """
     if acquisition.coils:
-        return _combine_coils(acquisition, threads)
+        return _combine_coils(acquisition, voxel_size or acquisition.voxel_size, threads)
     echoes = acquisition.echoes
     if echoes[0].volume is not None:
         chosen = np.array([echo.volume for echo in echoes], dtype=np.intp)
-        first, second = (read_image(path)[..., chosen] for path in (echoes[0].magnitude, echoes[0].phase))
+        first, second = (
+            read_image(path, finite=False)[..., chosen] for path in (echoes[0].magnitude, echoes[0].phase)
+        )
     else:
         shape = (*acquisition.shape, len(echoes))
         # in the order of files, in which each echo is one piece of memory
@@ -89,7 +99,7 @@ def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> Acquisiti
 
         def read(task: tuple[FloatArray, int, Path]) -> None:
             images, index, path = task
-            images[..., index] = read_image(path).reshape(acquisition.shape)
+            images[..., index] = read_image(path, finite=False).reshape(acquisition.shape)
 
         tasks = [
             task
@@ -98,6 +108,7 @@ def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> Acquisiti
         ]
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(read, tasks))
+    cleared = _clear_background(first, second, acquisition)
     _check_contrast(first, [echo.magnitude for echo in echoes])
     _check_contrast(second, [echo.phase for echo in echoes])
     warnings: tuple[str, ...] = ()
@@ -111,10 +122,38 @@ def load_acquisition(acquisition: Acquisition, *, threads: int = 1) -> Acquisiti
     phase, repaired = repair_alternating_slices(magnitude, phase)
     if repaired:
         rule += "; half a turn removed from every second slice"
-    return AcquisitionImages(magnitude, phase, rule, warnings)
+    return AcquisitionImages(magnitude, phase, rule, cleared + warnings)
 
 
-def _combine_coils(acquisition: Acquisition, threads: int) -> AcquisitionImages:
+def _clear_background(first: FloatArray, second: FloatArray, acquisition: Acquisition) -> tuple[str, ...]:
+    """Set voxels that are NaN or infinite to 0, which is no signal, where they lie outside the object."""
+    files = ([echo.magnitude for echo in acquisition.echoes], [echo.phase for echo in acquisition.echoes])
+    broken = {
+        path: ~np.isfinite(images[..., index])
+        for images, paths in zip((first, second), files, strict=True)
+        for index, path in enumerate(paths)
+        # minimum and maximum are NaN or infinite exactly if some voxel is
+        if not np.isfinite(images[..., index].min() + images[..., index].max())
+    }
+    if not broken:
+        return ()
+    cleared = np.logical_or.reduce(list(broken.values()))
+    first[cleared] = second[cleared] = 0
+    signal = np.hypot(first[..., 0], second[..., 0]) if acquisition.complex_parts else first[..., 0]
+    whole = fill_holes(signal > SIGNAL_SHARE * np.percentile(signal, 99))
+    for path, where in broken.items():
+        if inside := int(np.count_nonzero(where & whole)):
+            raise UnusableData(
+                f"{path}: {inside} voxels are NaN or infinite, inside the object.",
+                "Export it again, or set them to 0.",
+            )
+    return (
+        f"{next(iter(broken)).name}: {np.count_nonzero(cleared)} voxels outside the object are NaN or "
+        "infinite; they count as without signal",
+    )
+
+
+def _combine_coils(acquisition: Acquisition, voxel_size: Sequence[float], threads: int) -> AcquisitionImages:
     """Read the coils of one echo at a time and combine them in the complex domain."""
     rules: dict[str, None] = {}
     warnings: dict[str, None] = {}
@@ -131,7 +170,7 @@ def _combine_coils(acquisition: Acquisition, threads: int) -> AcquisitionImages:
 
     channels = [channel(coil) for coil in acquisition.coils]
     try:
-        echoes = combine_channels(channels, acquisition.echo_times, voxel_size=acquisition.voxel_size)
+        echoes = combine_channels(channels, acquisition.echo_times, voxel_size=voxel_size)
     except ValueError as error:
         raise UnusableData(
             f"{acquisition.files[0]}: the coils cannot be combined ({error}).", "Export combined images."
@@ -177,8 +216,15 @@ def scale_doubts(magnitude: FloatArray, stored: FloatArray, scaled: ScaledPhase)
     return contradicted or (() if guessed and turn is not None else scaled.warnings)
 
 
-def read_image(path: Path) -> FloatArray:
+def read_image(path: Path, *, finite: bool = True) -> FloatArray:
     """Read an image to its end, with the header's slope and intercept applied.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    finite
+        Whether voxels that are NaN or infinite are an error.
 
     Returns
     -------
@@ -208,7 +254,7 @@ def read_image(path: Path) -> FloatArray:
     except (EOFError, igzip_lib.IsalError, ValueError, nib.spatialimages.HeaderDataError) as error:  # type: ignore[misc]
         raise _damaged(path) from error
     # Minimum and maximum are NaN or infinite exactly if some voxel is.
-    if not (np.isfinite(voxels.min()) and np.isfinite(voxels.max())):
+    if finite and not (np.isfinite(voxels.min()) and np.isfinite(voxels.max())):
         count = int(np.count_nonzero(~np.isfinite(voxels)))
         raise UnusableData(
             f"{path}: {count} voxels are NaN or infinite.", "Export it again, or set them to 0."

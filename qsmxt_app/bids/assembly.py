@@ -13,6 +13,7 @@ import numpy as np
 
 from qsmxt_app.bids.acquisition import Acquisition, Echo, Problem
 from qsmxt_app.bids.headers import ONE_FILE_EACH, ImageHeader, b0_direction, read_header, same_grid
+from qsmxt_app.bids.image_type import filter_warnings
 from qsmxt_app.bids.sidecars import Sidecars
 from qsmxt_app.bids.timing import (
     agreed_echo_time,
@@ -209,7 +210,7 @@ def _acquisition(
         phase_units=None if complex_parts or units is None else str(units),
         complex_parts=complex_parts,
         oriented=header.oriented,
-        warnings=header.warnings + strength[1] + readout[1],
+        warnings=header.warnings + strength[1] + readout[1] + filter_warnings(metadata),
         output_entities=entities,
         metadata=metadata,
     )

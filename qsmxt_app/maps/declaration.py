@@ -83,6 +83,8 @@ class Output:
         `EstimationAlgorithm` of the sidecar.
     steps
         Other steps whose parameters and results the sidecar tells as well.
+    each_echo
+        Whether there is a file for each echo, whose number follows `desc`.
     """
 
     suffix: str
@@ -91,6 +93,7 @@ class Output:
     units: str | None = None
     algorithm: str = ""
     steps: tuple[str, ...] = ()
+    each_echo: bool = False
 
 
 @dataclass(frozen=True)

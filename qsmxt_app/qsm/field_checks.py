@@ -9,6 +9,11 @@ from typing import Any
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.phase_checks import echo_coherence, echo_warnings, fringe_warning, open_fringes
 from qsmxt_app.qsm.sign_check import check_sign, sign_warnings
+from qsmxt_app.qsm.tgv.layout import mean_edge
+
+BIASED_PPM_MM = 0.012
+"""Noise of the field times the voxel's edge, which the regularisation of TGV follows, from which contrasts
+are lowered by 10 % and more in simulated heads."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,33 @@ def check_field_fit(
     }
     warnings = (*fringe_warning(fringes), *echo_warnings(coherence, ()), *sign_warnings(outline))
     return FieldChecks(measures, warnings)
+
+
+def echo_number_warning(echoes: int) -> tuple[str, ...]:
+    """Say what a single echo cannot give."""
+    if echoes != 1:
+        return ()
+    return (
+        "There is only one echo: the map is qualitative. The phase of the receive coil cannot be separated "
+        "from that of the tissue, and appears as slow shading that may exceed the contrast of tissue: do not "
+        "compare values between participants. Acquire at least two echoes.",
+    )
+
+
+def noise_warning(noise_ppm: float, voxel_size: Sequence[float]) -> tuple[str, ...]:
+    """Say that values are biased where noise is high.
+
+    Parameters
+    ----------
+    noise_ppm
+        Standard error of the field, median.
+    voxel_size
+        mm.
+    """
+    if noise_ppm * mean_edge(voxel_size) < BIASED_PPM_MM:
+        return ()
+    return (
+        f"The field is noisy (standard error {1e3 * noise_ppm:.2g} ppb): values are biased. The "
+        "regularisation follows the noise and lowers contrasts: nuclei and veins read 10 % and more too low. "
+        "Acquire a higher signal-to-noise ratio, or more and later echoes.",
+    )

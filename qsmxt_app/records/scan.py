@@ -57,6 +57,9 @@ class Inputs:
         Whether the sidecar says how the readout alternates.
     sidecar
         What sidecars say that a paper must report; of any type.
+    length_scale
+        By what the voxel size was multiplied before anything was computed: 1 but for objects much smaller
+        than a head.
     """
 
     files: tuple[str, ...] = ()
@@ -72,6 +75,7 @@ class Inputs:
     bipolar: bool | None = None
     readout_told: bool = False
     sidecar: dict[str, Any] = dataclasses.field(default_factory=dict)
+    length_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ class PresetChoice:
 
     preset: str = ""
     reason: str = ""
+
+
+STRIPPED = "extent of the magnitude, which was stripped before"
+"""What made the mask where skull and scalp had been cut off."""
 
 
 @dataclass(frozen=True)

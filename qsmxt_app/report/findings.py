@@ -121,7 +121,8 @@ def _mask(record: ScanRecord) -> Iterator[Finding]:
     low, high = HEAD_ML
     # a crop inside the head may be small
     cropped = sum(share > CROPPED_FACE for share in record.checks.edge_fraction.values()) >= CROPPED_SIDES
-    head = record.settings.get("preset") != "body" and not cropped
+    small = record.inputs.length_scale != 1
+    head = record.settings.get("preset") != "body" and not cropped and not small
     if volume is not None and not low <= volume <= high and head:
         yield Finding(
             "warning",
@@ -201,14 +202,6 @@ def _echoes(record: ScanRecord) -> Iterator[Finding]:
             f"EchoTime is in seconds and lies between {low:g} and {high:g} s in gradient-echo imaging. "
             "Milliseconds or another unit give susceptibilities that are wrong by that factor.",
         )
-    if len(echo_times) == 1:
-        yield Finding(
-            "note",
-            "There is only one echo",
-            "The phase of the receive coil cannot be separated from that of the tissue, the error of "
-            "the field cannot "
-            "be measured, and there is no R2* map. Smooth variations across the head are less reliable.",
-        )
     if record.inputs.bipolar:
         yield Finding(
             "note",
@@ -234,6 +227,13 @@ def _geometry(record: ScanRecord) -> Iterator[Finding]:
                 "Voxels are much longer in one direction than in the others",
                 "Cubic voxels are most accurate; thick slices lower the values of small structures.",
             )
+    if record.inputs.length_scale != 1:
+        yield Finding(
+            "note",
+            f"The object was processed as if it were {record.inputs.length_scale:.3g} times as large",
+            "Lengths of the method are those of a human head, and the field of view is much smaller. Lengths "
+            "in warnings are those of a head too. Give --object-size head where it is a part of one.",
+        )
     angle = record.inputs.obliquity_degrees
     if angle is not None and angle > OBLIQUE_DEGREES:
         yield Finding(

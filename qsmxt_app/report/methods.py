@@ -20,7 +20,7 @@ from qsmxt_app.qsm.padded_grid import LARGEST_NOISE
 from qsmxt_app.qsm.tgv import TGVOptions
 from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
 from qsmxt_app.records.open_values import number, numbers, text
-from qsmxt_app.records.scan import ScanRecord
+from qsmxt_app.records.scan import STRIPPED, ScanRecord
 from qsmxt_app.report.acquisition_text import acquisition_sentences
 from qsmxt_app.report.labelling_text import segmentation_sentences
 from qsmxt_app.report.pictures import CHI
@@ -38,6 +38,27 @@ _THRESHOLDS = {
     "gaussian": "a threshold between Gaussians fitted to the histogram",
     "fixed": "a fixed threshold",
     "percentile": "a percentile threshold",
+}
+
+_LAPLACIANS = {
+    "field": "the Laplacian of the wrapped phase [@schofield2003] of all echoes weighted by their noise",
+    "laplacian": (
+        "the Laplacians of the wrapped phase [@schofield2003] of the single echoes, divided by their echo "
+        "times and averaged by their noise"
+    ),
+    "maps": "the Laplacian of the wrapped phase [@schofield2003] of each echo by itself",
+}
+_RECEIVE_PHASE = (
+    "The curvature of the receive phase, which a single echo does not separate from the field, was taken to "
+    "be a polynomial of third order, fitted to the Laplacian of the phase and removed."
+    " Such a map is qualitative."
+)
+_ECHO_MEANS = {
+    "noise": (
+        "The maps of the single echoes were averaged, weighted in each voxel by the inverse variance of the "
+        "echo's field."
+    ),
+    "plain": "The maps of the single echoes were averaged with equal weights.",
 }
 
 
@@ -73,7 +94,7 @@ def describe_methods(settings: Mapping[str, Any], record: ScanRecord | None = No
         _software(done),
         *acquisition_sentences(done),
         _phase(settings, done),
-        _masking(settings),
+        _masking(settings, done),
         *_susceptibility(settings, done),
         _two_pass(settings, done),
         _reference(settings, done),
@@ -150,10 +171,12 @@ def _unwrapping(settings: Mapping[str, Any]) -> str:
     return _phrase(UNWRAPPING_METHODS.get(name))
 
 
-def _masking(settings: Mapping[str, Any]) -> str:
+def _masking(settings: Mapping[str, Any], record: ScanRecord) -> str:
     source = text(settings.get("mask")) or "phase-quality"
     within = ""
-    if source == "bet":
+    if record.mask.method == STRIPPED:
+        source, within = "combined", " inside the region to which the magnitude had been stripped"
+    elif source == "bet":
         source, within = "combined", " inside the brain, found with BET [@smith2002]"
     elif source not in _MASK_SOURCES:
         source, within = "combined", " inside a mask that was supplied"
@@ -174,16 +197,18 @@ def _susceptibility(settings: Mapping[str, Any], record: ScanRecord) -> list[str
         return _two_step(settings)
     weights = numbers(settings.get("tgv_alpha"))
     alpha = _scaled_weights(*weights) if len(weights) == 2 else ""
+    several = len(record.inputs.echo_times) != 1
+    combination = text(settings.get("echo_combination")) if several else ""
     sentence = (
         "Unwrapping, background field removal and inversion were solved in one step with TGV-QSM "
-        "[@langkammer2015], from the Laplacian of the wrapped phase [@schofield2003] of all "
-        "echoes weighted by "
-        f"their noise, with total generalised variation [@bredies2010] as regularisation{alpha}, by a "
-        "primal-dual algorithm [@chambolle2011] with diagonal preconditioning [@pock2011] and "
-        "over-relaxation "
+        f"[@langkammer2015], from {_LAPLACIANS.get(combination, _LAPLACIANS['field'])}, with total "
+        f"generalised variation [@bredies2010] as regularisation{alpha}, by a primal-dual algorithm "
+        "[@chambolle2011] with diagonal preconditioning [@pock2011] and over-relaxation "
         "[@condat2013]"
     )
-    return [f"{sentence}{_stopping(settings)}."]
+    mean = _ECHO_MEANS.get(text(settings.get("echo_average")), "") if combination == "maps" else ""
+    single = _RECEIVE_PHASE if len(record.inputs.echo_times) == 1 else ""
+    return [single, f"{sentence}{_stopping(settings)}.", mean]
 
 
 def _two_step(settings: Mapping[str, Any]) -> list[str]:

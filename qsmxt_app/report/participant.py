@@ -147,10 +147,12 @@ def _summary(acquisitions: Sequence[Acquisition]) -> str:
     failed = sum(item.level == "error" for item in acquisitions)
     doubted = sum(item.level == "warning" for item in acquisitions)
     count = f"{len(acquisitions)} {'acquisitions' if len(acquisitions) != 1 else 'acquisition'}{among}"
+    single = sum(len(item.record.inputs.echo_times) == 1 for item in acquisitions)
     states = [
         f"{number_of} {words}"
         for number_of, words in (
             (failed, "failed"),
+            (single, "qualitative, of a single echo"),
             (doubted, "needs review" if doubted == 1 else "need review"),
         )
         if number_of

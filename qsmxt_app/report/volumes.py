@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ ON_MAP = (
     "magnitude",
     "chi",
     "chi_singlepass",
+    "chi_echo_spread",
     "total_field",
     "local_field",
     "field_noise",
@@ -37,6 +39,8 @@ ON_MAP = (
     "dseg",
 )
 """What lies on the grid of the map; the first that can be read gives the grid."""
+ONE_ECHO = re.compile(r"chi_echoes_\d+").fullmatch
+"""Whether an output is the susceptibility of a single echo."""
 ON_T1W = ("t1w_mask", "dseg_t1w", "t1w", "magnitude_in_t1w")
 """What lies on the grid of T1w."""
 ON_COARSE = ("offset",)
@@ -59,7 +63,7 @@ class Volumes:
 
 
 def read_volumes(
-    output_dir: Path, record: ScanRecord, keys: Sequence[str] = ON_MAP, *, embed_voxels: int | None = 0
+    output_dir: Path, record: ScanRecord, keys: Sequence[str] | None = None, *, embed_voxels: int | None = 0
 ) -> Volumes:
     """Read what the report shows of one acquisition on one grid.
 
@@ -70,7 +74,7 @@ def read_volumes(
     record
         Names the files. Those that are missing, damaged or on another grid are listed in `missing`.
     keys
-        Outputs on one grid.
+        Outputs on one grid; without, all on the grid of the map.
     embed_voxels
         Largest number of voxels of a volume in the page; 0 for none, None without a limit.
     """
@@ -80,7 +84,7 @@ def read_volumes(
     missing: list[str] = []
     embedded: dict[str, Embedded] = {}
     shrinking: Shrinking | None = None
-    for key in keys:
+    for key in (*ON_MAP, *filter(ONE_ECHO, record.outputs)) if keys is None else keys:
         name = record.outputs.get(key)
         loaded = _load(record.output(output_dir, key))
         if loaded is None:

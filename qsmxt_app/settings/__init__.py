@@ -60,6 +60,11 @@ class Settings(
             raise WrongUsage("--segmentation meshnet needs a network.", "Give it by --model.")
         if self.roi_threshold >= 1:
             raise WrongUsage(f"--roi-threshold {self.roi_threshold:g} leaves no voxel.", "Give less than 1.")
+        if self.echo_combination != "field" and self.qsm_method != "tgv":
+            raise WrongUsage(
+                f"--echo-combination {self.echo_combination} is of TGV-QSM, not of {self.qsm_method}.",
+                "Give --qsm-method tgv, or combine the field.",
+            )
         check_choice_or_file("mask", self.mask, MASK_METHODS)
         if not self.reference:
             raise WrongUsage("--reference is empty.", "Give mean, none, a mask FILE or a region.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsmxt_app.qsm.background import BACKGROUND_METHODS
+from qsmxt_app.qsm.echo_combination import ECHO_AVERAGES, ECHO_COMBINATIONS
 from qsmxt_app.qsm.inversion import INVERSION_METHODS
 from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
 from qsmxt_app.settings.declaration import declared_in
@@ -59,6 +60,12 @@ class MethodSettings:
         metavar="MM",
         least=0.0,
     )
+    object_size: str = setting(
+        "auto",
+        "what lengths of the method suit: head (a human one), small (they are scaled by the field of view), "
+        "or auto (small for voxels of up to 0.2 mm and a field of view of up to 80 mm)",
+        choices=("auto", "head", "small"),
+    )
     bipolar: str = setting(
         "auto",
         "bipolar readout; auto: from the sidecar and the data",
@@ -74,6 +81,18 @@ class MethodSettings:
         "tgv",
         "tgv: single-step TGV-QSM from the phase; two-step: --background, then --inversion",
         choices=("tgv", "two-step"),
+    )
+    echo_combination: str = setting(
+        "field",
+        "what of the echoes TGV-QSM combines: field (one field fitted to all), laplacian (the Laplacians of "
+        "their phase), or maps (each echo is reconstructed by itself; its map is written too)",
+        choices=ECHO_COMBINATIONS,
+    )
+    echo_average: str = setting(
+        "noise",
+        "mean of --echo-combination maps: noise (weighted by the inverse variance of each echo's field), or "
+        "plain",
+        choices=ECHO_AVERAGES,
     )
     background: str = setting(
         "lbv",

@@ -129,9 +129,9 @@ def second_pass(mask: str, whole: Any) -> NDArray[np.bool_] | None:
     return None if np.array_equal(inside, first) else inside
 
 
-def volume_ml(mask: NDArray[np.bool_], voxel_size: tuple[float, float, float]) -> float:
+def volume_ml(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> float:
     """Return the volume of a mask in millilitres."""
-    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000)
+    return float(np.count_nonzero(mask) * abs(np.linalg.det(affine[:3, :3])) / 1000)
 
 
 def save(array: NDArray, affine: NDArray[np.float64], path: Path) -> str:

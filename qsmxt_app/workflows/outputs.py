@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ FIELD = "magnitude-weighted complex fit over echoes, after removal of phase offs
 FIELD_NOISE = "standard error of the fit"
 OFFSET = "phase at an echo time of zero, smooth, averaged over blocks of voxels (MCPC-3D-S)"
 TRUST = "coherence that the standard error leaves to the phase: 0 random, 1 certain"
+ECHO_SPREAD = "standard deviation of susceptibility over echoes, with their weights in the mean"
 # how chi is made, and by which steps
 SOLVERS = {
     "tgv": ("TGV-QSM (Langkammer 2015)", ("tgv", "combine")),
@@ -45,6 +46,8 @@ OUTPUTS = {
     "mask_reliable": Output("mask", "reliable", steps=("masks",)),
     "chi": Output("Chimap", units="ppm"),
     "chi_singlepass": Output("Chimap", "singlepass", units="ppm"),
+    "chi_echoes": Output("Chimap", "echo", units="ppm", each_echo=True),
+    "chi_echo_spread": Output("Chimap", "echospread", "anat", "ppm", ECHO_SPREAD, ("tgv", "combine")),
     "total_field": Output("fieldmap", "total", "fmap", "Hz", FIELD, ("field",)),
     "local_field": Output(
         "fieldmap", "local", "fmap", "Hz", "background field removal", ("field", "background")
@@ -72,9 +75,9 @@ PARAMETERS = {
     ),
     "field": ("unwrapping", "bipolar"),
     "background": ("background",),
-    "tgv": ("tgv_alpha", "tgv_iterations", "tgv_tolerance", "two_pass"),
+    "tgv": ("tgv_alpha", "tgv_iterations", "tgv_tolerance", "two_pass", "echo_combination"),
     "inversion": ("inversion", "two_pass"),
-    "combine": ("reference",),
+    "combine": ("reference", "object_size"),
 } | {step.name: step.settings for step in MAPS.values()}
 NOT_IN_SIDECARS = {"seconds", "peak_mb", "warnings", "history"}
 
@@ -110,10 +113,11 @@ class WriteDerivatives(Step):
             file = defined(getattr(given, name))
             if file is None:
                 continue
-            path = output_path(output_dir, given.acquisition, output)
-            oriented = given.acquisition.oriented
-            save_image(_voxels(name, file), load_affine(file), path, self._sidecar(output), oriented=oriented)
-            written[name] = path.relative_to(output_dir).as_posix()
+            affine, sidecar = load_affine(file), self._sidecar(output)
+            for key, one, voxels, told in _images(name, output, _voxels(name, file), given.acquisition):
+                path = output_path(output_dir, given.acquisition, one)
+                save_image(voxels, affine, path, sidecar | told, oriented=given.acquisition.oriented)
+                written[key] = path.relative_to(output_dir).as_posix()
         return {"outputs": written}
 
     def _sidecar(self, output: Output) -> dict[str, Any]:
@@ -143,6 +147,19 @@ def _voxels(name: str, file: str) -> NDArray:
     return combine_magnitude(load(file)) if name == "magnitude" else load(file)
 
 
+def _images(
+    name: str, output: Output, voxels: NDArray, acquisition: Acquisition
+) -> Iterator[tuple[str, Output, NDArray, dict[str, Any]]]:
+    """Yield the images of an output: key in the record, declaration, voxels, and more for the sidecar."""
+    if not output.each_echo:
+        yield name, output, voxels, {}
+        return
+    for index, number in enumerate(acquisition.echo_numbers):
+        one = replace(output, desc=f"{output.desc}{number}")
+        told = {"EchoNumber": number, "EchoTime": acquisition.echo_times[index]}
+        yield f"{name}_{number}", one, voxels[..., index], told
+
+
 def output_path(output_dir: Path, acquisition: Acquisition, output: Output) -> Path:
     """Return where a derivative of an acquisition goes."""
     return derivative_path(
@@ -152,7 +169,11 @@ def output_path(output_dir: Path, acquisition: Acquisition, output: Output) -> P
 
 def maps_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ...]:
     """Return all maps of an acquisition that are there, whichever run wrote them, relative to the folder."""
-    paths = (output_path(output_dir, acquisition, output) for output in OUTPUTS.values())
+    paths = [output_path(output_dir, acquisition, one) for one in OUTPUTS.values() if not one.each_echo]
+    for output in (one for one in OUTPUTS.values() if one.each_echo):
+        # of echoes too that no longer take part
+        first = output_path(output_dir, acquisition, replace(output, desc=f"{output.desc}1"))
+        paths += sorted(first.parent.glob(first.name.replace(f"{output.desc}1_", f"{output.desc}[0-9]*_")))
     return tuple(path.relative_to(output_dir).as_posix() for path in paths if path.is_file())
 
 

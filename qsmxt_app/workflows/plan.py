@@ -10,11 +10,14 @@ from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.maps import MAPS, made_maps
 from qsmxt_app.settings import Settings
 from qsmxt_app.terminal import counted
+from qsmxt_app.workflows.length_scale import length_scale
 from qsmxt_app.workflows.machine_share import MachineShare
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
 from qsmxt_app.workflows.preset_choice import Choice, settings_for
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
 from qsmxt_app.workflows.step_needs import (
+    BYTES_PER_ECHO_APART,
+    BYTES_PER_GB,
     MAIN_GB,
     REPORT_GB,
     REPORT_SECONDS,
@@ -80,6 +83,8 @@ class ScanPlan:
         How its regions are found.
     bipolar
         Whether the readout alternates, as far as is known before the phase is read.
+    length_scale
+        By what voxel sizes are multiplied before anything is computed (:func:`length_scale`).
     maps, anatomy, regions
         The steps that make its maps, those that label its T1w (or its magnitude), and those that bring the
         labels to the scan, each in their order.
@@ -90,9 +95,16 @@ class ScanPlan:
     choice: Choice | None
     segmentation: SegmentationPlan
     bipolar: bool
+    length_scale: float
     maps: tuple[StepPlan, ...]
     anatomy: tuple[StepPlan, ...]
     regions: tuple[StepPlan, ...]
+
+    @property
+    def voxel_size(self) -> tuple[float, float, float]:
+        """Voxel edges in mm by which everything is computed: those of the image, or of a head as large."""
+        x, y, z = (edge * self.length_scale for edge in self.acquisition.voxel_size)
+        return x, y, z
 
     @property
     def steps(self) -> tuple[StepPlan, ...]:
@@ -169,10 +181,19 @@ def plan_scan(acquisition: Acquisition, settings: Settings) -> ScanPlan:
     own, choice = settings_for(acquisition, settings)
     segmentation = plan_segmentation(acquisition, own)
     voxels, echoes = prod(acquisition.shape), len(acquisition.echoes)
-    maps = tuple(_step(name, voxels, echoes) for name in _map_steps(acquisition, own))
+    apart = echoes if own.echo_combination == "maps" else 1
+    maps = tuple(_map_step(name, voxels, echoes, apart) for name in _map_steps(acquisition, own))
     anatomy, regions = _region_steps(segmentation, acquisition)
     return ScanPlan(
-        acquisition, own, choice, segmentation, _is_bipolar(acquisition, own), maps, anatomy, regions
+        acquisition,
+        own,
+        choice,
+        segmentation,
+        _is_bipolar(acquisition, own),
+        length_scale(acquisition.voxel_size, acquisition.shape, own.object_size),
+        maps,
+        anatomy,
+        regions,
     )
 
 
@@ -308,6 +329,18 @@ def _estimate(steps: Iterable[StepPlan]) -> Estimate:
 
 def _step(name: str, voxels: int, echoes: int = 1) -> StepPlan:
     return StepPlan(name, memory_gb(name, voxels, echoes), expected_seconds(name, voxels))
+
+
+def _map_step(name: str, voxels: int, echoes: int, apart: int) -> StepPlan:
+    """Plan a step of the maps; TGV-QSM is run for as many echoes as are reconstructed apart."""
+    step = _step(name, voxels, echoes)
+    if apart == 1 or not name.startswith(("tgv", "combine")):
+        return step
+    return replace(
+        step,
+        memory_gb=step.memory_gb + apart * voxels * BYTES_PER_ECHO_APART / BYTES_PER_GB,
+        seconds=step.seconds * apart,
+    )
 
 
 def _is_bipolar(acquisition: Acquisition, settings: Settings) -> bool:

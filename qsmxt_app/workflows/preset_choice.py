@@ -10,6 +10,7 @@ from typing import Any
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.config import AUTO, with_preset
 from qsmxt_app.settings import DEFAULT_PRESET, Settings
+from qsmxt_app.workflows.length_scale import length_scale
 
 BODY_PART_KEYS = ("BodyPart", "BodyPartExamined")
 HEAD = ("head", "brain", "skull", "cereb", "cranium")
@@ -43,10 +44,12 @@ def settings_for(acquisition: Acquisition, settings: Settings) -> tuple[Settings
 def choose_preset(acquisition: Acquisition) -> Choice:
     """Choose a preset for a scan.
 
-    Only the sidecars decide: a guess from the images that is wrong once in a hundred scans would process a
-    study in two ways unnoticed.
+    Only the sidecars and the grid decide: a guess from the images that is wrong once in a hundred scans would
+    process a study in two ways unnoticed.
     """
     metadata = acquisition.metadata
+    if length_scale(acquisition.voxel_size, acquisition.shape, "auto") != 1:
+        return Choice("small", f"{_described(acquisition)}: finer and smaller than any scan of a person")
     part = body_part(metadata)
     if part is not None:
         return Choice("body", f"{part}: not a head, so no anatomy is assumed")

@@ -137,7 +137,8 @@ def measure_quality(output_dir: Path, record: ScanRecord) -> dict[str, Measure]:
     for name, kind in KINDS.items():
         value, note = found.get(name, (None, ""))
         # those of the volume are of heads: they say nothing of other parts of the body, nor of crops
-        other = name == "mask_volume" and (record.settings.get("preset") == "body" or note == _CROP)
+        no_head = record.settings.get("preset") == "body" or record.inputs.length_scale != 1
+        other = name == "mask_volume" and (no_head or note == _CROP)
         measures[name] = kind.measured(value, note, limits=not other)
     return measures
 
@@ -171,9 +172,10 @@ def _convergence(record: ScanRecord) -> _Found:
 def _of_map(output_dir: Path, record: ScanRecord) -> dict[str, _Found]:
     """What chi itself shows."""
     chi, mask = (_finite(record.output(output_dir, key)) for key in ("chi", "mask"))
-    size, direction = record.inputs.voxel_size, record.inputs.b0_direction
-    if chi is None or size is None or direction is None:
+    edges, direction = record.inputs.voxel_size, record.inputs.b0_direction
+    if chi is None or edges is None or direction is None:
         return {}
+    size = [edge * record.inputs.length_scale for edge in edges]
     # chi is zero outside its own mask, which background removal may have made smaller
     inside = (chi != 0) if mask is None or mask.shape != chi.shape else (mask != 0) & (chi != 0)
     cropped = np.count_nonzero(edge_shares(inside) > _CROPPED_FACE) >= _CROPPED_SIDES

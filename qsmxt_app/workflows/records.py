@@ -163,6 +163,7 @@ def described_inputs(scan: ScanPlan, bids_dir: Path) -> Inputs:
         echo_times=tuple(acquisition.echo_times),
         field_strength=acquisition.field_strength,
         voxel_size=acquisition.voxel_size,
+        length_scale=scan.length_scale,
         shape=acquisition.shape,
         b0_direction=acquisition.b0_direction,
         obliquity_degrees=obliquity_degrees(acquisition.b0_direction),

@@ -15,18 +15,22 @@ from qsmxt_app.workflows.outputs import OUTPUTS, PARAMETERS, WriteDerivatives, m
 from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.segmentation.steps import connect_regions, region_makers, step_node
 
+_REFERENCED = ("chi", "chi_singlepass", "chi_echoes")
+"""Maps that are relative to the reference."""
+
 
 def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str, Any]:
     """Make the nodes of one scan, with all inputs that do not come from other nodes."""
     acquisition, settings = scan.acquisition, scan.settings
-    times, voxel_size = list(acquisition.echo_times), acquisition.voxel_size
-    geometry = {"voxel_size": voxel_size, "b0_direction": acquisition.b0_direction}
+    times = list(acquisition.echo_times)
+    geometry = {"voxel_size": scan.voxel_size, "b0_direction": acquisition.b0_direction}
     field_step = {**geometry, "field_strength": acquisition.field_strength}
     makers: dict[str, Any] = {
         "prepare": lambda: nodes.LoadAcquisition(
             acquisition=acquisition,
             description=_description(acquisition),
             files=[str(file) for file in acquisition.files],
+            voxel_size=scan.voxel_size,
         ),
         "masks": lambda: nodes.BuildMasks(echo_times=times, **geometry, **_mask_inputs(settings)),
         "field": lambda: nodes.FitField(
@@ -34,6 +38,7 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
             **field_step,
             bipolar="yes" if scan.bipolar else settings.bipolar,
             unwrapping=settings.unwrapping,
+            combination=settings.echo_combination,
         ),
         "background": lambda: nodes.RemoveBackground(method=settings.background, **field_step),
         "tgv": lambda: nodes.InvertTGV(
@@ -43,7 +48,9 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
             **geometry,
         ),
         "inversion": lambda: nodes.InvertField(method=settings.inversion, echo_times=times, **field_step),
-        "combine": lambda: nodes.CombineAndReference(**_reference_inputs(settings)),
+        "combine": lambda: nodes.CombineAndReference(
+            average=settings.echo_average, **_reference_inputs(settings)
+        ),
         "derivatives": lambda: WriteDerivatives(
             acquisition=acquisition,
             description=_description(acquisition),
@@ -96,6 +103,7 @@ def _connect_tgv(workflow: Any, made: dict[str, Any]) -> None:
     inputs = [("laplacian", "laplacian"), ("noise", "noise")]
     workflow.connect([(field, made["tgv"], [*inputs, ("filled", "mask")])])
     workflow.connect([(made["tgv"], combine, [("chi", "chi_filled")])])
+    workflow.connect([(field, combine, [("noise", "echo_noise")])])
     if "tgv_reliable" in made:
         # around bone and air inside the filled mask, signal alone does not tell where they end
         inputs += [("tissue", "tissue"), ("reliable", "mask"), ("filled", "whole")]
@@ -138,8 +146,8 @@ def _image_sources(made: dict[str, Any]) -> dict[str, tuple[str, str]]:
         },
         # some methods of background removal make the mask smaller
         "background": {"local_field": "local_field"} | ({"mask": "mask"} if "inversion" in made else {}),
-        "combine": {"chi": "chi", "chi_singlepass": "chi_singlepass"},
-        "reference": {"chi": "chi", "chi_singlepass": "chi_singlepass"},
+        "combine": {name: name for name in (*_REFERENCED, "chi_echo_spread")},
+        "reference": {name: name for name in _REFERENCED},
     }
     maps = {name: {output: output for output in step.outputs} for name, step in MAPS.items()}
     return {

@@ -42,6 +42,8 @@ NEEDS = {
     "reference": Need(40, 0, 0.1, threaded=False),
     "regions": Need(50, 0, 1.0, threaded=False),
 } | {step.name: step.need for step in MAPS.values()}
+# of the inversion and of what averages its maps, where each echo is reconstructed by itself
+BYTES_PER_ECHO_APART = 40
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,24 @@ def test_unusable_voxels(acquisition, part, change, error, text):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("part", ["magnitude", "phase"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_outside_the_object_is_no_signal(acquisition, part, value):
+    """As after a division by a mask; some images have more of it than others."""
+    inside = np.zeros((8, 8, 8), bool)
+    inside[2:6, 2:6, 2:6] = True
+    for echo in acquisition.echoes:
+        write_image(echo.magnitude, np.where(inside, _voxels(echo.magnitude), 0.001).astype(np.float32))
+    path = getattr(acquisition.echoes[1], part)
+    write_image(path, np.where(inside, _voxels(path), value).astype(np.float32))
+    images = load_acquisition(acquisition)
+    (warning,) = (text for text in images.warnings if "NaN" in text)
+    assert warning.startswith(f"{path.name}: {np.count_nonzero(~inside)} voxels outside")
+    assert np.isfinite(images.phase).all()
+    assert not images.magnitude[~inside].any()
+    assert (images.magnitude[inside] > 0).all()
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_flipped_bit_is_found(acquisition, stored):
     path = acquisition.echoes[0].phase

@@ -18,6 +18,7 @@ from PIL import Image
 from report_data import Outputs, head, ras_affine, rotation
 
 from qsmxt_app.errors import NoInput
+from qsmxt_app.qsm.field_checks import echo_number_warning
 from qsmxt_app.records.scan import read_record
 from qsmxt_app.report import build_index, build_participant_report
 from qsmxt_app.workflows.quality import record_quality
@@ -198,6 +199,7 @@ def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
 
 def single_echo(content: dict[str, Any]) -> None:
     content["inputs"]["echo_times"] = [0.02]
+    content["warnings"] = list(echo_number_warning(1))
     del content["outputs"]["r2star"]
 
 
@@ -206,6 +208,7 @@ def test_a_single_echo_has_no_r2star_and_the_page_says_why(outputs: Outputs) -> 
     text = page(outputs).text_content()
     assert "No R2* map: it needs at least two echoes." in text
     assert "only one echo" in text
+    assert "1 acquisition: 1 qualitative, of a single echo" in text
 
 
 @pytest.mark.parametrize(

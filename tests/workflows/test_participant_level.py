@@ -219,7 +219,7 @@ def with_voxels(path, change):
 
 
 def put_nan(array):
-    array[3, 3, 3] = np.nan
+    array[20, 23, 17] = np.nan
     return array
 
 
@@ -295,7 +295,7 @@ def test_an_empty_mask_is_65(broken, capsys):
     assert any("sub-good_Chimap.nii.gz" in warning for warning in told["warnings"])
 
 
-def test_single_echo_takes_the_same_road(tmp_path):
+def test_single_echo_takes_the_same_road_and_is_called_qualitative(tmp_path, capsys):
     raw = write_mini_dataset(tmp_path / "raw", echoes=1)
     out = tmp_path / "out"
     assert main([str(raw), str(out), "participant", "--skip-bids-validation"]) == 0
@@ -303,6 +303,7 @@ def test_single_echo_takes_the_same_road(tmp_path):
     chi = voxels(out / "sub-01" / "anat" / "sub-01_Chimap.nii.gz")
     assert chi[head.nuclei == 3].mean() > chi[head.nuclei == 1].mean() > 0
     assert "relaxation" not in record(out, "sub-01")["timings"]
+    assert "only one echo: the map is qualitative" in "".join(capsys.readouterr())
 
 
 def test_a_given_mask_is_used(finished, tmp_path):

@@ -65,6 +65,7 @@ def test_each_map_is_relative_to_its_own_mean(tmp_path, monkeypatch):
     mask[:3] = 0
     images = {"dseg": dseg, "mask": mask}
     images |= {name: rng.normal(size=dseg.shape).astype(np.float32) for name in ("chi", "chi_singlepass")}
+    images["chi_echoes"] = rng.normal(size=(*dseg.shape, 2)).astype(np.float32)
     files = {name: str(write(array, np.eye(4), tmp_path / f"{name}.nii")) for name, array in images.items()}
     (tmp_path / "regions.tsv").write_text(
         "index\tname\n4\tLeft-Lateral-Ventricle\n43\tRight-Lateral-Ventricle\n"
@@ -81,7 +82,13 @@ def test_each_map_is_relative_to_its_own_mean(tmp_path, monkeypatch):
     for name in ("chi", "chi_singlepass"):
         expected = np.where(mask > 0, images[name] - images[name][region].mean(), 0)
         assert np.abs(voxels(getattr(made, name)) - expected).max() < 1e-6
+    for echo in range(2):
+        one = images["chi_echoes"][..., echo]
+        expected = np.where(mask > 0, one - one[region].mean(), 0)
+        assert np.abs(voxels(made.chi_echoes)[..., echo] - expected).max() < 1e-6
     told = json.loads(Path(made.facts).read_text())
+    assert told["reference_labels"] == [4, 43]
+    assert "chi" not in told["reference"]
     assert told["reference_voxels"] == np.count_nonzero(region)
     assert told["reference_value_ppm"] == pytest.approx(0.25 + images["chi"][region].mean(), abs=1e-6)
 

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.echo_combination import Combination
 from qsmxt_app.qsm.field import FieldFit, fit_total_field
+from qsmxt_app.qsm.offsets import without_offset
 from qsmxt_app.qsm.tgv.phase_laplacian import EchoLaplacian, combine_echoes, laplacian_of_phase
 
 
@@ -50,11 +52,12 @@ def measured_laplacian(
     mask: BoolArray,
     bipolar: bool = False,
     fit: FieldFit | None = None,
+    combination: Combination = "field",
 ) -> EchoLaplacian:
     """Laplacian and noise of the field, by the method that suits the data.
 
-    With several echoes and their magnitude that of the fitted field (:func:`laplacian_of_field`), else that
-    of the echoes themselves (:func:`combine_echoes`).
+    With several echoes and their magnitude that of the fitted field (:func:`laplacian_of_field`) or as
+    `combination` says, else that of the echoes themselves (:func:`combine_echoes`).
 
     Parameters
     ----------
@@ -74,6 +77,11 @@ def measured_laplacian(
         Whether echoes alternate between readout polarities.
     fit
         Of these echoes, where there is one already; else the field is fitted in the mask and its neighbours.
+    combination
+        ``"field"``: Laplacian of the fitted field. ``"laplacian"``: the echoes' Laplacians, over their echo
+        times, averaged by their noise. ``"maps"``: one Laplacian for each echo, (x, y, z, echo). The last two
+        are of phase without the fit's offset and readout difference; where that fit is uncertain for other
+        reasons than thermal noise, so are they.
     """
     times = np.atleast_1d(np.asarray(echo_times, dtype=np.float64))
     if magnitude is None or times.size == 1:
@@ -88,4 +96,17 @@ def measured_laplacian(
     if fit is None:
         near = scipy.ndimage.binary_dilation(mask, scipy.ndimage.generate_binary_structure(3, 2))
         fit = fit_total_field(magnitude, phase, times, mask=near, voxel_size=voxel_size, bipolar=bipolar)
-    return laplacian_of_field(fit, field_strength=field_strength, voxel_size=voxel_size, mask=mask)
+    fitted = laplacian_of_field(fit, field_strength=field_strength, voxel_size=voxel_size, mask=mask)
+    if combination == "field":
+        return fitted
+    measured = combine_echoes(
+        magnitude,
+        without_offset(phase, fit.offset, fit.readout_difference),
+        times,
+        field_strength=field_strength,
+        voxel_size=voxel_size,
+        mask=mask,
+        separate=combination == "maps",
+    )
+    known = fitted.noise[..., None] if combination == "maps" else fitted.noise
+    return EchoLaplacian(measured.laplacian, np.maximum(measured.noise, known))

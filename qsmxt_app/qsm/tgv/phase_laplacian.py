@@ -23,6 +23,7 @@ from qsmxt_app.qsm.constants import hz_per_ppm
 Method = Literal["wrapped-differences", "trigonometric"]
 _METHODS = ("wrapped-differences", "trigonometric")
 _TURN = np.float32(2 * np.pi)
+_NO_ECHOES = np.empty((0, 0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class EchoLaplacian:
 
     Attributes
     ----------
-    laplacian : ndarray (x, y, z)
+    laplacian : ndarray (x, y, z), or (x, y, z, echo) where echoes are not combined
         ppm / mm^2 inside the mask, 0 outside.
-    noise : ndarray (x, y, z)
+    noise : ndarray of the same shape
         Standard deviation of the equivalent field in ppm, everywhere; infinite without signal.
     """
 
@@ -86,7 +87,7 @@ def laplacian_of_phase(
     phases = _checked(ones, phase[..., None], times, mask)[1]
     laplacian: FloatArray
     laplacian, _, _ = _combine(
-        ones, phases, times.astype(np.float32), mask, _squared(voxel_size), method == _METHODS[1]
+        ones, phases, times.astype(np.float32), mask, _squared(voxel_size), method == _METHODS[1], _NO_ECHOES
     )
     return laplacian
 
@@ -100,6 +101,7 @@ def combine_echoes(
     voxel_size: Sequence[float],
     mask: BoolArray,
     method: Method = "wrapped-differences",
+    separate: bool = False,
 ) -> EchoLaplacian:
     """Combine the echoes' phase Laplacians into the one of the field.
 
@@ -121,6 +123,8 @@ def combine_echoes(
         Where the Laplacian is wanted. Voxels outside are used as neighbours.
     method
         As in :func:`laplacian_of_phase`.
+    separate
+        Whether to return the Laplacian and the noise of every echo instead of combining them.
 
     Returns
     -------
@@ -140,13 +144,15 @@ def combine_echoes(
     magnitude, phase = _checked(magnitude, phase, times, mask)
     rad_per_ppm = (2 * np.pi * hz_per_ppm(field_strength) * times).astype(np.float32)
     squared = _squared(voxel_size)
+    echoes = np.zeros(phase.shape, np.float32) if separate else _NO_ECHOES
     laplacian, misfit, precision = _combine(
-        magnitude, phase, rad_per_ppm, mask, squared, method == _METHODS[1]
+        magnitude, phase, rad_per_ppm, mask, squared, method == _METHODS[1], echoes
     )
-    sigma = _noise_of_magnitude(magnitude, misfit, mask, squared)
+    sigma = np.float32(_noise_of_magnitude(magnitude, misfit, mask, squared))
     with np.errstate(divide="ignore"):
-        noise = np.float32(sigma) / np.sqrt(precision)
-    return EchoLaplacian(laplacian, noise)
+        if separate:
+            return EchoLaplacian(echoes, sigma / (np.abs(magnitude) * rad_per_ppm))
+        return EchoLaplacian(laplacian, sigma / np.sqrt(precision))
 
 
 def _checked(
@@ -197,8 +203,11 @@ def _noise_of_magnitude(
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def _combine(magnitude, phase, scale, mask, squared, trigonometric):
-    """Combined Laplacian, weighted square misfit of the echoes' Laplacians, and precision of the field."""
+def _combine(magnitude, phase, scale, mask, squared, trigonometric, echoes):
+    """Combined Laplacian, weighted square misfit of the echoes' Laplacians, and precision of the field.
+
+    The echoes' own Laplacians go into `echoes`, unless it is empty.
+    """
     nx, ny, nz, n = phase.shape
     laplacian = np.zeros((nx, ny, nz), np.float32)
     misfit = np.zeros((nx, ny, nz), np.float32)
@@ -242,4 +251,6 @@ def _combine(magnitude, phase, scale, mask, squared, trigonometric):
                 for e in range(n):
                     w = (magnitude[x, y, z, e] * scale[e]) ** 2
                     misfit[x, y, z] += w * (single[e] - mean) ** 2
+                if echoes.size:
+                    echoes[x, y, z] = single
     return laplacian, misfit, precision

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from qsmxt_app.maps import MAPS
 from qsmxt_app.records.scan import ScanRecord
-from qsmxt_app.report.panel import Panel, PanelType, make_view
+from qsmxt_app.report.panel import Panel, PanelType, View, make_view
 from qsmxt_app.report.panels.maps import map_views
 from qsmxt_app.report.pictures import CHI, Window
-from qsmxt_app.report.volumes import Volumes
+from qsmxt_app.report.slices import SliceGrid
+from qsmxt_app.report.volumes import ONE_ECHO, Volumes
 
 WIDE = Window(-0.5, 0.5, "ppm")
+SPREAD = Window(0.0, 0.1, "ppm", "inferno")
 DIFFERENCE = Window(-0.05, 0.05, "ppm", "RdBu_r")
 
 
@@ -31,6 +33,7 @@ def chi_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
     views.append(
         make_view("Wide window", final, grid, WIDE, by_plane=True, caption="For strong sources and streaks.")
     )
+    views += _echo_views(volumes, grid)
     views += [
         view
         for step in MAPS.values()
@@ -49,6 +52,19 @@ def chi_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
         "veins. Dark is diamagnetic: myelin, calcification. The window is the same in every report."
     )
     return Panel("chi", "Susceptibility (χ)", words, tuple(views))
+
+
+def _echo_views(volumes: Volumes, grid: SliceGrid) -> list[View]:
+    """Paint the map of each echo and their spread, where echoes were reconstructed by themselves."""
+    views = [
+        make_view(f"Echo {key.rpartition('_')[2]}", slices, grid, CHI)
+        for key, slices in volumes.slices.items()
+        if ONE_ECHO(key)
+    ]
+    if spread := volumes.slices.get("chi_echo_spread"):
+        caption = "Standard deviation over echoes, each with its weight in the mean."
+        views.append(make_view("Spread over echoes", spread, grid, SPREAD, caption=caption))
+    return views
 
 
 PANELS = (PanelType("susceptibility map", lambda page: chi_panel(page.maps, page.record)),)

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, traits
 
+from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.brain_extraction import brain_extraction
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.qsm.mask_checks import extent_warnings
 from qsmxt_app.qsm.masking import MaskOptions, build_masks
+from qsmxt_app.qsm.stripped_magnitude import stripped_brain
+from qsmxt_app.records.scan import STRIPPED
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -68,28 +71,35 @@ class BuildMasks(Step):
             components=given.components,
             separation_mm=given.separation_mm,
         )
+        within, source = self._within(magnitude)
         masks = build_masks(
             magnitude,
             load(given.phase),
             np.asarray(given.echo_times),
             voxel_size=given.voxel_size,
             options=options,
-            within=self._within(magnitude),
+            within=within,
         )
         extent = extent_warnings(masks.filled, combine_magnitude(magnitude), given.b0_direction)
         self.save_maps({"filled": masks.filled, "reliable": masks.reliable}, affine, folder)
         return {
-            "method": "given mask" if defined(given.mask_file) else given.method,
+            "method": source,
             "threshold": masks.threshold,
-            "volume_ml": volume_ml(masks.filled, given.voxel_size),
+            "volume_ml": volume_ml(masks.filled, affine),
             "hole_fraction": masks.hole_fraction,
             "warnings": (*masks.warnings, *extent),
         }
 
-    def _within(self, magnitude: Any) -> Any:
-        """Return the mask that the data may not exceed: the user's, the brain, or none."""
+    def _within(self, magnitude: FloatArray) -> tuple[Any, str]:
+        """Return the mask that the data may not exceed, or none, and what made the mask.
+
+        It is the user's, what is left of a magnitude that was stripped, or the brain.
+        """
+        method, size = self.inputs.method, self.inputs.voxel_size
         if defined(self.inputs.mask_file):
-            return load_on_grid(self.inputs.mask_file, self.inputs.magnitude)
-        if self.inputs.method != "bet":
-            return None
-        return brain_extraction(combine_magnitude(magnitude), voxel_size=self.inputs.voxel_size)
+            return load_on_grid(self.inputs.mask_file, self.inputs.magnitude), "given mask"
+        combined = combine_magnitude(magnitude)
+        stripped = stripped_brain(combined, size)
+        if stripped is not None:
+            return stripped, STRIPPED
+        return brain_extraction(combined, voxel_size=size) if method == "bet" else None, method

@@ -10,6 +10,7 @@ from nipype.interfaces.base import File, traits
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.acquisition_images import load_acquisition
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec
+from qsmxt_app.workflows.nodes.inputs import VoxelSize
 
 
 class PrepareInputSpec(StepInputSpec):
@@ -17,6 +18,7 @@ class PrepareInputSpec(StepInputSpec):
 
     acquisition = traits.Instance(Acquisition, mandatory=True, nohash=True, desc="what is read")
     description = traits.Str(mandatory=True, desc="what of the acquisition the result depends on")
+    voxel_size = VoxelSize
     files = traits.List(File(exists=True), mandatory=True, desc="the raw images, for the cache")
 
 
@@ -35,7 +37,9 @@ class LoadAcquisition(Step):
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save magnitude and phase of all echoes."""
         acquisition = self.inputs.acquisition
-        images = load_acquisition(acquisition, threads=self.inputs.num_threads)
+        images = load_acquisition(
+            acquisition, voxel_size=self.inputs.voxel_size, threads=self.inputs.num_threads
+        )
         maps = {"magnitude": images.magnitude, "phase": images.phase}
         self.save_maps(maps, acquisition.affine, folder)
         return {"phase_scaling": images.phase_scaling, "warnings": images.warnings}

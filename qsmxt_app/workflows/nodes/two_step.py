@@ -72,11 +72,12 @@ class RemoveBackground(Step):
             "mask": removed.mask,
             "measured": removed.measured,
         }
-        self.save_maps(maps, load_affine(given.mask), folder)
+        affine = load_affine(given.mask)
+        self.save_maps(maps, affine, folder)
         return {
             "background_iterations": removed.iterations,
             "background_converged": removed.converged,
-            "local_field_volume_ml": volume_ml(removed.mask, given.voxel_size),
+            "local_field_volume_ml": volume_ml(removed.mask, affine),
             "background_parameters": method.parameters_for_sidecar(),
         }
 

@@ -9,6 +9,7 @@ import numpy as np
 from nipype.interfaces.base import File, traits
 
 from qsmxt_app.errors import UnusableData
+from qsmxt_app.qsm.echo_maps import for_each_echo
 from qsmxt_app.qsm.reference import reference_chi
 from qsmxt_app.segment.reference_region import described_reference, find_reference, inner_part
 from qsmxt_app.segment.regions import read_regions
@@ -30,6 +31,7 @@ class RegionReferenceInputSpec(StepInputSpec):
 
     chi = image("ppm, relative to anything")
     chi_singlepass = File(exists=True, desc="ppm")
+    chi_echoes = File(exists=True, desc="ppm, one an echo")
     mask = image("where chi is reported")
     dseg = image("labels on the grid of chi")
     regions = File(exists=True, mandatory=True, desc="their table")
@@ -42,6 +44,7 @@ class RegionReferenceOutputSpec(StepOutputSpec):
 
     chi = File(exists=True, desc="ppm")
     chi_singlepass = File(exists=True, desc="ppm")
+    chi_echoes = File(exists=True, desc="ppm, one an echo")
 
 
 class ReferToRegion(Step):
@@ -50,7 +53,7 @@ class ReferToRegion(Step):
     input_spec, output_spec = RegionReferenceInputSpec, RegionReferenceOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the final map and, with two passes, the map of the single one."""
+        """Save the final map, that of a single pass and those of single echoes, where there are such."""
         given = self.inputs
         regions = find_reference(given.reference, read_regions(Path(given.regions)))
         name, mask = described_reference(regions), load_mask(given.mask)
@@ -62,8 +65,9 @@ class ReferToRegion(Step):
         where = inner_part(found)
         referenced = reference_chi(load(given.chi), mask, where)
         maps = {"chi": referenced.chi}
-        if defined(given.chi_singlepass):
-            maps["chi_singlepass"] = reference_chi(load(given.chi_singlepass), mask, where).chi
+        for other in ("chi_singlepass", "chi_echoes"):
+            if file := defined(getattr(given, other)):
+                maps[other] = for_each_echo(lambda one: reference_chi(one, mask, where).chi, load(file))
         self.save_maps(maps, load_affine(given.chi), folder)
         before = float(read_json(Path(given.combine_facts)).get("reference_value_ppm", 0.0))
         return {

@@ -119,7 +119,7 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
 
 def _connect_reference(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
     """Connect the step that takes a region off the map that the labels were placed by."""
-    reference, maps = made["reference"], ("chi", "chi_singlepass")
+    reference, maps = made["reference"], ("chi", "chi_singlepass", "chi_echoes")
     workflow.connect(
         [
             (made["combine"], reference, [*((name, name) for name in maps), ("facts", "combine_facts")]),
