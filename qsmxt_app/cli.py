@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from qsmxt_app import __version__
+from qsmxt_app.compiled_cache import kernel_folders, remove_torn_kernels
 from qsmxt_app.config import AUTO, load_settings, preset_names, read_preset
 from qsmxt_app.environment import outside_current_folder
 from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
@@ -129,6 +130,7 @@ def _run(arguments: list[str]) -> int:
     settings = load_settings(flags)
 
     check_compiled_cache()
+    remove_torn_kernels(kernel_folders())
     # numba, nipype and their friends take seconds to import: not before the arguments are known to be right
     with outside_current_folder():
         from qsmxt_app.workflows.participant_level import Request, run_participants

@@ -15,7 +15,7 @@ LAYERS = (
     {"registration"},
     {"bids", "simulate"},
     {"settings"},
-    {"maps", "private_folder"},
+    {"maps", "private_folder", "compiled_cache"},
     {"qsm"},
     {"", "arrays", "bibliography", "errors", "source_graph", "terminal"},
     {"launch"},

@@ -45,6 +45,7 @@ ATTACKS: dict[str, tuple[str, ...]] = {
         "workflows/test_local_executor.py::test_a_worker_that_does_not_begin_is_started_again",
         "workflows/test_local_executor.py::test_workers_end_with_a_killed_parent",
     ),
+    "a compiled cache that a power loss tore": ("test_compiled_cache.py",),
     "files that change while they are read": (
         "bids/test_acquisition_images.py::test_a_file_that_changes_while_it_is_read_is_refused",
     ),
