@@ -97,6 +97,28 @@ class Output:
 
 
 @dataclass(frozen=True)
+class MeasuredOutput(Output):
+    """A derivative image whose values are measured in regions: in `stats.tsv`, and in the tables of a group.
+
+    Attributes
+    ----------
+    title
+        Of its values, on the page of a group: `R2*`.
+    quantity
+        What the values are, in the sidecars of tables; the title where it is empty.
+    relative
+        Whether values are relative to the reference of chi.
+    averaged
+        Whether it is warped to the template of a group and averaged there.
+    """
+
+    title: str = ""
+    quantity: str = ""
+    relative: bool = False
+    averaged: bool = False
+
+
+@dataclass(frozen=True)
 class View:
     """How an output is shown in the report.
 

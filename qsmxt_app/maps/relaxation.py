@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qsmxt_app.maps.declaration import Computed, MapStep, Need, Output, Scan, Shown, View
+from qsmxt_app.maps.declaration import Computed, MapStep, MeasuredOutput, Need, Output, Scan, Shown, View
 
 if TYPE_CHECKING:
     from qsmxt_app.arrays import BoolArray, FloatArray
@@ -32,8 +32,8 @@ MAP = MapStep(
     "relaxation",
     compute,
     outputs={
-        "r2star": Output("R2starmap", units="1/s", algorithm=ALGORITHM),
-        "t2star": Output("T2starmap", units="s", algorithm=ALGORITHM),
+        "r2star": MeasuredOutput("R2starmap", units="1/s", algorithm=ALGORITHM, title="R2*", averaged=True),
+        "t2star": MeasuredOutput("T2starmap", units="s", algorithm=ALGORITHM, title="T2*"),
         "s0": Output("S0map", units="arbitrary", algorithm=ALGORITHM),
     },
     need=Need(20, 14, 0.6),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +32,11 @@ COLUMNS = (
     "reference",
     "units",
 )
-DESCRIPTIONS = {
+_DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "index": {"Description": "Number of the region in the label image on the same grid"},
     "name": {"Description": "Name of the region"},
     "hemisphere": {"Description": "Side of the body", "Levels": {"L": "left", "R": "right"}},
-    "map": {
-        "Description": "Map that the values are from",
-        "Levels": {"chi": "magnetic susceptibility", "r2star": "R2*", "t2star": "T2*"},
-    },
+    "map": {"Description": "Map that the values are from"},
     "n_voxels": {"Description": "Voxels that the values are from: those of the region inside the mask"},
     "volume_mm3": {"Description": "Volume of these voxels", "Units": "mm3"},
     "mean": {"Description": "Arithmetic mean"},
@@ -71,13 +68,13 @@ class QuantitativeMap:
     Attributes
     ----------
     name
-        `chi`, `r2star`, `t2star`.
+        `chi`, `r2star`...
     values : ndarray (x, y, z)
         In `units`.
     mask : ndarray (x, y, z), bool
         Where it has values.
     units
-        `ppm`, `1/s`, `s`.
+        `ppm`, `1/s`...
     reference
         What the values are relative to; empty for absolute ones.
     """
@@ -169,6 +166,17 @@ def values_table(values: pd.DataFrame) -> str:
         sep="\t", index=False, na_rep=NOT_KNOWN, float_format="%.7g", lineterminator="\n"
     )
     return str(text)
+
+
+def column_descriptions(maps: Mapping[str, str]) -> dict[str, Any]:
+    """Describe the columns of a table, as its sidecar has it.
+
+    Parameters
+    ----------
+    maps
+        What the values of a map are, by its name.
+    """
+    return _DESCRIPTIONS | {"map": {**_DESCRIPTIONS["map"], "Levels": dict(maps)}}
 
 
 def erode_labels(labels: NDArray[np.integer], layers: int) -> NDArray[np.integer]:

@@ -15,6 +15,7 @@ from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
 from qsmxt_app.maps import MAPS
 from qsmxt_app.maps.declaration import Output
+from qsmxt_app.maps.measured import CHI
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -44,7 +45,7 @@ SOLVERS = {
 OUTPUTS = {
     "mask": Output("mask", "qsm", steps=("masks",)),
     "mask_reliable": Output("mask", "reliable", steps=("masks",)),
-    "chi": Output("Chimap", units="ppm"),
+    "chi": CHI,
     "chi_singlepass": Output("Chimap", "singlepass", units="ppm"),
     "chi_echoes": Output("Chimap", "echo", units="ppm", each_echo=True),
     "chi_echo_spread": Output("Chimap", "echospread", "anat", "ppm", ECHO_SPREAD, ("tgv", "combine")),

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nipype.interfaces.base import File
 from numpy.typing import NDArray
 
 from qsmxt_app.bids.atomic import atomic_file, write_json, write_text
 from qsmxt_app.bids.derivatives import save_image, sidecar_path
-from qsmxt_app.segment.regional_values import DESCRIPTIONS, QuantitativeMap, regional_values, values_table
+from qsmxt_app.maps.measured import MEASURED
+from qsmxt_app.segment.regional_values import (
+    QuantitativeMap,
+    column_descriptions,
+    regional_values,
+    values_table,
+)
 from qsmxt_app.segment.regions import Region
-from qsmxt_app.workflows.node_base import defined
+from qsmxt_app.workflows.node_base import defined, load
 
-# map, units, and whether it is relative to a reference
-MAPS = (("chi", "ppm", True), ("r2star", "1/s", False), ("t2star", "s", False))
+MAP_TRAITS: dict[str, Any] = {name: File(exists=True) for name in MEASURED}
+"""Inputs of a step that measures: a file for every map."""
 TABLE_COLUMNS = {
     "hemisphere": {"Description": "Side of the body", "Levels": {"L": "left", "R": "right"}},
     "kind": {"Description": "Kind of tissue or structure"},
@@ -50,6 +57,31 @@ def save_labels(
     return beside
 
 
+def quantitative_maps(given: Any, mask: NDArray[np.bool_], reference: str) -> list[QuantitativeMap]:
+    """Load the maps to measure that a step was given.
+
+    Parameters
+    ----------
+    given
+        Inputs of the step, with those of `MAP_TRAITS`.
+    mask : ndarray (x, y, z), bool
+        Where they have values.
+    reference
+        What chi is relative to.
+    """
+    return [
+        QuantitativeMap(
+            name,
+            load(getattr(given, name)),
+            mask,
+            output.units or "",
+            reference if output.relative else "",
+        )
+        for name, output in MEASURED.items()
+        if defined(getattr(given, name))
+    ]
+
+
 def save_values(
     labels: NDArray[np.integer],
     affine: NDArray,
@@ -80,7 +112,8 @@ def save_values(
     """
     volume = float(abs(np.linalg.det(affine[:3, :3])))
     table = regional_values(labels, regions, maps, voxel_volume=volume, atlas=atlas, doubts=doubts)
-    write_json(sidecar_path(path), {"Sources": list(sources), **DESCRIPTIONS})
+    columns = column_descriptions({name: one.quantity or one.title for name, one in MEASURED.items()})
+    write_json(sidecar_path(path), {"Sources": list(sources), **columns})
     write_text(path, values_table(table))
 
 

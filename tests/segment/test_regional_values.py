@@ -7,8 +7,8 @@ from scipy.ndimage import binary_erosion
 
 from qsmxt_app.segment.regional_values import (
     COLUMNS,
-    DESCRIPTIONS,
     QuantitativeMap,
+    column_descriptions,
     erode_labels,
     regional_values,
     values_table,
@@ -87,7 +87,7 @@ def test_the_table_reads_back():
     values = np.linspace(0, 1, 27, dtype=np.float32).reshape(3, 3, 3)
     text = values_table(regional_values(labels, REGIONS, [one_map(values)], voxel_volume=1, atlas="qsmxt"))
     assert text.splitlines()[0].split("\t") == list(COLUMNS)
-    assert set(DESCRIPTIONS) == set(COLUMNS)
+    assert set(column_descriptions({})) == set(COLUMNS)
     assert "\t\t" not in text
     back = pd.read_csv(io.StringIO(text), sep="\t", na_values=["n/a"], keep_default_na=False)
     assert row(back, 2)["mean"] == pytest.approx(values[1, 1, :2].mean(), rel=1e-6)

@@ -4,23 +4,32 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from documented_change import copy_with, run_python
-from mini_dataset import write_mini_dataset
+from test_segmentation import FREESURFER, study
 
 from qsmxt_app.maps import MAPS, made_maps
 from qsmxt_app.maps.declaration import IMAGES
 from qsmxt_app.report.methods import cited
 
+__all__ = ["study"]
 
-def test_an_added_map_is_everywhere(tmp_path):
+
+def test_an_added_map_is_everywhere(study, tmp_path):
     package = copy_with("add-a-map.md", tmp_path / "copy")
     assert "--curvature  " in run_python(package, "-m", "qsmxt_app", "--help")
-    raw, out = write_mini_dataset(tmp_path / "raw"), tmp_path / "out"
-    arguments = ["-m", "qsmxt_app", str(raw), str(out), "participant", "--curvature", "--no-two-pass"]
-    arguments += ["--no-swi", "--no-chi-noise", "--segmentation", "none", "--skip-bids-validation"]
-    run_python(package, *arguments)
+    out = tmp_path / "out"
+    command = ["-m", "qsmxt_app", str(study.raw), str(out)]
+    arguments = ["--curvature", "--no-two-pass", "--no-swi", "--no-chi-noise", "--skip-bids-validation"]
+    run_python(package, *command, "participant", *arguments, "--derivatives", str(study.freesurfer))
+    run_python(package, *command, "group")
+    check_files(out)
+    check_participant(out)
+    check_regions_and_group(out)
 
+
+def check_files(out):
     folder = out / "sub-01" / "anat"
     chi = nib.load(folder / "sub-01_Chimap.nii.gz").get_fdata()
     curvature = nib.load(folder / "sub-01_desc-curvature_Chimap.nii.gz").get_fdata()
@@ -33,7 +42,11 @@ def test_an_added_map_is_everywhere(tmp_path):
         "Laplacian by central differences",
     )
     assert sidecar["CurvatureSpread"] == pytest.approx(curvature[inside].std(), rel=0.05)
+
+
+def check_participant(out):
     record = json.loads((out / "sub-01" / "figures" / "sub-01_desc-qsm_record.json").read_text())
+    sidecar = json.loads((out / "sub-01" / "anat" / "sub-01_desc-curvature_Chimap.json").read_text())
     assert record["maps"]["curvature"] == {"curvature_spread": sidecar["CurvatureSpread"]}
     assert "curvature" in record["timings"]
 
@@ -44,6 +57,33 @@ def test_an_added_map_is_everywhere(tmp_path):
     assert sentence in report
     assert "<h3>Local curvature</h3>" in report
     assert "Curvature, axial slice" in report
+
+
+def check_regions_and_group(out):
+    folder = out / "sub-01" / "anat"
+    curvature = nib.load(folder / "sub-01_desc-curvature_Chimap.nii.gz").get_fdata()
+    labels = nib.load(folder / "sub-01_seg-aseg_dseg.nii.gz").get_fdata()
+    mask = nib.load(folder / "sub-01_desc-qsm_mask.nii.gz").get_fdata() > 0
+    stats = pd.read_csv(folder / "sub-01_desc-qsm_stats.tsv", sep="\t").query("map == 'curvature'")
+    assert set(stats["units"]) == {"ppm/mm^2"}
+    means = stats.set_index("index")["mean"]
+    for number in FREESURFER.values():
+        assert means[number] == pytest.approx(curvature[(labels == number) & mask].mean(), rel=1e-4)
+    columns = json.loads((folder / "sub-01_desc-qsm_stats.json").read_text())
+    assert columns["map"]["Levels"]["curvature"] == "Curvature of χ"
+
+    group = pd.read_csv(out / "group_stats.csv").query("map == 'curvature'")
+    assert group.set_index("index")["mean"].to_dict() == means.to_dict()
+    assert "curvature_caudate_L" in pd.read_csv(out / "group_stats_wide.csv").columns
+    template = out / "tpl-study" / "anat"
+    average = nib.load(template / "tpl-study_desc-curvature_Chimap.nii.gz").get_fdata()
+    warped = nib.load(folder / "sub-01_space-study_desc-curvature_Chimap.nii.gz").get_fdata()
+    assert average.any()
+    np.testing.assert_allclose(average, warped, atol=1e-6)
+    assert (template / "tpl-study_desc-curvatureStd_Chimap.nii.gz").is_file()
+    page = (out / "group.html").read_text()
+    assert "Curvature of χ" in page
+    assert "Average Curvature of χ, axial slice" in page
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -27,7 +27,7 @@ def map_views(step: MapStep, volumes: Volumes, record: ScanRecord) -> tuple[View
             view.title,
             volumes.slices[view.output],
             volumes.grid,
-            _window(view, record.inputs.field_strength),
+            view_window(view, record.inputs.field_strength),
             caption=view.caption,
             outside=view.outside,
         )
@@ -52,7 +52,8 @@ def map_panel(step: MapStep) -> PanelType:
     return PanelType(shown.missing, make, why_missing)
 
 
-def _window(view: declaration.View, field_strength: float | None) -> Window:
+def view_window(view: declaration.View, field_strength: float | None) -> Window:
+    """Return the colours of a view at a field strength in T."""
     low, high = view.limits(field_strength) if callable(view.limits) else view.limits
     return Window(low, high, view.unit, view.colours, view.logarithmic)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,18 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from qsmxt_app.maps.relaxation import r2star_limits
+from qsmxt_app.maps import MAPS
+from qsmxt_app.maps.measured import AVERAGED, averaged_desc
 from qsmxt_app.records.group import GroupRecord
 from qsmxt_app.report.panel import Panel, View, make_view
+from qsmxt_app.report.panels.maps import view_window
 from qsmxt_app.report.pictures import CHI, Window, curve_plot
 from qsmxt_app.report.slices import SliceGrid, make_grid, plan_cuts, take, to_ras
 
 MAGNITUDE = Window(0.0, 2.0, "of the median tissue")
 SPREAD = Window(0.0, 0.05, "ppm", "inferno")
+SHOWN_FIELD = 3.0
+"""T, for ranges of colours that depend on it: participants may differ."""
 CUTS = {"axial": 8, "coronal": 4, "sagittal": 4}
 
 
@@ -28,16 +33,11 @@ def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
         return None
     name, people = record.template.name, len(record.template.participants)
     plain = f"tpl-{name}_"
-    shown = (
+    shown = [
         ("Average χ", (f"{plain}Chimap", f"{plain}desc-mean_Chimap"), CHI, "mean over participants"),
         ("Magnitude", (f"{plain}T2starw", f"{plain}desc-mean_T2starw"), MAGNITUDE, "mean over participants"),
         ("Spread of χ", (f"{plain}desc-std_Chimap",), SPREAD, "standard deviation between participants"),
-        (
-            "Average R2*",
-            (f"{plain}R2starmap", f"{plain}desc-mean_R2starmap"),
-            Window(*r2star_limits(3.0), "1/s", "inferno"),
-            "",
-        ),
+        *_averaged_maps(plain),
         ("T1w", (f"{plain}T1w", f"{plain}desc-mean_T1w"), MAGNITUDE, ""),
         (
             "Count",
@@ -45,7 +45,7 @@ def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
             Window(0, max(people, 1), "participants", "cividis"),
             "how many participants each voxel is averaged over",
         ),
-    )
+    ]
     views: list[View] = []
     grid: SliceGrid | None = None
     for title, names, window, caption in shown:
@@ -89,6 +89,17 @@ def change_panel(record: GroupRecord) -> Panel | None:
     return Panel(
         "change", "Convergence of the template", words, plots=((plot, "change of the template by round"),)
     )
+
+
+def _averaged_maps(plain: str) -> Iterator[tuple[str, tuple[str, ...], Window, str]]:
+    """Yield title, possible names, colours and caption of the averages of maps beside chi."""
+    for step in MAPS.values():
+        for view in step.shown.views if step.shown else ():
+            if view.output in AVERAGED:
+                output = AVERAGED[view.output]
+                descs = (averaged_desc(output, statistic) for statistic in (None, "mean"))
+                names = tuple(f"{plain}{f'desc-{desc}_' if desc else ''}{output.suffix}" for desc in descs)
+                yield f"Average {output.title}", names, view_window(view, SHOWN_FIELD), ""
 
 
 def _load(

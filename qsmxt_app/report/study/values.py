@@ -15,9 +15,9 @@ import numpy as np
 from qsmxt_app.bids.small_file import read_small
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.outliers import LIMIT, modified_z_scores
+from qsmxt_app.maps.measured import MEASURED
 from qsmxt_app.report.rendering import show_number
 
-MAP_NAMES = {"chi": "Susceptibility (χ)", "r2star": "R2*", "t2star": "T2*"}
 MOST_GROUPS = 6
 ALL = "all"
 MOST_OUTLIERS = 60
@@ -129,6 +129,11 @@ def group_names(cells: Sequence[str]) -> dict[str, str]:
     return names | thirds
 
 
+def map_title(name: str) -> str:
+    """Return how a map is called; a table of another version may hold maps that this one does not know."""
+    return MEASURED[name].title if name in MEASURED else name
+
+
 def summarise(values: Iterable[Value]) -> list[MapSummary]:
     """Collect the values of each map and region, in the order of the table."""
     maps: dict[tuple[str, str], dict[str, list[Value]]] = {}
@@ -138,7 +143,7 @@ def summarise(values: Iterable[Value]) -> list[MapSummary]:
     summaries: list[MapSummary] = []
     for (name, atlas), regions in maps.items():
         units = next(iter(regions.values()))[0].units
-        title = MAP_NAMES.get(name, name) + (f" · {atlas}" if several and atlas else "")
+        title = map_title(name) + (f" · {atlas}" if several and atlas else "")
         summaries.append(
             MapSummary(
                 f"{name}-{len(summaries)}",
@@ -165,7 +170,7 @@ def outliers(values: Iterable[Value]) -> list[Outlier]:
                         value.participant,
                         value.scan,
                         value.region,
-                        MAP_NAMES.get(value.map, value.map),
+                        map_title(value.map),
                         f"{show_number(value.mean)} {value.units}".strip(),
                         show_number(statistics.median(means)),
                         float(score),

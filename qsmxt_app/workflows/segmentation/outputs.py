@@ -13,7 +13,6 @@ from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar,
 from qsmxt_app.registration import Image
 from qsmxt_app.registration.label_resampling import resample_labels
 from qsmxt_app.segment.nuclei_search import Placement
-from qsmxt_app.segment.regional_values import QuantitativeMap
 from qsmxt_app.segment.regions import read_regions
 from qsmxt_app.workflows.node_base import (
     Step,
@@ -26,7 +25,13 @@ from qsmxt_app.workflows.node_base import (
     read_json,
 )
 from qsmxt_app.workflows.nodes.inputs import image
-from qsmxt_app.workflows.region_files import MAPS, save_labels, save_transforms, save_values
+from qsmxt_app.workflows.region_files import (
+    MAP_TRAITS,
+    quantitative_maps,
+    save_labels,
+    save_transforms,
+    save_values,
+)
 
 
 class WriteLabelsInputSpec(StepInputSpec):
@@ -90,24 +95,25 @@ class WriteT1w(Step):
         return {"outputs": {name: path.relative_to(output_dir).as_posix() for name, path in paths.items()}}
 
 
-class WriteRegionsInputSpec(WriteLabelsInputSpec):
-    """Inputs of `WriteRegions`."""
-
+class _RegionsInputs(WriteLabelsInputSpec):
     acquisition = traits.Instance(Acquisition, mandatory=True, nohash=True, desc="whose regions they are")
     description = traits.Str(mandatory=True, desc="what of the acquisition the result depends on")
     t1w_name = traits.Str(desc="raw image that was labelled; none where it was the magnitude")
     dseg = image("labels on the grid of the maps")
     mask = image("where chi is reported")
-    chi = image("ppm")
     combine_facts = File(exists=True, mandatory=True, desc="what chi is relative to")
     label_facts = File(exists=True, desc="what chi shows of nuclei")
-    r2star = File(exists=True)
-    t2star = File(exists=True)
     threshold = traits.Float(mandatory=True)
     erosion = traits.Int(mandatory=True)
     qsm_to_t1w = File(exists=True)
     t1w_to_qsm = File(exists=True)
     magnitude_in_t1w = File(exists=True)
+
+
+# pickle finds the class by the name of its module
+WriteRegionsInputSpec: Any = type(
+    "WriteRegionsInputSpec", (_RegionsInputs,), {"__module__": __name__} | MAP_TRAITS
+)
 
 
 class WriteRegions(Step):
@@ -126,12 +132,13 @@ class WriteRegions(Step):
         labels, affine = load(given.dseg).astype(np.int32), load_affine(given.dseg)
         names = Path(given.regions)
         save_labels(labels, affine, paths["dseg"], self._sidecar(), names.read_text(encoding="utf-8"))
+        reference = str(read_json(Path(given.combine_facts)).get("reference", ""))
         save_values(
             labels,
             affine,
             paths["stats"],
             read_regions(names),
-            self._maps(),
+            quantitative_maps(given, load_mask(given.mask), reference),
             atlas=given.source,
             sources=self._sources(),
             doubts=self._doubts(),
@@ -153,16 +160,6 @@ class WriteRegions(Step):
         placements = read_json(Path(self.inputs.label_facts)).get("nuclei", {})
         found = {int(number): Placement(**placement).warning for number, placement in placements.items()}
         return {number: doubt for number, doubt in found.items() if doubt}
-
-    def _maps(self) -> list[QuantitativeMap]:
-        given = self.inputs
-        mask = load_mask(given.mask)
-        reference = str(read_json(Path(given.combine_facts)).get("reference", ""))
-        return [
-            QuantitativeMap(name, load(getattr(given, name)), mask, units, reference if relative else "")
-            for name, units, relative in MAPS
-            if defined(getattr(given, name))
-        ]
 
     def _sources(self) -> list[str]:
         given = self.inputs

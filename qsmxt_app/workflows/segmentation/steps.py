@@ -12,6 +12,8 @@ from typing import Any
 from nipype import Node
 
 from qsmxt_app.bids.entities import parse_name
+from qsmxt_app.maps import MAPS
+from qsmxt_app.maps.measured import MEASURED
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.segment.network_files import network_files
 from qsmxt_app.settings import Settings
@@ -102,9 +104,9 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
             (label, regions, [("dseg", "dseg"), ("facts", "label_facts")]),
         ]
     )
-    if "relaxation" in made:
-        maps = [("r2star", "r2star"), ("t2star", "t2star")]
-        workflow.connect([(made["relaxation"], regions, maps)])
+    for name in filter(made.__contains__, MAPS):
+        for output in filter(MEASURED.__contains__, MAPS[name].outputs):
+            workflow.connect(made[name], output, regions, output)
     if "align" in made:
         transforms = [("qsm_to_t1w", "qsm_to_t1w"), ("t1w_to_qsm", "t1w_to_qsm")]
         workflow.connect(

@@ -6,34 +6,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nipype.interfaces.base import File, isdefined, traits
+from nipype.interfaces.base import File, traits
 
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, sidecar_path
 from qsmxt_app.group.volume_preserving_resampling import resample_preserving_volume
 from qsmxt_app.registration import Image
-from qsmxt_app.segment.regional_values import QuantitativeMap, erode_labels
+from qsmxt_app.segment.regional_values import erode_labels
 from qsmxt_app.segment.regions import Region, regions_table
-from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, read_json
-from qsmxt_app.workflows.region_files import MAPS, save_labels, save_values
+from qsmxt_app.workflows.node_base import (
+    Step,
+    StepInputSpec,
+    StepOutputSpec,
+    load_image,
+    load_mask,
+    read_json,
+)
+from qsmxt_app.workflows.region_files import MAP_TRAITS, quantitative_maps, save_labels, save_values
 from qsmxt_app.workflows.study_level.maps import load_chain
 
 
-class MeasureCustomSegmentationInputSpec(StepInputSpec):
-    """Inputs of `MeasureCustomSegmentation`."""
-
+class _CustomInputs(StepInputSpec):
     labels = File(exists=True, mandatory=True)
     regions = traits.List(traits.Dict(), mandatory=True)
     atlas = traits.Str(mandatory=True)
     transforms = traits.List(File(exists=True), mandatory=True, desc="from their space to the scan")
     inverse_transforms = traits.List(File(exists=True), mandatory=True)
     mask = File(exists=True, mandatory=True)
-    chi = File(exists=True, mandatory=True)
-    r2star = File(exists=True)
-    t2star = File(exists=True)
     erode = traits.Int(mandatory=True)
     output_dir = traits.Str(mandatory=True)
     stem = traits.Str(mandatory=True)
     entities = traits.Dict(mandatory=True)
+
+
+# pickle finds the class by the name of its module
+MeasureCustomSegmentationInputSpec: Any = type(
+    "MeasureCustomSegmentationInputSpec", (_CustomInputs,), {"__module__": __name__} | MAP_TRAITS
+)
 
 
 class MeasureCustomSegmentationOutputSpec(StepOutputSpec):
@@ -68,17 +76,9 @@ class MeasureCustomSegmentation(Step):
         }
         table = save_labels(labels, chi.affine, path, sidecar, regions_table(regions))
         stats = path.with_name(f"{given.stem}_seg-{given.atlas}_desc-qsm_stats.tsv")
-        save_values(labels, chi.affine, stats, regions, self._maps(), atlas=given.atlas, sources=sources)
+        reference = str(read_json(sidecar_path(Path(given.chi))).get("Reference", ""))
+        maps = quantitative_maps(given, load_mask(given.mask), reference)
+        save_values(labels, chi.affine, stats, regions, maps, atlas=given.atlas, sources=sources)
         self._results["stats"] = str(stats)
         written = [file.relative_to(output_dir).as_posix() for file in (path, table, stats)]
         return {"outputs": written}
-
-    def _maps(self) -> list[QuantitativeMap]:
-        mask = load(self.inputs.mask) > 0
-        maps = []
-        for name, units, relative in MAPS:
-            file = getattr(self.inputs, name)
-            if isdefined(file):
-                reference = read_json(sidecar_path(Path(file))).get("Reference", "") if relative else ""
-                maps.append(QuantitativeMap(name, load(file), mask, units, str(reference)))
-        return maps

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmxt_app.bids.derivatives import bids_uri
+from qsmxt_app.maps.measured import AVERAGED, MEASURED
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.node_base import read_json
 from qsmxt_app.workflows.study_level.custom_segmentation import (
@@ -17,6 +18,7 @@ from qsmxt_app.workflows.study_level.custom_segmentation import (
 from qsmxt_app.workflows.study_level.custom_values import MeasureCustomSegmentation
 from qsmxt_app.workflows.study_level.inputs import GroupScan
 from qsmxt_app.workflows.study_level.maps import (
+    IMAGES,
     AverageMaps,
     MajorityVoteLabels,
     WarpToTemplate,
@@ -76,7 +78,7 @@ class Finisher:
     def average(self, warped: Mapping[str, Sequence[WarpedScan]]) -> dict[str, str]:
         """Average the maps of participants; return what was written, by kind."""
         jobs = {}
-        for kind in ("chi", "r2star", "magnitude", "t1w"):
+        for kind in IMAGES:
             scans = [
                 [str(one.maps[kind]) for one in several if kind in one.maps] for several in warped.values()
             ]
@@ -160,7 +162,7 @@ class Finisher:
             chain = _custom_chain(on, scan, transforms)
             if chain is None:
                 continue
-            maps = {name: str(scan.files[name]) for name in ("chi", "r2star", "t2star") if name in scan.files}
+            maps = {name: str(scan.files[name]) for name in MEASURED if name in scan.files}
             step = MeasureCustomSegmentation(
                 labels=str(custom.file.absolute()),
                 regions=region_inputs(custom.regions),
@@ -185,14 +187,13 @@ class Finisher:
     def _warp_inputs(self, person: Person, number: int, template: BuiltTemplate) -> dict[str, Any]:
         scan, chain = person.scans[number], template.chains[person.label].after(person.to_person[number])
         space = _space(template.images)
-        optional = {name: str(scan.files[name]) for name in ("r2star", "dseg") if name in scan.files}
+        optional = {name: str(scan.files[name]) for name in (*AVERAGED, "dseg") if name in scan.files}
         if person.t1w is not None and number == 0:
             optional |= {"t1w": str(person.t1w[0]), "t1w_to_scan": str(person.t1w[1])}
         defines = template_path(self.output_dir, self.name, "T2starw")
         return {
             "magnitude": str(person.prepared[number]),
             "mask": str(scan.files["mask"]),
-            "chi": str(scan.files["chi"]),
             **optional,
             "like": str(template.images[space]),
             "like_kind": space,
@@ -214,8 +215,7 @@ class Finisher:
         maps = {
             name: path for name in ("magnitude", "t1w", "dseg") if (path := folder / f"{name}.nii").is_file()
         }
-        for name, suffix in (("chi", "_Chimap.nii.gz"), ("r2star", "_R2starmap.nii.gz")):
-            maps.update((name, path) for path in written if path.name.endswith(suffix))
+        maps |= {name: self.output_dir / path for name, path in facts["maps"].items()}
         return WarpedScan(scan, maps, written[0], written[1], facts["similarity"])
 
     def _first_output(self, job: Job) -> list[str]:

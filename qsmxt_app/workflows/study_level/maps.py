@@ -18,6 +18,8 @@ from qsmxt_app.group.majority_vote import majority_vote
 from qsmxt_app.group.masked import apply_masked
 from qsmxt_app.group.running import RunningStatistics, masked_mean
 from qsmxt_app.group.shape import merged
+from qsmxt_app.maps.declaration import Output
+from qsmxt_app.maps.measured import AVERAGED, averaged_desc
 from qsmxt_app.registration import (
     Grid,
     Transform,
@@ -39,10 +41,12 @@ from qsmxt_app.workflows.node_base import (
 )
 from qsmxt_app.workflows.region_files import save_transforms
 
-UNITS = {"chi": "ppm", "r2star": "1/s", "magnitude": "arbitrary", "t1w": "arbitrary"}
-SUFFIXES = {"chi": "Chimap", "r2star": "R2starmap", "magnitude": "T2starw", "t1w": "T1w"}
-ON_DISK = ("chi", "r2star")
-"""Maps of every scan that are kept in the space of the template, for statistics voxel by voxel."""
+IMAGES: dict[str, Output] = AVERAGED | {
+    "magnitude": Output("T2starw", units="arbitrary"),
+    "t1w": Output("T1w", units="arbitrary"),
+}
+"""What is averaged over participants. Maps of every scan are kept in the space of the template as well, for
+statistics voxel by voxel."""
 SLAB = 8
 
 
@@ -54,13 +58,9 @@ def load_chain(files: list[str], inverse_transforms: list[str]) -> Transform:
     return chain
 
 
-class WarpToTemplateInputSpec(StepInputSpec):
-    """Inputs of `WarpToTemplate`."""
-
+class _WarpInputs(StepInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="normalised")
     mask = File(exists=True, mandatory=True)
-    chi = File(exists=True, mandatory=True)
-    r2star = File(exists=True)
     dseg = File(exists=True)
     t1w = File(exists=True, desc="normalised")
     t1w_to_scan = File(exists=True)
@@ -75,11 +75,7 @@ class WarpToTemplateInputSpec(StepInputSpec):
     entities = traits.Dict(mandatory=True)
 
 
-class WarpToTemplateOutputSpec(StepOutputSpec):
-    """Outputs of `WarpToTemplate`: the maps in the template, 0 where they are not known."""
-
-    chi = File(exists=True)
-    r2star = File(exists=True)
+class _WarpOutputs(StepOutputSpec):
     magnitude = File(exists=True)
     t1w = File(exists=True)
     dseg = File(exists=True)
@@ -87,32 +83,47 @@ class WarpToTemplateOutputSpec(StepOutputSpec):
     from_template = File(exists=True)
 
 
+def _with_maps(name: str, base: type) -> Any:
+    """Declare a file for every map, beside the traits of a class."""
+    # pickle finds the class by the name of its module
+    return type(name, (base,), {"__module__": __name__} | {one: File(exists=True) for one in AVERAGED})
+
+
+WarpToTemplateInputSpec = _with_maps("WarpToTemplateInputSpec", _WarpInputs)
+WarpToTemplateOutputSpec = _with_maps("WarpToTemplateOutputSpec", _WarpOutputs)
+
+
 class WarpToTemplate(Step):
-    """Warp the maps of one scan to the template with one interpolation, and write the transforms."""
+    """Warp the maps of one scan to the template with one interpolation, and write the transforms.
+
+    Maps are 0 where they are not known.
+    """
 
     input_spec, output_spec = WarpToTemplateInputSpec, WarpToTemplateOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save maps and transforms; the facts name what lies in the output folder."""
+        """Save maps and transforms; the facts name what lies in the output folder, and each map there."""
         given = self.inputs
         like = load_image(given.like)
         chain = merged(load_chain(given.transforms, given.inverse_transforms))
         mask = load(given.mask) > 0
         written = self._write_transforms(chain, folder)
-        for name in ("chi", "r2star", "magnitude"):
+        maps = {}
+        for name in (*AVERAGED, "magnitude"):
             file = defined(getattr(given, name))
             if file is None:
                 continue
             values, _ = apply_masked(load_image(file), mask, like.grid, chain)
-            if name in ON_DISK:
+            if name in AVERAGED:
                 path = self._write(name, values, like.affine)
-                written.append(path.relative_to(given.output_dir).as_posix())
+                maps[name] = path.relative_to(given.output_dir).as_posix()
                 self._results[name] = str(path)
             else:
                 self._results[name] = save(values, like.affine, folder / f"{name}.nii")
         self._warp_structure(chain, like.grid, folder)
         same = self._results.get(given.like_kind)
-        return {"outputs": written, "similarity": similarity(load(same), like.array) if same else None}
+        alike = similarity(load(same), like.array) if same else None
+        return {"outputs": [*written, *maps.values()], "maps": maps, "similarity": alike}
 
     def _warp_structure(self, chain: Transform, grid: Grid, folder: Path) -> None:
         given = self.inputs
@@ -146,8 +157,10 @@ class WarpToTemplate(Step):
     def _write(self, name: str, values: NDArray, affine: NDArray) -> Path:
         given, output_dir = self.inputs, Path(self.inputs.output_dir)
         source = Path(getattr(given, name))
-        path = derivative_path(output_dir, {**given.entities, "space": given.template}, SUFFIXES[name])
-        sidecar = image_sidecar([bids_uri(source, output_dir, "")], units=UNITS[name], skull_stripped=False)
+        output, entities = AVERAGED[name], {**given.entities, "space": given.template}
+        path = derivative_path(output_dir, entities, output.suffix, desc=output.desc)
+        sources = [bids_uri(source, output_dir, "")]
+        sidecar = image_sidecar(sources, units=output.units, skull_stripped=False)
         how = "cubic B-spline, once, inside the mask"
         sidecar |= {"SpatialReference": given.reference, "Interpolation": how}
         return save_image(values, affine, path, sidecar)
@@ -157,7 +170,7 @@ class AverageMapsInputSpec(StepInputSpec):
     """Inputs of `AverageMaps`."""
 
     scans = traits.List(traits.List(File(exists=True)), mandatory=True, desc="of each participant")
-    kind = traits.Enum("chi", "r2star", "magnitude", "t1w", mandatory=True)
+    kind = traits.Enum(*IMAGES, mandatory=True)
     output_dir = traits.Str(mandatory=True)
     template = traits.Str(mandatory=True)
     is_template = traits.Bool(mandatory=True, desc="the average defines the space")
@@ -187,7 +200,9 @@ class AverageMaps(Step):
         assert running is not None  # noqa: S101 - nipype does not start a node without its mandatory list
         written = []
         for desc, values in self._maps(running).items():
-            path = template_path(Path(given.output_dir), given.template, SUFFIXES[given.kind], desc=desc)
+            output = IMAGES[given.kind]
+            beside = averaged_desc(output, desc)
+            path = template_path(Path(given.output_dir), given.template, output.suffix, desc=beside)
             save_image(values, affine, path, self._sidecar(desc, len(given.scans)))
             written.append(path.relative_to(given.output_dir).as_posix())
             if desc in (None, "mean"):
@@ -196,17 +211,17 @@ class AverageMaps(Step):
 
     def _maps(self, running: RunningStatistics) -> Mapping[str | None, NDArray]:
         # a magnitude's plain name is that of the sharpened image that all participants were registered to
-        plain = self.inputs.is_template and self.inputs.kind in ON_DISK
+        plain = self.inputs.is_template and self.inputs.kind in AVERAGED
         maps: dict[str | None, NDArray] = {None if plain else "mean": running.mean, "std": running.std}
-        return maps | ({"count": running.count} if self.inputs.kind in ON_DISK else {})
+        return maps | ({"count": running.count} if self.inputs.kind in AVERAGED else {})
 
     def _sidecar(self, desc: str | None, participants: int) -> dict[str, Any]:
         given = self.inputs
         inside = [file for files in given.scans for file in files]
         sources = [
-            bids_uri(Path(file), Path(given.output_dir), "") for file in inside if given.kind in ON_DISK
+            bids_uri(Path(file), Path(given.output_dir), "") for file in inside if given.kind in AVERAGED
         ]
-        units = "participants" if desc == "count" else UNITS[given.kind]
+        units = "participants" if desc == "count" else IMAGES[given.kind].units
         told = {None: "mean", "mean": "mean", "std": "standard deviation", "count": "number of participants"}
         return {
             **image_sidecar(sources, units=units, skull_stripped=False),
@@ -239,12 +254,13 @@ class WriteTemplate(Step):
             if file is None:
                 continue
             image = load_image(file)
-            sidecar = image_sidecar(given.sources, units=UNITS.get(name), skull_stripped=False)
-            values, desc, suffix = image.array, None, SUFFIXES.get(name, "mask")
             if name == "mask":
-                sidecar = {"Sources": sorted(set(given.sources)), "Type": "Brain"}
-                values, desc = image.array > 0, "brain"
-            path = template_path(Path(given.output_dir), given.template, suffix, desc=desc)
+                output, values = Output("mask", "brain"), image.array > 0
+                sidecar: dict[str, Any] = {"Sources": sorted(set(given.sources)), "Type": "Brain"}
+            else:
+                output, values = IMAGES[name], image.array
+                sidecar = image_sidecar(given.sources, units=output.units, skull_stripped=False)
+            path = template_path(Path(given.output_dir), given.template, output.suffix, desc=output.desc)
             save_image(values, image.affine, path, sidecar)
             written.append(path.relative_to(given.output_dir).as_posix())
         return {"outputs": written}
