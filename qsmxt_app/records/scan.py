@@ -1,4 +1,4 @@
-"""What was done with one scan, and what came out: written after its steps, read by reports and the group."""
+"""What is done with one scan, and what came out: written after its steps, read by reports and the group."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class Segmentation:
     Attributes
     ----------
     status
-        `done`, `failed` or `none`; empty for a scan without maps.
+        `planned`, `done`, `failed` or `none`; empty for a scan without maps.
     method, atlas
         `atlas`, `meshnet` or `derivatives`, and whose labels they are.
     reason
@@ -240,7 +240,7 @@ class ScanRecord:
     maps
         What the steps of further maps noted, by step.
     outputs
-        Files by key, relative to the output folder.
+        Files by key, relative to the output folder: those that were written or, before a run, will be.
     stale
         Maps of an earlier run that this one did not replace.
     timings, memory_mb

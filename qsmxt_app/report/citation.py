@@ -12,7 +12,7 @@ from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.records.group import read_group_record
 from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report.labelling_text import group_sentences
-from qsmxt_app.report.methods import Methods, cited, methods_of
+from qsmxt_app.report.methods import Methods, cited, describe_methods
 from qsmxt_app.report.rendering import encodable, render
 
 _INTRODUCTION = (
@@ -72,7 +72,7 @@ def _grouped(records: Iterable[ScanRecord]) -> dict[Methods, tuple[str, ...]]:
     """Describe acquisitions, each text once, with the acquisitions that it holds for."""
     found: dict[Methods, tuple[str, ...]] = {}
     for record in records:
-        methods = methods_of(record)
+        methods = describe_methods(record)
         found[methods] = (*found.get(methods, ()), record.stem)
     return found
 

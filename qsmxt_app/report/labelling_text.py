@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qsmxt_app.records.group import GroupRecord, TemplateResult
-from qsmxt_app.records.open_values import number, text
+from qsmxt_app.records.open_values import number
 from qsmxt_app.records.scan import ScanRecord, Segmentation
 from qsmxt_app.report.rendering import show_product
 from qsmxt_app.segment.atlases import ATLASES
@@ -19,27 +19,14 @@ _PROGRAMS = (
 )
 
 
-def segmentation_sentences(settings: Mapping[str, Any], record: ScanRecord) -> tuple[str, ...]:
-    """Write how regions were labelled and their values read; nothing where there were none.
-
-    Parameters
-    ----------
-    settings
-        Of the run.
-    record
-        What was done; without a section on the segmentation, what the settings ask for.
-    """
+def segmentation_sentences(record: ScanRecord) -> tuple[str, ...]:
+    """Write how regions were labelled and their values read; nothing where there were none."""
     done = record.segmentation
-    if done.status not in ("", "done"):
-        return ()
-    method = done.method or text(settings.get("segmentation"))
-    if method in ("", "none"):
+    if done.status not in ("planned", "done"):
         return ()
     versions = record.software
     ants = f"ANTs (antspyx {_plain(versions['antspyx'])})" if versions.get("antspyx") else "ANTs"
-    return tuple(
-        filter(None, (_labelled(method, done, settings, ants), _aligned(done, ants), _values(settings)))
-    )
+    return tuple(filter(None, (_labelled(done, ants), _aligned(done, ants), _values(record.settings))))
 
 
 def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
@@ -69,15 +56,14 @@ def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
     )
 
 
-def _labelled(method: str, done: Segmentation, settings: Mapping[str, Any], ants: str) -> str:
-    on = "the magnitude" if done.status and not done.t1w else "the T1-weighted image"
-    atlas = done.atlas or text(settings.get("atlas"))
-    if method == "meshnet":
+def _labelled(done: Segmentation, ants: str) -> str:
+    on, atlas = "the T1-weighted image" if done.t1w else "the magnitude", done.atlas
+    if done.method == "meshnet":
         name = f" ({_plain(atlas)})" if atlas else ""
         if atlas.endswith(".onnx"):
             return f"Regions were labelled on {on} by a network{name}, run by ONNX Runtime."
         return f"Regions were labelled on {on} by a MeshNet{name} [@fedorov2017;@masoud2023]."
-    if method == "derivatives" or (not done.status and settings.get("derivatives")):
+    if done.method == "derivatives":
         program = next((words for key, words in _PROGRAMS if key in atlas.lower()), "another program")
         return f"Labels of {program} were used{f' ({_plain(atlas)})' if atlas else ''}."
     source = ATLASES[atlas].phrase if atlas in ATLASES else f"the atlas {_plain(atlas)}"
@@ -88,7 +74,7 @@ def _labelled(method: str, done: Segmentation, settings: Mapping[str, Any], ants
 
 
 def _aligned(done: Segmentation, ants: str) -> str:
-    if done.status and not done.t1w:
+    if not done.t1w:
         return ""
     if done.alignment.used == "header":
         return "The T1-weighted image and the gradient echo were taken to be aligned as their headers say."

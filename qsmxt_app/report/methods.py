@@ -12,7 +12,6 @@ from typing import Any
 
 from qsmxt_app.bibliography import Reference
 from qsmxt_app.maps import MAPS
-from qsmxt_app.maps.declaration import MapStep
 from qsmxt_app.qsm.background import BACKGROUND_METHODS
 from qsmxt_app.qsm.inversion import INVERSION_METHODS
 from qsmxt_app.qsm.method import Method
@@ -79,35 +78,22 @@ class Methods:
         return cited(self.sentences)
 
 
-def describe_methods(settings: Mapping[str, Any], record: ScanRecord | None = None) -> Methods:
-    """Write the methods of one acquisition.
-
-    Parameters
-    ----------
-    settings
-        The settings of the run, by name.
-    record
-        What was really done; without it the text says what the settings ask for, as before a run.
-    """
-    done = record or ScanRecord(stem="")
+def describe_methods(record: ScanRecord) -> Methods:
+    """Write the methods of one acquisition: what was done with it or, before a run, will be."""
+    settings = record.settings
     sentences = [
-        _software(done),
-        *acquisition_sentences(done),
-        _phase(settings, done),
-        _masking(settings, done),
-        *_susceptibility(settings, done),
-        _two_pass(settings, done),
-        _reference(settings, done),
-        *(step.sentence for step in MAPS.values() if _made(step, settings, done)),
-        *segmentation_sentences(settings, done),
+        _software(record),
+        *acquisition_sentences(record),
+        _phase(settings, record),
+        _masking(settings, record),
+        *_susceptibility(settings, record),
+        _two_pass(record),
+        _reference(record),
+        *(step.sentence for step in MAPS.values() if step.outputs.keys() & record.outputs.keys()),
+        *segmentation_sentences(record),
         _shown(),
     ]
     return Methods(tuple(sentence for sentence in sentences if sentence))
-
-
-def methods_of(record: ScanRecord) -> Methods:
-    """Write the methods of an acquisition from its record alone."""
-    return describe_methods(record.settings, record)
 
 
 def render_citations(sentence: str) -> str:
@@ -141,13 +127,6 @@ def _software(record: ScanRecord) -> str:
         f"{f' and Python {_plain(python)}' if python else ''}, and are described as recommended by the "
         "consensus on quantitative susceptibility mapping [@consensus2024]."
     )
-
-
-def _made(step: MapStep, settings: Mapping[str, Any], record: ScanRecord) -> bool:
-    """Whether the maps of a step were written or, before a run, will be."""
-    if record.outputs or record.status:
-        return bool(step.outputs.keys() & record.outputs.keys())
-    return step.made(settings, len(record.inputs.echo_times))
 
 
 def _shown() -> str:
@@ -257,9 +236,8 @@ def _stopping(settings: Mapping[str, Any]) -> str:
     return f"{until}{f', with at most {most:.0f} iterations' if most else ''}"
 
 
-def _two_pass(settings: Mapping[str, Any], record: ScanRecord) -> str:
-    used = "chi_singlepass" in record.outputs if record.outputs else settings.get("two_pass") is True
-    if not used:
+def _two_pass(record: ScanRecord) -> str:
+    if "chi_singlepass" not in record.outputs:
         return ""
     return (
         "Two inversions, one over all voxels of the mask and one over those with reliable "
@@ -268,8 +246,8 @@ def _two_pass(settings: Mapping[str, Any], record: ScanRecord) -> str:
     )
 
 
-def _reference(settings: Mapping[str, Any], record: ScanRecord) -> str:
-    reference = record.reference.reference or text(settings.get("reference")) or "mean"
+def _reference(record: ScanRecord) -> str:
+    reference = record.reference.reference or "mean"
     if reference == "none":
         return "Susceptibility in ppm was not referenced to a region."
     if reference == "mean":

@@ -14,7 +14,7 @@ from qsmxt_app.records.quality import Measure
 from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report.embedding import voxels_per_scan
 from qsmxt_app.report.findings import LEVELS, Finding, find
-from qsmxt_app.report.methods import Methods, cited, methods_of
+from qsmxt_app.report.methods import Methods, cited, describe_methods
 from qsmxt_app.report.panel import Panel, ScanPage
 from qsmxt_app.report.panels import PANELS
 from qsmxt_app.report.panels.regional_values import regional_findings
@@ -136,7 +136,7 @@ def _acquisition(
         panels=[panel for _, panel in panels if panel is not None],
         absent=[one.absence(record) for one, panel in panels if panel is None],
         steps=_steps(record),
-        methods=methods_of(record),
+        methods=describe_methods(record),
     )
 
 

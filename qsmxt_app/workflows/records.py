@@ -26,11 +26,16 @@ from qsmxt_app.records.scan import (
 )
 from qsmxt_app.report.acquisition_text import SIDECAR_KEYS
 from qsmxt_app.settings import Settings
-from qsmxt_app.workflows.outputs import maps_on_disk
+from qsmxt_app.workflows.outputs import OUTPUTS, maps_on_disk, output_path
 from qsmxt_app.workflows.participant import ScanGraph
 from qsmxt_app.workflows.plan import ScanPlan
+from qsmxt_app.workflows.scan_steps import planned_outputs, planned_reference
 from qsmxt_app.workflows.segmentation.plan import REGION_STEPS
-from qsmxt_app.workflows.segmentation.segmentation_record import RegionResult, regions_on_disk
+from qsmxt_app.workflows.segmentation.segmentation_record import (
+    RegionResult,
+    planned_segmentation,
+    regions_on_disk,
+)
 from qsmxt_app.workflows.software import software_versions
 
 NOT_FACTS = {"seconds", "peak_mb", "warnings"}
@@ -94,7 +99,7 @@ def scan_record(
     return ScanRecord(
         **_beginning(acquisition.stem, acquisition.output_entities, errors, plan.settings, command),
         inputs=inputs,
-        preset=PresetChoice(plan.choice.preset, plan.choice.reason) if plan.choice else PresetChoice(),
+        preset=chosen_preset(plan),
         mask=convert(facts.get("masks", {}), MaskResult),
         field=convert(facts.get("field", {}), FieldResult),
         background=convert(facts.get("background", {}), BackgroundResult),
@@ -132,13 +137,26 @@ def problem_record(problem: Problem, settings: Settings, log: str, command: str)
 
 
 def planned_record(scan: ScanPlan, bids_dir: Path) -> ScanRecord:
-    """Describe an acquisition before anything is run."""
+    """Describe an acquisition before anything is run: what would be made of it, and how."""
+    acquisition = scan.acquisition
+    outputs = {
+        name: output_path(Path(), acquisition, OUTPUTS[name]).as_posix() for name in planned_outputs(scan)
+    }
     return ScanRecord(
-        stem=scan.acquisition.stem,
+        stem=acquisition.stem,
         inputs=described_inputs(scan, bids_dir),
         settings=scan.settings.as_dict(),
+        preset=chosen_preset(scan),
+        reference=ReferenceResult(planned_reference(scan)),
+        segmentation=planned_segmentation(scan, bids_dir),
+        outputs=outputs,
         software=software_versions(),
     )
+
+
+def chosen_preset(scan: ScanPlan) -> PresetChoice:
+    """Return the preset that was chosen for a scan; an empty one where the user named it."""
+    return PresetChoice(scan.choice.preset, scan.choice.reason) if scan.choice else PresetChoice()
 
 
 def _beginning(

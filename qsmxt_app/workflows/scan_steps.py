@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,23 @@ def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
     connect_regions(workflow, made, end, whole)
 
 
+def planned_outputs(scan: ScanPlan) -> tuple[str, ...]:
+    """Return the derivative images that a scan will have, by their keys in the record."""
+    steps = {step.name for step in scan.maps}
+    sources = _image_sources(steps)
+    if not any(step.endswith("_reliable") for step in steps):
+        sources.pop("chi_singlepass")
+    if scan.settings.echo_combination != "maps":
+        for name in ("chi_echoes", "chi_echo_spread"):
+            sources.pop(name)
+    return tuple(filter(sources.__contains__, OUTPUTS))
+
+
+def planned_reference(scan: ScanPlan) -> str:
+    """Return what chi is to be relative to, as the record names it."""
+    return scan.segmentation.reference or str(_reference_inputs(scan.settings)["reference"])
+
+
 def _connect_tgv(workflow: Any, made: dict[str, Any]) -> None:
     """Connect the one or two passes of TGV-QSM."""
     field, combine = made["field"], made["combine"]
@@ -133,7 +151,7 @@ def _connect_background(workflow: Any, field: Any, background: Any, mask: str) -
     workflow.connect([(field, background, inputs)])
 
 
-def _image_sources(made: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def _image_sources(made: Collection[str]) -> dict[str, tuple[str, str]]:
     """Return which step has each image, and under which name: those of `IMAGES`, and every output."""
     core = {
         "prepare": {"magnitude": "magnitude", "phase": "phase"},

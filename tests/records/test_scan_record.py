@@ -25,7 +25,7 @@ from qsmxt_app.records.scan import (
     record_path,
 )
 from qsmxt_app.report.findings import find
-from qsmxt_app.report.methods import methods_of
+from qsmxt_app.report.methods import describe_methods
 
 KEYS = st.sampled_from([field.name for field in dataclasses.fields(ScanRecord)] + ["schema", "tgv"])
 SCALARS = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8)
@@ -45,7 +45,7 @@ def test_any_json_is_described_or_refused(content: object) -> None:
         assert "\n" not in str(error)
         return
     find(record)
-    assert methods_of(record).paragraph
+    assert describe_methods(record).paragraph
     assert record.title
 
 

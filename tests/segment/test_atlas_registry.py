@@ -9,6 +9,7 @@ import pytest
 from qsmxt_app.cli import main
 from qsmxt_app.config import load_settings
 from qsmxt_app.errors import WrongUsage
+from qsmxt_app.records.scan import ScanRecord, Segmentation
 from qsmxt_app.registration import Image, Transform
 from qsmxt_app.report.labelling_text import segmentation_sentences
 from qsmxt_app.segment.atlas import Atlas
@@ -66,10 +67,8 @@ def test_it_can_be_chosen_and_labels_an_image(toy: str) -> None:
 
 
 def test_the_methods_text_names_it_with_its_paper(toy: str) -> None:
-    from qsmxt_app.records.scan import ScanRecord
-
-    settings = load_settings({"atlas": toy}).as_dict()
-    (labelled, *_) = segmentation_sentences(settings, ScanRecord(stem="sub-01"))
+    found = Segmentation("done", method="atlas", atlas=toy)
+    (labelled, *_) = segmentation_sentences(ScanRecord(stem="sub-01", segmentation=found))
     assert "a cube in two halves [@fonov2011]" in labelled
 
 

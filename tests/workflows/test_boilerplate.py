@@ -30,3 +30,28 @@ def test_it_needs_a_dataset(tmp_path, capsys):
     code = main([str(tmp_path / "in"), str(tmp_path / "out"), "participant", "--boilerplate-only"])
     assert code in (64, 66)
     assert not (tmp_path / "out").exists()
+
+
+def planned_methods(raw, out, *arguments):
+    """What would be written of the methods, and which references they cite."""
+    command = [str(raw), str(out), "participant", "--boilerplate-only", "--skip-bids-validation"]
+    assert main([*command, *arguments]) == 0
+    return (out / "logs" / "CITATION.md").read_text(), (out / "logs" / "CITATION.bib").read_text()
+
+
+def test_the_methods_are_those_of_the_maps_and_regions_that_are_planned(tmp_path):
+    raw = write_mini_dataset(tmp_path / "raw")
+    text, references = planned_methods(raw, tmp_path / "out", "--no-chi-noise")
+    for key in ("stewart2022", "gudbjartsson1995", "haacke2004"):
+        assert key in references
+    assert "kressler2010" not in references
+    assert "its mean over the mask" in text
+    assert "Regions were labelled" not in text, "a phantom has none"
+    for path in raw.rglob("*.json"):
+        path.write_text(path.read_text().replace("PHANTOM", "HEAD"))
+    text, references = planned_methods(raw, tmp_path / "out", "--no-two-pass", "--reference", "caudate")
+    assert "Regions were labelled by registration of" in text
+    assert "to the magnitude" in text
+    assert "over the labelled region caudate" in text
+    assert "stewart2022" not in references
+    assert "kressler2010" in references

@@ -16,7 +16,7 @@ from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.segmentation.plan import NONE
 from qsmxt_app.workflows.step_group import StepGroup
 
-DONE, FAILED = "done", "failed"
+PLANNED, DONE, FAILED = "planned", "done", "failed"
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ def region_result(
     if plan.no_reference:
         wanted = scan.plan.settings.reference
         warned = (f"Chi is relative to its mean over the mask, not to {wanted}: {plan.no_reference}",)
+    planned = planned_segmentation(scan.plan, bids_dir)
     if plan.method == NONE:
-        return RegionResult(Segmentation(NONE, reason=plan.reason, warnings=warned))
+        return RegionResult(replace(planned, warnings=warned))
     facts = {
         step: part.facts(step) for part in scan.labelling for step in part.steps if part.full(step) in ended
     }
@@ -60,12 +61,9 @@ def region_result(
     status = FAILED if errors else DONE
     if plan.runs and plan.no_reference:
         errors.append(StepError("reference", warned[0], log))
-    segmentation = Segmentation(
-        status,
-        method=plan.method,
-        reason=plan.reason,
-        atlas=plan.source,
-        t1w=os.path.relpath(plan.t1w, bids_dir) if plan.t1w else None,
+    segmentation = replace(
+        planned,
+        status=status,
         alignment=AlignmentResult(**facts.get("align", {}).get("alignment", {})),
         warnings=(*warned, *(text for noted in facts.values() for text in noted.get("warnings", ()))),
         errors=tuple(errors),
@@ -74,6 +72,28 @@ def region_result(
     )
     outputs = {name: path for noted in facts.values() for name, path in noted.get("outputs", {}).items()}
     return RegionResult(segmentation, outputs, facts.get("reference", {}))
+
+
+def planned_segmentation(scan: ScanPlan, bids_dir: Path) -> Segmentation:
+    """Describe how the regions of a scan are to be found, or why none are.
+
+    Parameters
+    ----------
+    scan
+        Its plan.
+    bids_dir
+        Folder to which the name of the T1w is relative.
+    """
+    plan = scan.segmentation
+    if plan.method == NONE:
+        return Segmentation(NONE, reason=plan.reason)
+    return Segmentation(
+        FAILED if plan.problem else PLANNED,
+        method=plan.method,
+        reason=plan.reason,
+        atlas=plan.source,
+        t1w=os.path.relpath(plan.t1w, bids_dir) if plan.t1w else None,
+    )
 
 
 def plan_by_the_mean(scan: ScanGraph, ended: Collection[str], failures: Mapping[str, str]) -> ScanPlan | None:
