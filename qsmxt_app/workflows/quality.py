@@ -26,7 +26,13 @@ from qsmxt_app.records.open_values import number
 from qsmxt_app.records.quality import Measure, state_of
 from qsmxt_app.records.scan import MapChecks, ScanRecord, record_path
 from qsmxt_app.report.region_names import region_names
-from qsmxt_app.report.regional import WHITE_MATTER, RegionalValue, group_of, is_nucleus, read_regional_values
+from qsmxt_app.segment.expected_values import (
+    WHITE_MATTER,
+    RegionalValue,
+    group_of,
+    is_nucleus,
+    read_regional_values,
+)
 
 QUALITY_SUFFIX = "_desc-qsm_quality.json"
 NORMAL_QUARTILES = 1.349

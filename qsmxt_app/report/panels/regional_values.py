@@ -12,8 +12,8 @@ from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.findings import Finding
 from qsmxt_app.report.panel import Panel, PanelType, Table
 from qsmxt_app.report.pictures import figure_uri
-from qsmxt_app.report.regional import Compared, compare, read_regional_values
 from qsmxt_app.report.rendering import show_number
+from qsmxt_app.segment.expected_values import Compared, compare, read_regional_values
 
 _COLOURS = {"L": "#0b5c6b", "R": "#8a4b08", "": "#3b3f46"}
 _SIDES = {"L": "left", "R": "right", "": "both sides"}

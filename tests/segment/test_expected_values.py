@@ -7,7 +7,7 @@ from test_quality import REGIONS, write_stats
 from qsmxt_app.records.scan import read_record
 from qsmxt_app.report.panels.regional_values import regional_findings, regional_values_panel
 from qsmxt_app.report.participant import build_participant_report
-from qsmxt_app.report.regional import (
+from qsmxt_app.segment.expected_values import (
     WHITE_MATTER,
     compare,
     expected_values,

@@ -92,7 +92,7 @@ def expected_values() -> tuple[Expected, ...]:
     The lower end is what a standard deviation less iron than the mean gives, at the lowest slope; the upper
     end a standard deviation more at the highest slope, with the myelin of white matter added.
     """
-    source = resources.files("qsmxt_app.report") / "literature.toml"
+    source = resources.files("qsmxt_app.segment") / "literature.toml"
     content: Mapping[str, Any] = tomllib.loads(source.read_text(encoding="utf-8"))
     slope, white, myelin = content["conversion"], content["reference"]["iron"], content["myelin"]["most"]
 
