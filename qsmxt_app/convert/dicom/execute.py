@@ -21,7 +21,7 @@ from qsmxt_app.convert.code_version import code_digest
 from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dicom.converter import VERSION, ConversionFailed
 from qsmxt_app.convert.dicom.gaps import fill_gaps, has_gaps
-from qsmxt_app.convert.dicom.group_acquisitions import PlannedAcquisition
+from qsmxt_app.convert.dicom.planned_acquisition import PlannedAcquisition
 from qsmxt_app.convert.dicom.series import Stack
 from qsmxt_app.convert.dicom.volumes import Volume, convert_shared, convert_stack
 from qsmxt_app.convert.dicom.write_acquisition import finish

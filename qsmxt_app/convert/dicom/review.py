@@ -16,7 +16,7 @@ from qsmxt_app.bids.atomic import write_json
 from qsmxt_app.convert.converted_image import Suffix
 from qsmxt_app.convert.dicom.classify import Role, SeriesType
 from qsmxt_app.convert.dicom.component import Component
-from qsmxt_app.convert.dicom.group_acquisitions import Entry
+from qsmxt_app.convert.dicom.planned_acquisition import Entry
 from qsmxt_app.convert.dicom.series import Series
 from qsmxt_app.convert.dicom.subject_labels import SavedLabels, Visit
 from qsmxt_app.convert.naming import legal_label

@@ -14,7 +14,7 @@ from qsmxt_app.arrays import ComplexArray
 from qsmxt_app.bids.derivatives import save_image
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.converter import ConversionFailed
-from qsmxt_app.convert.dicom.group_acquisitions import Member, PlannedAcquisition
+from qsmxt_app.convert.dicom.planned_acquisition import Member, PlannedAcquisition
 from qsmxt_app.convert.dicom.vendors import Vendor, vendor_of
 from qsmxt_app.convert.dicom.volumes import Volume
 from qsmxt_app.qsm.complex_parts import (

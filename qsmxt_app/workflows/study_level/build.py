@@ -1,4 +1,4 @@
-"""From scans to a template: prepare, average each participant, then rigid, affine and deformable rounds.
+"""From participants to a template: rigid, affine and deformable rounds.
 
 Participants for whom a step fails are left out of the following steps.
 """
@@ -20,19 +20,15 @@ from qsmxt_app.registration import linear, save_transform
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.node_base import load_mask
 from qsmxt_app.workflows.study_level.alignment import (
-    AveragePerson,
-    PrepareScan,
     RegisterDeformable,
     RegisterLinear,
     RegisterToTemplate,
 )
-from qsmxt_app.workflows.study_level.inputs import GroupScan
 from qsmxt_app.workflows.study_level.study import BuiltTemplate, Chain, Job, Person, Stages, voxels_of
 from qsmxt_app.workflows.study_level.template import AverageLinear, UpdateTemplate
 
 ROUND_FINEST_MM = (4.0, 2.0)
 """Finest level of the first rounds: while the template is soft, detail only costs time."""
-T1W_FILES = ("t1w", "t1w_mask", "xfm_t1w_to_qsm")
 
 
 class TemplateBuilder:
@@ -48,37 +44,6 @@ class TemplateBuilder:
 
     def __init__(self, stages: Stages, settings: Settings) -> None:
         self.stages, self.settings = stages, settings
-
-    def people(self, scans: Mapping[str, Sequence[GroupScan]]) -> list[Person]:
-        """Average the scans of every participant.
-
-        Parameters
-        ----------
-        scans
-            Of each participant, by label.
-
-        Raises
-        ------
-        UnusableData
-            No participants remain.
-        """
-        ordered = {label: sorted(found, key=_without_t1w) for label, found in scans.items()}
-        with_t1w = all(not _without_t1w(found[0]) for found in ordered.values())
-        everyone = [scan for found in ordered.values() for scan in found]
-        prepared = self._prepare(everyone, with_t1w, ordered)
-        aligned = self._align(ordered, prepared)
-        jobs = {}
-        for label, found in ordered.items():
-            if all(scan.stem in prepared for scan in found) and len(aligned[label]) == len(found) - 1:
-                jobs[label] = self._person_job(label, found, prepared, aligned[label], with_t1w)
-        good = self.stages.run(list(jobs.values()))
-        return self._someone(
-            [
-                self._person(label, tuple(ordered[label]), prepared, with_t1w)
-                for label, job in jobs.items()
-                if job.name in good
-            ]
-        )
 
     def build(self, people: Sequence[Person]) -> BuiltTemplate:
         """Build a template of participants.
@@ -123,85 +88,6 @@ class TemplateBuilder:
         chains = {label: self._deformation(job.name) for label, job in jobs.items() if job.name in good}
         self._remaining(people, chains)
         return BuiltTemplate(template, chains, (), "participants were registered to an existing template")
-
-    def _prepare(
-        self, scans: Sequence[GroupScan], with_t1w: bool, ordered: Mapping[str, Sequence[GroupScan]]
-    ) -> dict[str, Path]:
-        """Normalise all magnitudes, and the T1w images; return files by stem."""
-        jobs = {
-            scan.stem: Job(
-                "prepare",
-                scan.stem,
-                PrepareScan(magnitude=str(scan.files["magnitude"]), mask=str(scan.files["mask"])),
-                voxels_of([scan.files["magnitude"]]),
-            )
-            for scan in scans
-        }
-        if with_t1w:
-            for label, found in ordered.items():
-                files = found[0].files
-                step = PrepareScan(magnitude=str(files["t1w"]), mask=str(files["t1w_mask"]))
-                jobs[f"t1w {label}"] = Job("prepare", f"t1w_sub-{label}", step, voxels_of([files["t1w"]]))
-        good = self.stages.run(list(jobs.values()))
-        return {
-            key: self.stages.folder(job.name) / "image.nii" for key, job in jobs.items() if job.name in good
-        }
-
-    def _align(
-        self, ordered: Mapping[str, Sequence[GroupScan]], prepared: Mapping[str, Path]
-    ) -> dict[str, list[Path]]:
-        """Register further scans of participants to their first one; return the transforms of each."""
-        jobs: dict[str, list[Job]] = {label: [] for label in ordered}
-        for label, found in ordered.items():
-            if not all(scan.stem in prepared for scan in found):
-                continue
-            first = prepared[found[0].stem]
-            for scan in found[1:]:
-                step = RegisterLinear(fixed=str(first), moving=str(prepared[scan.stem]), model="rigid")
-                jobs[label].append(Job("align", scan.stem, step, voxels_of([first])))
-        good = self.stages.run([job for several in jobs.values() for job in several])
-        return {
-            label: [self._linear_file(job.name) for job in several if job.name in good]
-            for label, several in jobs.items()
-        }
-
-    def _person_job(
-        self,
-        label: str,
-        scans: Sequence[GroupScan],
-        prepared: Mapping[str, Path],
-        aligned: Sequence[Path],
-        with_t1w: bool,
-    ) -> Job:
-        inputs: dict[str, Any] = {
-            "images": [str(prepared[scan.stem]) for scan in scans],
-            "masks": [str(scan.files["mask"]) for scan in scans],
-            "chis": [str(scan.files["chi"]) for scan in scans],
-        }
-        if aligned:
-            inputs["transforms"] = [str(path) for path in aligned]
-        if with_t1w and f"t1w {label}" in prepared:
-            inputs["t1w"] = str(prepared[f"t1w {label}"])
-            inputs["t1w_to_scan"] = str(scans[0].files["xfm_t1w_to_qsm"])
-        voxels = voxels_of([scan.files["chi"] for scan in scans])
-        return Job("person", f"sub-{label}", AveragePerson(**inputs), voxels)
-
-    def _person(
-        self, label: str, scans: tuple[GroupScan, ...], prepared: Mapping[str, Path], with_t1w: bool
-    ) -> Person:
-        folder = self.stages.folder(Job("person", f"sub-{label}", PrepareScan(), 0).name)
-        images = {name: folder / f"{name}.nii" for name in ("magnitude", "mask", "chi")}
-        t1w = prepared.get(f"t1w {label}") if with_t1w else None
-        if t1w is not None:
-            images["t1w"] = folder / "t1w.nii"
-        return Person(
-            label,
-            scans,
-            images,
-            tuple(folder / f"to_person_{number}.txt" for number in range(len(scans))),
-            tuple(prepared[scan.stem] for scan in scans),
-            (t1w, scans[0].files["xfm_t1w_to_qsm"]) if t1w is not None else None,
-        )
 
     def _rigid(self, people: Sequence[Person]) -> dict[str, Path]:
         """Register all participants to one of them, which only sets where the search begins."""
@@ -349,13 +235,7 @@ class TemplateBuilder:
             raise UnusableData(f"the template cannot be made: {name}: {self.stages.failures[name]}.")
 
     def _remaining(self, people: Sequence[Person], found: Mapping[str, Any]) -> list[Person]:
-        return self._someone([person for person in people if person.label in found])
-
-    def _someone(self, people: list[Person]) -> list[Person]:
-        if not people:
-            first = next(iter(self.stages.failures.items()), ("", "no participants remain"))
-            raise UnusableData(f"no template can be made: {': '.join(filter(None, first))}.")
-        return people
+        return self.stages.remaining([person for person in people if person.label in found])
 
     def _linear_file(self, job: str) -> Path:
         return self.stages.folder(job) / "transform.txt"
@@ -397,7 +277,3 @@ def _mask_volume(path: Path) -> float:
 def _grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     header = nib.nifti1.load(path).header
     return header.get_data_shape(), tuple(float(edge) for edge in header.get_zooms()[:3])
-
-
-def _without_t1w(scan: GroupScan) -> bool:
-    return not all(name in scan.files for name in T1W_FILES)

@@ -40,6 +40,7 @@ from qsmxt_app.workflows.run_folder import (
     log_to,
     stop_logging,
 )
+from qsmxt_app.workflows.study_level.average_participants import average_participants
 from qsmxt_app.workflows.study_level.build import TemplateBuilder
 from qsmxt_app.workflows.study_level.custom_segmentation import (
     CustomSegmentation,
@@ -223,7 +224,7 @@ class GroupLevel:
 
     def _make_template(self, stages: Stages) -> None:
         builder = TemplateBuilder(stages, self.settings)
-        self.people = builder.people(self.plan.study.participants)
+        self.people = average_participants(stages, self.plan.study.participants)
         if self.plan.existing is None:
             self.template = builder.build(self.people)
         else:

@@ -13,6 +13,7 @@ import numpy as np
 from nipype import Node, Workflow
 
 from qsmxt_app.bids.headers import read_header
+from qsmxt_app.errors import UnusableData
 from qsmxt_app.workflows.cluster_executor import SCHEDULERS
 from qsmxt_app.workflows.local_executor import GraphScheduler, LocalExecutor
 from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, Step, read_json
@@ -114,6 +115,19 @@ class Stages:
             self.failures[job.name] = str(noted or failures.get(full, "stopped before it was finished"))
             log.error("%s %s: %s", job.whose, job.kind, self.failures[job.name])
         return good
+
+    def remaining(self, people: list[Person]) -> list[Person]:
+        """Return participants, of whom there must be one.
+
+        Raises
+        ------
+        UnusableData
+            No participants remain.
+        """
+        if not people:
+            first = next(iter(self.failures.items()), ("", "no participants remain"))
+            raise UnusableData(f"no template can be made: {': '.join(filter(None, first))}.")
+        return people
 
     def facts(self, name: str) -> dict[str, Any]:
         """Return what a job noted when it finished."""

@@ -18,8 +18,9 @@ from qsmxt_app.convert.converted_image import ConvertedImage
 from qsmxt_app.convert.dicom.classify import classify
 from qsmxt_app.convert.dicom.execute import run_plan
 from qsmxt_app.convert.dicom.find import find_dicom
-from qsmxt_app.convert.dicom.group_acquisitions import Entry, PlannedAcquisition, group_acquisitions
+from qsmxt_app.convert.dicom.group_acquisitions import group_acquisitions
 from qsmxt_app.convert.dicom.grouping import group_series
+from qsmxt_app.convert.dicom.planned_acquisition import Entry, PlannedAcquisition
 from qsmxt_app.qsm.phase import scale_phase, wrap_phase
 
 ECHO_TIMES = (0.00423, 0.00876, 0.01329)

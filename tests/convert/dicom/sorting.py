@@ -8,9 +8,9 @@ from typing import Any
 
 from dicom_writer import DicomSeries, write_all
 
-from qsmxt_app.convert.dicom.conversion import SortedSeries, sort_series
 from qsmxt_app.convert.dicom.find import find_dicom
-from qsmxt_app.convert.dicom.group_acquisitions import PlannedAcquisition
+from qsmxt_app.convert.dicom.planned_acquisition import PlannedAcquisition
+from qsmxt_app.convert.dicom.sorted_series import SortedSeries, sort_series
 from qsmxt_app.convert.table import read_table
 from qsmxt_app.settings import Settings
 

@@ -11,7 +11,7 @@ import pytest
 from dicom_writer import DicomSeries, echoes, gradient_echo, localiser, phase_difference, t1w, write_all
 from sorting import images_of, review_rows, sort_folder
 
-from qsmxt_app.convert.dicom.conversion import SortedSeries
+from qsmxt_app.convert.dicom.sorted_series import SortedSeries
 from qsmxt_app.errors import UnusableData
 
 SHAPE = (8, 6, 4)
