@@ -121,7 +121,7 @@ def load_acquisition(
         magnitude = np.maximum(first, 0, out=first)
     phase, repaired = repair_alternating_slices(magnitude, phase)
     if repaired:
-        rule += "; half a turn removed from every second slice"
+        rule += "; half a cycle removed from every second slice"
     return AcquisitionImages(magnitude, phase, rule, cleared + warnings)
 
 
@@ -210,10 +210,10 @@ def scale_doubts(magnitude: FloatArray, stored: FloatArray, scaled: ScaledPhase)
     scaled
         What was made of it.
     """
-    turn = wrap_step(stored, magnitude)
-    contradicted = scale_warnings(turn, abs(scaled.scale))
+    cycle = wrap_step(stored, magnitude)
+    contradicted = scale_warnings(cycle, abs(scaled.scale))
     guessed = scaled.rule.startswith("observed")
-    return contradicted or (() if guessed and turn is not None else scaled.warnings)
+    return contradicted or (() if guessed and cycle is not None else scaled.warnings)
 
 
 def read_image(path: Path, *, finite: bool = True) -> FloatArray:

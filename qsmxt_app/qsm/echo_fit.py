@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 
-TURNS = 2
+CYCLES = 2
 """Aliases of the first frequency to either side that unevenly spaced echoes are asked about."""
 
 
@@ -59,7 +59,7 @@ def fit_echoes(
     """Fit frequency and offset freely, with no prior, from all echoes.
 
     The echoes closest together give a first frequency (Lank 1973); echo after echo is then added, wrapped to
-    the nearest turn of the fit so far, and Fisher-scoring steps on the complex likelihood finish the fit:
+    the nearest cycle of the fit so far, and Fisher-scoring steps on the complex likelihood finish the fit:
     it maximises sum_e w_e cos(phase_e - offset - 2 pi f TE_e), the profile likelihood of a complex signal
     in Gaussian noise (Liu T et al., Magn Reson Med 69:467 (2013)).
 
@@ -90,7 +90,7 @@ def fit_echoes(
         phase,
         2 * np.pi * echo_times,
         2 * np.pi * smallest_spacing(echo_times),
-        0 if _congruent(echo_times) else TURNS,
+        0 if _congruent(echo_times) else CYCLES,
         selected,
         noise_level,
         fit.frequency,
@@ -139,7 +139,7 @@ def _fit_from(
     sw = 0.0
     swt = 0.0
     swtt = 0.0
-    # add one echo at a time, so that the turn of a late echo is decided by all the earlier ones
+    # add one echo at a time, so that the cycle of a late echo is decided by all the earlier ones
     for last in range(1, n + 2):
         sw = 0.0
         swt = 0.0
@@ -173,7 +173,7 @@ def _fit_free(
     phase: FloatArray,
     t: NDArray,
     spacing: float,
-    turns: int,
+    cycles: int,
     selected: BoolArray,
     noise_level: float,
     frequency: FloatArray,
@@ -189,9 +189,9 @@ def _fit_free(
         ph = phase[v]
         first = _first_frequency(mag, ph, t, spacing)
         best = _fit_from(mag, ph, t, first, noise_power)
-        for turn in range(1, turns + 1):
+        for cycle in range(1, cycles + 1):
             for sign in (1, -1):
-                other = _fit_from(mag, ph, t, first + sign * turn * 2 * np.pi / spacing, noise_power)
+                other = _fit_from(mag, ph, t, first + sign * cycle * 2 * np.pi / spacing, noise_power)
                 if other[5] < best[5]:
                     best = other
         frequency[v] = best[0]

@@ -76,7 +76,7 @@ class FieldFit:
     def known(self) -> BoolArray:
         """Voxels whose field is better known than to a tenth of the period.
 
-        Beyond that (0.6 rad between the closest echoes) a voxel may be a turn off: its Laplacian is noise.
+        Beyond that (0.6 rad between the closest echoes) a voxel may be a cycle off: its Laplacian is noise.
         """
         return np.asarray(self.field_noise < _KNOWN_FRACTION * self.period)
 
@@ -186,9 +186,9 @@ def fit_total_field(
 
 
 def _centred(frequency: FloatArray, mask: BoolArray, period: np.float32) -> FloatArray:
-    """Frequency inside the mask, by whole turns so that the median is nearest to zero."""
-    turns = np.rint(np.median(frequency[mask]) / period)
-    return np.where(mask, frequency - period * turns, np.float32(0))
+    """Frequency inside the mask, by whole cycles so that the median is nearest to zero."""
+    cycles = np.rint(np.median(frequency[mask]) / period)
+    return np.where(mask, frequency - period * cycles, np.float32(0))
 
 
 def _no_offset(magnitude: FloatArray, phase: FloatArray, time: float, mask: BoolArray) -> SmoothOffset:

@@ -1,4 +1,4 @@
-"""Phase that bends over time because frequencies differ inside a voxel, and the offset in spite of it."""
+"""Phase that is nonlinear in time, as frequencies differ inside a voxel, and the offset in spite of it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.echo_fit import wrapped_angle
 
-BENDING_POWER = 2.5
-"""Growth of the bending with time: a voxel's second and third cumulants of frequency give t^2 and t^3."""
+NONLINEARITY_POWER = 2.5
+"""Growth of the nonlinearity with time: second and third cumulants of frequency give t^2 and t^3."""
 
-BENDING_LENGTH = 0.7
-"""Correlation of the bending between echoes, as a share of the last echo time."""
+NONLINEARITY_LENGTH = 0.7
+"""Correlation of the nonlinearity between echoes, as a share of the last echo time."""
 
 CHUNK = 2048
 """Voxels that share the work space of a loop; to reserve it for each takes as long as the fit."""
 
 GRADIENT_SHARE = 0.2
-"""Bending at the last echo, as a share of the phase by which the voxel and its neighbours differ there."""
+"""Nonlinearity at the last echo, as a share of the phase by which neighbouring voxels differ there."""
 
 
 def nonlinear_phase_covariance(echo_times: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -27,7 +27,7 @@ def nonlinear_phase_covariance(echo_times: NDArray[np.float64]) -> NDArray[np.fl
 
     A spread of frequencies inside a voxel makes its phase the argument of the spread's characteristic
     function: the mean frequency gives a line; the second cumulant (with a spread of decays) and the third
-    bend it.
+    make it nonlinear.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ def nonlinear_phase_covariance(echo_times: NDArray[np.float64]) -> NDArray[np.fl
     Returns
     -------
     ndarray (echo, echo)
-        rad^2 for a bending of 1 rad at the last echo.
+        rad^2 for a nonlinearity of 1 rad at the last echo.
     """
     relative = echo_times / echo_times[-1]
-    distance = (relative[:, None] - relative) / BENDING_LENGTH
-    return np.asarray(np.outer(relative, relative) ** BENDING_POWER * np.exp(-0.5 * distance**2))
+    distance = (relative[:, None] - relative) / NONLINEARITY_LENGTH
+    return np.asarray(np.outer(relative, relative) ** NONLINEARITY_POWER * np.exp(-0.5 * distance**2))
 
 
 def fit_offset(
@@ -53,7 +53,7 @@ def fit_offset(
     selected: BoolArray,
     noise_level: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """Phase at TE = 0 by generalised least squares, with a bending in proportion to the field's gradient.
+    """Phase at TE = 0 by generalised least squares, with nonlinearity in proportion to the field's gradient.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def fit_offset(
     echo_times : ndarray (echo,)
         s.
     frequency : ndarray (voxels,)
-        Hz, on the right turn.
+        Hz, on the right cycle.
     difference : ndarray (voxels,)
         Largest difference of the frequency to a neighbour, in Hz.
     selected : ndarray (voxels,)
@@ -162,7 +162,7 @@ def _offset_of_voxel(
     mag: FloatArray,
     ph: FloatArray,
     t: NDArray,
-    bending: NDArray,
+    nonlinearity: NDArray,
     frequency: float,
     size: float,
     noise_level: float,
@@ -175,7 +175,7 @@ def _offset_of_voxel(
     before = 0.0
     for i in range(n):
         for j in range(i + 1):
-            covariance[i, j] = size * size * bending[i, j]
+            covariance[i, j] = size * size * nonlinearity[i, j]
         covariance[i, i] += noise_level * noise_level / (np.float64(mag[i]) ** 2 + 1e-30)
         white[i, 0] = 1.0
         white[i, 1] = t[i]
@@ -204,7 +204,7 @@ def _fit_offset(
     magnitude: FloatArray,
     phase: FloatArray,
     t: NDArray,
-    bending: NDArray,
+    nonlinearity: NDArray,
     frequency: FloatArray,
     size: FloatArray,
     selected: BoolArray,
@@ -219,5 +219,13 @@ def _fit_offset(
         for v in range(chunk * CHUNK, min((chunk + 1) * CHUNK, magnitude.shape[0])):
             if selected[v]:
                 offset[v], precision[v] = _offset_of_voxel(
-                    magnitude[v], phase[v], t, bending, frequency[v], size[v], noise_level, covariance, white
+                    magnitude[v],
+                    phase[v],
+                    t,
+                    nonlinearity,
+                    frequency[v],
+                    size[v],
+                    noise_level,
+                    covariance,
+                    white,
                 )

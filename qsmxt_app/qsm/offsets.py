@@ -199,8 +199,8 @@ def estimate_offset(
 ) -> SmoothOffset:
     """Estimate the smooth phase at TE = 0 of data with two echoes or more.
 
-    A turn of the frequency, 1/dTE Hz, moves the offset by 2 pi TE1/dTE, so neighbours can only be averaged
-    once they lie on the same turn: the frequency of a free fit is unwrapped in space first.
+    A cycle of the frequency, 1/dTE Hz, moves the offset by 2 pi TE1/dTE, so neighbours can only be averaged
+    once they lie on the same cycle: the frequency of a free fit is unwrapped in space first.
 
     Parameters
     ----------
@@ -227,11 +227,11 @@ def estimate_offset(
     else:
         level = noise_from_texture(magnitude, phase, mask)
     level = max(level, SMALLEST_NOISE * float(magnitude.max()))
-    turn = np.float32(2 * np.pi * smallest_spacing(echo_times))
+    cycle = np.float32(2 * np.pi * smallest_spacing(echo_times))
     sw, swt, swtt = np.moveaxis(fit.information, 1, 0)
     guide = np.sqrt(np.maximum(swtt - swt**2 / np.maximum(sw, 1e-30), 0)).reshape(support.shape)
-    wrapped = wrap_phase(fit.frequency * turn).reshape(support.shape)
-    frequency = unwrap_romeo(wrapped, mask=support, magnitude=guide) / turn
+    wrapped = wrap_phase(fit.frequency * cycle).reshape(support.shape)
+    frequency = unwrap_romeo(wrapped, mask=support, magnitude=guide) / cycle
     difference = largest_difference(frequency, support)
     voxelwise, precision = (
         image.reshape(support.shape)
@@ -314,7 +314,7 @@ def readout_difference(
     Returns
     -------
     ndarray (x, y, z)
-        First polarity less second, in rad. Half a turn of it cannot be told from a uniform frequency
+        First polarity less second, in rad. Half a cycle of it cannot be told from a uniform frequency
         of 1/(2 dTE) Hz: the constant is the smallest of these.
 
     References

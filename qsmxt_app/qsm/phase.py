@@ -112,7 +112,7 @@ def scale_phase(
     Returns
     -------
     ScaledPhase
-        Phase, rule and warnings. Phase declared in radians but spanning more than one turn is taken as
+        Phase, rule and warnings. Phase declared in radians but spanning more than one cycle is taken as
         unwrapped, and wrapped again: nothing that a fit over echoes needs is lost.
 
     Raises
@@ -134,7 +134,7 @@ def scale_phase(
 def repair_alternating_slices(magnitude: FloatArray, phase: FloatArray) -> tuple[FloatArray, bool]:
     """Undo a sign that alternates from slice to slice, as in complex images of GE scanners.
 
-    Such images lack a shift in k-space along the slices, so every second slice has half a turn too much.
+    Such images lack a shift in k-space along the slices, so every second slice has half a cycle too much.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def _stored(low: float, high: float, stored_range: tuple[float, float]) -> Rule:
     warnings: tuple[str, ...] = ()
     if (high - low) < 0.5 * width:
         warnings = (f"the phase uses only {low:g} to {high:g} of its stored range {lowest:g} to {highest:g}",)
-    return 2 * np.pi / period, centre, f"stored range {lowest:g} to {highest:g} is one turn", warnings
+    return 2 * np.pi / period, centre, f"stored range {lowest:g} to {highest:g} is one cycle", warnings
 
 
 def _integers(values: NDArray) -> bool:
@@ -245,36 +245,36 @@ def _integers(values: NDArray) -> bool:
 
 
 def _period(width: float) -> float:
-    """One turn of a stored range: a full set of integer levels has one more level than its width."""
+    """One cycle of a stored range: a full set of integer levels has one more level than its width."""
     levels = 2.0 ** np.ceil(np.log2(width))
     return levels if levels - width <= max(2.0, 1e-4 * levels) and width > 100 else width
 
 
 def _known_family(values: NDArray, low: float, high: float) -> Rule | None:
     """Ranges that scanners and converters store, told apart by where the extremes lie."""
-    turn = 2 * np.pi
+    cycle = 2 * np.pi
     if _integers(values):
         # phase noise outside the head fills the whole range, so its ends are seen in all but tight crops
         families = (
-            (0, 4095, 4096, 2048, "Siemens 12 bit, 0..4095 is one turn"),
-            (-4096, 4095, 8192, 0, "Siemens 13 bit, -4096..4095 is one turn"),
-            (-2048, 2047, 4096, 0, "12 bit, -2048..2047 is one turn"),
-            (-3142, 3142, 2000 * np.pi, 0, "milliradians, -3142..3142 is one turn"),
-            (0, 65535, 65536, 32768, "16 bit, 0..65535 is one turn"),
-            (-32768, 32767, 65536, 0, "16 bit, -32768..32767 is one turn"),
-            (-180, 180, 360, 0, "degrees, -180..180 is one turn"),
-            (0, 360, 360, 0, "degrees, 0..360 is one turn"),
+            (0, 4095, 4096, 2048, "Siemens 12 bit, 0..4095 is one cycle"),
+            (-4096, 4095, 8192, 0, "Siemens 13 bit, -4096..4095 is one cycle"),
+            (-2048, 2047, 4096, 0, "12 bit, -2048..2047 is one cycle"),
+            (-3142, 3142, 2000 * np.pi, 0, "milliradians, -3142..3142 is one cycle"),
+            (0, 65535, 65536, 32768, "16 bit, 0..65535 is one cycle"),
+            (-32768, 32767, 65536, 0, "16 bit, -32768..32767 is one cycle"),
+            (-180, 180, 360, 0, "degrees, -180..180 is one cycle"),
+            (0, 360, 360, 0, "degrees, 0..360 is one cycle"),
         )
         for least, most, period, centre, text in families:
             near = 0.02 * (most - least)
             if least <= low <= least + near and most - near <= high <= most:
-                return turn / period, float(centre), text, ()
+                return cycle / period, float(centre), text, ()
         return None
     for lowest, highest, scale, text in (
         (-np.pi, np.pi, 1.0, "radians, -pi..pi"),
-        (0.0, turn, 1.0, "radians, 0..2 pi"),
-        (-1000 * np.pi, 1000 * np.pi, 1e-3, "milliradians, -3142..3142 is one turn"),
-        (-180.0, 180.0, np.pi / 180, "degrees, -180..180 is one turn"),
+        (0.0, cycle, 1.0, "radians, 0..2 pi"),
+        (-1000 * np.pi, 1000 * np.pi, 1e-3, "milliradians, -3142..3142 is one cycle"),
+        (-180.0, 180.0, np.pi / 180, "degrees, -180..180 is one cycle"),
     ):
         near = ROUNDING * (highest - lowest)
         if abs(low - lowest) <= near and abs(high - highest) <= near:
@@ -283,14 +283,14 @@ def _known_family(values: NDArray, low: float, high: float) -> Rule | None:
 
 
 def _observed(low: float, high: float) -> Rule:
-    """Nothing is known but the values: their extremes are one turn."""
+    """Nothing is known but the values: their extremes are one cycle."""
     largest = max(abs(low), abs(high))
-    warning = f"the unit of the phase is unknown: {low:g} to {high:g} was taken as one turn"
+    warning = f"the unit of the phase is unknown: {low:g} to {high:g} was taken as one cycle"
     if abs(low + high) <= 0.05 * (high - low):
-        return np.pi / largest, 0.0, f"observed range +-{largest:g} is one turn", (warning,)
+        return np.pi / largest, 0.0, f"observed range +-{largest:g} is one cycle", (warning,)
     return (
         2 * np.pi / (high - low),
         (low + high) / 2,
-        f"observed range {low:g} to {high:g} is one turn",
+        f"observed range {low:g} to {high:g} is one cycle",
         (warning,),
     )

@@ -45,7 +45,7 @@ def open_fringes(
     """Length of the longest line at which fringes end where neither noise nor undersampling can end them.
 
     A fringe of a magnetic field is closed, or runs out of the object. It seems to end where the phase is
-    noise, and where it turns by more than half a turn between voxels. Coils that were combined without
+    noise, and where it changes by more than half a cycle between voxels. Coils that were combined without
     regard to their phase (sum of squares with the phase of a plain sum or mean) leave singular lines also
     where the signal is strong and the phase around is smooth. Only those are counted.
 

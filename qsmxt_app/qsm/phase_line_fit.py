@@ -1,4 +1,4 @@
-"""Lines through the phase of many voxels at once, with candidate sizes of a bending: compiled loops."""
+"""Lines through the phase of many voxels at once, with candidate sizes of a nonlinearity: compiled loops."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _unwrap_in_time(
     below: NDArray,
     out: NDArray,
 ) -> None:
-    """Put every echo on the turn nearest to the line through the offset and the echoes before it."""
+    """Put every echo on the cycle nearest to the line through the offset and the echoes before it."""
     below[:] = 1 / (start_spread * start_spread)
     above[:] = start * below
     for e in range(t.size):
@@ -174,12 +174,12 @@ def _whiten(scaled: NDArray, total: NDArray, out: NDArray) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _fit_lines(block: Block, t: NDArray, sizes: NDArray, bending: NDArray, common: float) -> None:
+def _fit_lines(block: Block, t: NDArray, sizes: NDArray, nonlinearity: NDArray, common: float) -> None:
     """Generalised least squares of the phase on time for every candidate."""
     tt, ty, yy = block.second, block.third, block.fourth
     for s in range(sizes.size):
         volume = block.volume[s]
-        covariance = common + sizes[s] * bending
+        covariance = common + sizes[s] * nonlinearity
         _factorise(block.error, covariance, block.rows, block.scaled, block.inverse, block.first, volume)
         block.white_phase[:] = block.unwrapped
         for e in range(t.size):
@@ -209,10 +209,10 @@ def fit_candidates(
     noise_level: float,
     t: NDArray,
     sizes: NDArray,
-    bending: NDArray,
+    nonlinearity: NDArray,
     start_spread: float,
 ) -> None:
-    """Fit a line with every candidate size of the bending (compiled).
+    """Fit a line with every candidate size of the nonlinearity (compiled).
 
     Sets `unwrapped`, `error`, `slope`, `variance`, `misfit` and `volume` of the block. Factors L D L' need no
     square root, and side by side the voxels' divisions do not wait for each other.
@@ -222,4 +222,4 @@ def fit_candidates(
         block.phase, block.prior, t, block.error, block.start, start_spread,
         block.first, block.second, block.unwrapped,
     )  # fmt: skip
-    _fit_lines(block, t, sizes, bending, prior_spread * prior_spread)
+    _fit_lines(block, t, sizes, nonlinearity, prior_spread * prior_spread)

@@ -13,8 +13,8 @@ from qsmxt_app.qsm.echo_fit import smallest_spacing
 from qsmxt_app.qsm.nonlinear_phase import CHUNK, largest_difference, nonlinear_phase_covariance
 from qsmxt_app.qsm.phase_line_fit import BLOCK, Block, fit_candidates, gather, reserve
 
-BENDING_SIZES = np.geomspace(0.05, 20.0, 7)
-"""Candidate SDs of the bending at the last echo, in rad."""
+NONLINEARITY_SIZES = np.geomspace(0.05, 20.0, 7)
+"""Candidate SDs of the nonlinearity at the last echo, in rad."""
 
 LEARNING_VOXELS = 10_000
 """Voxels of each class from which the candidates' frequencies are learned."""
@@ -23,7 +23,7 @@ CLASS_QUANTILES = (0.4, 0.7, 0.85, 0.95)
 """Quantiles of the local field difference in the mask that part the voxels into classes."""
 
 START_SHARE = 0.125
-"""SD of the starting frequency as a share of 1/dTE, where it helps to put late echoes on the right turn."""
+"""SD of the starting frequency as a share of 1/dTE, where it helps to put late echoes on the right cycle."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def fit_with_offset(
     offset_spread: float,
     noise_level: float,
 ) -> PosteriorFit:
-    """Fit the frequency with a Gaussian prior on the offset and, where the echoes ask for it, a bent line.
+    """Fit the frequency with a Gaussian prior on the offset and, where the echoes show it, nonlinear phase.
 
-    A spread of frequencies inside a voxel bends its phase over time: the phase is the argument of the
+    A spread of frequencies inside a voxel makes its phase nonlinear in time: the phase is the argument of the
     spread's characteristic function, whose first term alone is the mean frequency. At the rim, at air and
     in vessels this moves the slope of a straight line more than noise does. So the phase is a line plus a
     Gaussian process that grows as t^2.5; its size is averaged over candidates by their likelihood (Bayesian
@@ -77,9 +77,9 @@ def fit_with_offset(
     support : ndarray (x, y, z)
         Where to fit; elsewhere everything is 0.
     mask : ndarray (x, y, z)
-        Where to learn how often phase is bent.
+        Where to learn how often phase is nonlinear.
     start : ndarray (x, y, z)
-        Frequency in Hz on the right turn.
+        Frequency in Hz on the right cycle.
     offset : ndarray (x, y, z)
         Mean of the offset's prior in rad.
     offset_spread
@@ -92,9 +92,9 @@ def fit_with_offset(
     PosteriorFit
     """
     n = echo_times.size
-    bending = nonlinear_phase_covariance(echo_times)
-    sizes = np.append(0.0, BENDING_SIZES**2) if n > 1 else np.zeros(1)
-    model: tuple = (2 * np.pi * echo_times, sizes, bending, START_SHARE / smallest_spacing(echo_times))
+    nonlinearity = nonlinear_phase_covariance(echo_times)
+    sizes = np.append(0.0, NONLINEARITY_SIZES**2) if n > 1 else np.zeros(1)
+    model: tuple = (2 * np.pi * echo_times, sizes, nonlinearity, START_SHARE / smallest_spacing(echo_times))
     data: tuple = (
         magnitude.reshape(-1, n),
         phase.reshape(-1, n),
@@ -124,7 +124,7 @@ def _classes(start: FloatArray, support: BoolArray, mask: BoolArray) -> NDArray[
 
 
 def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tuple) -> NDArray[np.float64]:
-    """Share of voxels with each size of bending, by expectation maximisation."""
+    """Share of voxels with each size of nonlinearity, by expectation maximisation."""
     if voxels.size == 0:
         return np.full(count, 1 / count)
     voxels = voxels[:: max(1, voxels.size // LEARNING_VOXELS)]
@@ -143,13 +143,13 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
 def _evidence(voxels: NDArray[np.int64], data: tuple, model: tuple, evidence: NDArray) -> None:
     """Log evidence of every candidate, (voxel, candidate), up to a constant of the voxel."""
     magnitude, phase, start, prior, prior_spread, noise_level = data
-    t, sizes, bending, start_spread = model
+    t, sizes, nonlinearity, start_spread = model
     block = reserve(t.size, sizes.size)
     for first in range(0, voxels.size, BLOCK):
         count = min(BLOCK, voxels.size - first)
         block.voxels[:count] = voxels[first : first + count]
         gather(magnitude, phase, start, prior, count, block)
-        fit_candidates(block, prior_spread, noise_level, t, sizes, bending, start_spread)
+        fit_candidates(block, prior_spread, noise_level, t, sizes, nonlinearity, start_spread)
         for b in range(count):
             for s in range(sizes.size):
                 evidence[first + b, s] = -0.5 * (block.misfit[s, b] + np.log(block.volume[s, b]))
@@ -218,14 +218,14 @@ def _write(
 def _fit_voxels(voxels: NDArray[np.int64], data: tuple, model: tuple, selection: tuple, out: tuple) -> None:
     """Fit some voxels, block by block."""
     magnitude, phase, start, prior, prior_spread, noise_level = data
-    t, sizes, bending, start_spread = model
+    t, sizes, nonlinearity, start_spread = model
     shares, classes = selection
     block = reserve(t.size, sizes.size)
     for first in range(0, voxels.size, BLOCK):
         count = min(BLOCK, voxels.size - first)
         block.voxels[:count] = voxels[first : first + count]
         gather(magnitude, phase, start, prior, count, block)
-        fit_candidates(block, prior_spread, noise_level, t, sizes, bending, start_spread)
+        fit_candidates(block, prior_spread, noise_level, t, sizes, nonlinearity, start_spread)
         _average(block, shares, classes)
         _write(block, count, noise_level, t, out)
 

@@ -34,7 +34,7 @@ def smooth_phase(
     Parameters
     ----------
     phase : ndarray (x, y, z)
-        rad, any turn.
+        rad, any cycle.
     weights : ndarray (x, y, z)
         Inverse variance or the like, at least 0; 0 outside the region that has phase.
     voxel_size

@@ -1,4 +1,4 @@
-"""What stored voxels tell by themselves about being a phase, and about the turn that they are wrapped by."""
+"""What stored voxels tell by themselves about being a phase, and about the cycle that they are wrapped by."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LIKE_MAGNITUDE = 0.8
 heads stays below 0.2."""
 
 SCALE_TOLERANCE = 0.1
-"""Relative difference between the turn that is declared and the one that wraps show."""
+"""Relative difference between the cycle that is declared and the one that wraps show."""
 
 ECHO_TOLERANCE = 0.015
-"""Relative difference between a turn and an echo's wraps from which the echo is rescaled."""
+"""Relative difference between a cycle and an echo's wraps from which the echo is rescaled."""
 
 LARGEST_CORRECTION = 1.5
 """Factor beyond which a wrong scale is another unit's and not an echo's own."""
@@ -95,7 +95,7 @@ def whole_range_steps(image: FloatArray, mask: BoolArray | None = None) -> Steps
     if image.flags.f_contiguous:
         image, inside = image.T, inside.T
     values = image if mask is None else image[inside]
-    # wrapped phase has no outliers, and its wraps may be few: only the extremes show a turn
+    # wrapped phase has no outliers, and its wraps may be few: only the extremes show a cycle
     size = float(np.ptp(values)) if values.size else 0.0
     if not size > 0:
         return Steps(0.0, 0, 0, 0.0)
@@ -132,7 +132,7 @@ def _count_steps(
 
 
 def wrap_step(stored: FloatArray, magnitude: FloatArray) -> float | None:
-    """Size of a turn in stored units, read off the wraps of the first or the last echo.
+    """Size of a cycle in stored units, read off the wraps of the first or the last echo.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def wrap_step(stored: FloatArray, magnitude: FloatArray) -> float | None:
     Returns
     -------
     float or None
-        None where the phase shows no wraps: it does not reach a turn, was unwrapped, or is none.
+        None where the phase shows no wraps: it does not reach a cycle, was unwrapped, or is none.
     """
     for echo in (0, -1):
         steps = whole_range_steps(stored[..., echo], object_mask(magnitude[..., echo]))
@@ -152,7 +152,7 @@ def wrap_step(stored: FloatArray, magnitude: FloatArray) -> float | None:
 
 
 def echo_scales(stored: FloatArray, magnitude: FloatArray, scale: float) -> FloatArray | None:
-    """Factors by which single echoes are stretched, as a wrap must be a step of one turn.
+    """Factors by which single echoes are stretched, as a wrap must be a step of one cycle.
 
     Parameters
     ----------
@@ -184,22 +184,22 @@ def echo_scale_warning(factors: FloatArray) -> str:
     )
 
 
-def scale_warnings(turn: float | None, scale: float) -> tuple[str, ...]:
-    """Say that phase was scaled by another turn than its wraps show.
+def scale_warnings(cycle: float | None, scale: float) -> tuple[str, ...]:
+    """Say that phase was scaled by another cycle than its wraps show.
 
     Parameters
     ----------
-    turn
+    cycle
         In stored units, from :func:`turn_of_wraps`.
     scale
         rad for one stored unit.
     """
-    if turn is None or abs(turn * scale / (2 * np.pi) - 1) <= SCALE_TOLERANCE:
+    if cycle is None or abs(cycle * scale / (2 * np.pi) - 1) <= SCALE_TOLERANCE:
         return ()
     return (
-        f"The phase is wrongly scaled. Its wraps are steps of {turn:.4g} stored units, which were taken as "
-        f"{turn * scale:.3g} rad; a wrap is 2 pi = 6.28 rad. Correct Units in the sidecar of the phase: "
-        "leave it out, or write arbitrary, and the range of the values is taken as one turn.",
+        f"The phase is wrongly scaled. Its wraps are steps of {cycle:.4g} stored units, which were taken as "
+        f"{cycle * scale:.3g} rad; a wrap is 2 pi = 6.28 rad. Correct Units in the sidecar of the phase: "
+        "leave it out, or write arbitrary, and the range of the values is taken as one cycle.",
     )
 
 

@@ -125,7 +125,7 @@ def _sum(
     nx, ny, nz, echoes = signal.shape
     sx, sy, sz = subdivision
     per_voxel = np.float32(1.0 / (sx * sy * sz))
-    turn = np.float32(2 * math.pi)
+    cycle = np.float32(2 * math.pi)
     for i in numba.prange(nx):
         real = np.empty(echoes, np.float32)
         imaginary = np.empty(echoes, np.float32)
@@ -144,7 +144,7 @@ def _sum(
                                 continue
                             iron = max(chi[u, v, w] - mean_chi[t], np.float32(-0.05)) * relaxivity
                             rate = max(relaxation[t] + iron, np.float32(0.5))
-                            f = turn * (frequency[u, v, w] + shift[t])
+                            f = cycle * (frequency[u, v, w] + shift[t])
                             weight += amplitude[t]
                             rate_sum += amplitude[t] * rate
                             for e in range(echoes):

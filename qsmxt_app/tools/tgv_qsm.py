@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         help="maximum number of iterations; it stops once converged",
     )
-    add("-s", "--autoscale", action="store_true", help="phase in the scanner's units: scale it to one turn")
+    add("-s", "--autoscale", action="store_true", help="phase in the scanner's units: scale it to one cycle")
     add("--ignore-orientation", action="store_true", help="take B0 along the third voxel axis")
     add("--save-laplacian", action="store_true", help="also write the Laplacian of the field, in ppm/mm^2")
     add("--threads", type=int, help="number of threads")

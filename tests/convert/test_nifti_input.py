@@ -139,7 +139,7 @@ def test_what_is_missing_is_asked_for_in_a_table_and_the_same_command_goes_on(co
         assert colleague.sidecar(image)["EchoTime"] == time
         assert colleague.sidecar(image)["PhaseRange"] == [-0.004, 0.004]
         assert colleague.sidecar(image)["Units"] == "arbitrary"
-    assert "+-0.004 is one turn" in read_table(colleague.table).rows[1]["note"]
+    assert "+-0.004 is one cycle" in read_table(colleague.table).rows[1]["note"]
     assert find_issues(colleague.raw, config=None) == []
 
 

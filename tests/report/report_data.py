@@ -92,7 +92,7 @@ def record(stem: str, outputs: dict[str, str]) -> dict[str, Any]:
             "b0_direction": [0.0, 0.0, 1.0],
             "obliquity_degrees": 0.0,
             "bipolar": False, "readout_told": True,
-            "phase_scaling": "Stored as 0..4095, mapped to one turn",
+            "phase_scaling": "Stored as 0..4095, mapped to one cycle",
             "phase_units": "arbitrary",
         },
         "settings": {

@@ -99,7 +99,7 @@ def test_every_item_of_the_consensus_is_told_or_asked_for() -> None:
         "Siemens Prisma", "Head 32", "3D gradient-echo", "TR 35 ms", "flip angle 15°", "bandwidth 240 Hz",
         "acceleration 2", "partial Fourier 0.75", "acquired in 5 min 20 s",
         "combined the coils by Adaptive Combine",
-        "Stored as 0..4095, mapped to one turn", "180 × 220 × 160 mm³", "along the scanner's axes",  # noqa: RUF001
+        "Stored as 0..4095, mapped to one cycle", "180 × 220 × 160 mm³", "along the scanner's axes",  # noqa: RUF001
         "shown in gray from -0.1 to 0.1 ppm", "relative to its mean over the mask",
     ):  # fmt: skip
         assert words in told, words

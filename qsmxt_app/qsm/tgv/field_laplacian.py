@@ -22,7 +22,7 @@ def laplacian_of_field(
     """Laplacian and noise of a fitted field, in ppm.
 
     The wrapped field is used, not the unwrapped one: wrapped differences cannot carry an error of the
-    unwrapping over a whole region, and where a turn is lost only its edge is wrong.
+    unwrapping over a whole region, and where a cycle is lost only its edge is wrong.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 """The Laplacian of the field from wrapped phase, of one echo or of many.
 
 The wrapped difference of two neighbours equals the unwrapped one as long as the field changes by less than
-half a turn between them, so no unwrapping is needed; and a harmonic background, such as a smooth coil
+half a cycle between them, so no unwrapping is needed; and a harmonic background, such as a smooth coil
 phase, drops out.
 """
 
@@ -107,7 +107,7 @@ def combine_echoes(
 
     Every voxel weighs its echoes by ``(magnitude TE)^2``, the inverse variance of the field that an echo
     gives. The difference between two neighbours is unwrapped in time: what the echoes before predict
-    decides its number of turns.
+    decides its number of cycles.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def unwrap_laplacian(
     -------
     ndarray (x, y, z)
         Unwrapped phase in rad, 0 outside the mask; exact where no difference between neighbours exceeds
-        half a turn. Each connected piece of the mask has the mean turn nearest to its wrapped phase.
+        half a cycle. Each connected piece of the mask has the mean cycle nearest to its wrapped phase.
 
     Raises
     ------

@@ -21,7 +21,7 @@ VISITED, NO_EDGE = 0, 255
 
 SIDE = 8
 TILE = SIDE**3
-MOST_TURNS = 1024
+MOST_CYCLES = 1024
 """In either direction, up to which the median of a region is centred."""
 
 _TWO_PI = np.float32(2 * np.pi)
@@ -147,7 +147,7 @@ def grow_regions(data: FloatArray, steps: NDArray[np.int64], smallest: int) -> N
     Parameters
     ----------
     data : ndarray
-        Of :func:`edges_in_tiles`. Whole turns are added to the phase, so that the median of each connected
+        Of :func:`edges_in_tiles`. Whole cycles are added to the phase, so that the median of each connected
         region is closest to zero.
     steps : ndarray
         Of :func:`neighbour_steps`.
@@ -157,7 +157,7 @@ def grow_regions(data: FloatArray, steps: NDArray[np.int64], smallest: int) -> N
     table = data.view(np.uint8)
     region = np.empty(np.count_nonzero(table[7::8]), np.uint32)
     stored = np.empty(smallest, np.float32)  # phase of the first voxels of a region
-    counts = np.zeros(2 * MOST_TURNS, np.int64)  # voxels of the region whose phase is nearest to each turn
+    counts = np.zeros(2 * MOST_CYCLES, np.int64)  # voxels of the region whose phase is nearest to each cycle
     # entries of the queue: voxel and direction; the entry below in its stack. Free entries are a stack too
     queue = np.empty((_FIRST_CAPACITY, 2), np.uint32)
     top = np.full(NO_EDGE + 1, _NOTHING, np.uint32)
@@ -172,8 +172,8 @@ def grow_regions(data: FloatArray, steps: NDArray[np.int64], smallest: int) -> N
                 stored[size] = phase
             phase += _TWO_PI * np.float32(np.rint((data[2 * near] - phase) * _INVERSE_TWO_PI))
             data[2 * voxel] = phase
-            turn = int(np.rint(phase * _INVERSE_TWO_PI))
-            counts[MOST_TURNS + min(max(turn, -MOST_TURNS), MOST_TURNS - 1)] += 1
+            cycle = int(np.rint(phase * _INVERSE_TWO_PI))
+            counts[MOST_CYCLES + min(max(cycle, -MOST_CYCLES), MOST_CYCLES - 1)] += 1
             table[8 * voxel + 7] = VISITED
             region[size] = voxel
             size += 1
@@ -234,14 +234,14 @@ def _pop(bucket: Any, steps: NDArray, table: NDArray, queue: NDArray, top: NDArr
 
 @numba.njit(cache=True, nogil=True)
 def _centre(data: FloatArray, region: NDArray[np.uint32], counts: NDArray[np.int64]) -> None:
-    """Shift a region by whole turns so that the median of its phase is closest to zero."""
+    """Shift a region by whole cycles so that the median of its phase is closest to zero."""
     median, below = 0, counts[0]
     while 2 * below < region.size:
         median += 1
         below += counts[median]
-    if median != MOST_TURNS:
+    if median != MOST_CYCLES:
         for voxel in region:
-            data[2 * np.int64(voxel)] -= _TWO_PI * np.float32(median - MOST_TURNS)
+            data[2 * np.int64(voxel)] -= _TWO_PI * np.float32(median - MOST_CYCLES)
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)

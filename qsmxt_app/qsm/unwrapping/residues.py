@@ -12,7 +12,7 @@ def phase_residues(phase: FloatArray, *, mask: BoolArray) -> BoolArray:
     """Voxels around which the wrapped phase cannot be unwrapped: the ends of open fringes.
 
     The wrapped differences around a square of four neighbours sum to zero where phase is that of a field,
-    and to a turn where a fringe ends inside it, whatever the path of an unwrapping.
+    and to a cycle where a fringe ends inside it, whatever the path of an unwrapping.
 
     Parameters
     ----------

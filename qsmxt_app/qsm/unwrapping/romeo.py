@@ -57,8 +57,8 @@ def unwrap_romeo(
     Returns
     -------
     ndarray (x, y, z)
-        Phase plus whole turns, 0 outside the mask. Each connected piece of the mask is unwrapped on its
-        own; its median lies within half a turn of zero.
+        Phase plus whole cycles, 0 outside the mask. Each connected piece of the mask is unwrapped on its
+        own; its median lies within half a cycle of zero.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def unwrap_echoes(
     Returns
     -------
     ndarray (x, y, z, echo)
-        Phase plus whole turns, 0 outside the mask.
+        Phase plus whole cycles, 0 outside the mask.
 
     Raises
     ------
@@ -145,8 +145,8 @@ def unwrap_echoes(
     for echoes, step in ((later, 1), (earlier, -1)):
         for echo in echoes:
             expected = out[..., echo - step] * np.float32(times[echo] / times[echo - step])
-            turns = np.rint((expected - phase[..., echo]) / _TWO_PI)
-            out[..., echo] = np.where(mask, phase[..., echo] + _TWO_PI * turns, np.float32(0))
+            cycles = np.rint((expected - phase[..., echo]) / _TWO_PI)
+            out[..., echo] = np.where(mask, phase[..., echo] + _TWO_PI * cycles, np.float32(0))
     return out
 
 
