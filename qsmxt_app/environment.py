@@ -71,7 +71,7 @@ def setup(environment: MutableMapping[str, str] = os.environ, prepared: Path = P
 
 
 def setup_process() -> None:
-    """Settle, and remove the private folder when this process ends; children use it, and do not remove it."""
+    """Call `setup`, and remove the private folder when this process ends; its children do not remove it."""
     private = setup()
     if private is not None:
         atexit.register(_remove, private, os.getpid())

@@ -1,5 +1,5 @@
 # ruff: noqa: PTH100, PTH117, PTH120
-"""How each process of ours starts: what it runs is imported only once the process is prepared.
+"""How each process of the package starts: what it runs is imported only once the process is prepared.
 
 Code comes from where it was installed, never from the current folder, which may hold files of other users.
 Python searches the current folder first in `python -m` and `python -c`, and wherever PYTHONPATH has an empty

@@ -115,7 +115,7 @@ def _wanted(value: Any) -> Any:
 def _ignored(folders: Iterable[str], subjects: Sequence[str]) -> re.Pattern[str]:
     """Pattern of all paths (from the root) that are not indexed: everything but images and sidecars.
 
-    What has another name is never looked at, so that no link leads in circles and no name upsets the index.
+    What has another name is never looked at, so that no link leads in circles and no name breaks the index.
     """
     labels = "|".join(map(re.escape, subjects)) or _LABEL
     inside = rf"(?:{'|'.join(folders)})(?:/{_NAME})?"

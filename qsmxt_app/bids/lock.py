@@ -1,6 +1,6 @@
 """One run at a time on a participant's outputs: leases of filelock, with messages for people.
 
-A lease is a file that its holder touches while it lives. One whose process died is taken over: at once where
+A lease is a file that its holder touches while it runs. One whose process died is taken over: at once where
 the process would be seen from here, and after `SILENT_SECONDS` without a sign of life where it ran on another
 host or in another container.
 """

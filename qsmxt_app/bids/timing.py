@@ -126,7 +126,7 @@ def field_strength_of(metadata: Mapping[str, Any], path: Path) -> tuple[float, t
 
 
 def readout_is_bipolar(metadata: Mapping[str, Any]) -> bool | None:
-    """Whether a sidecar says that even echoes are read in the other direction; None where it is silent.
+    """Whether a sidecar says that even echoes are read in the other direction; None where it does not say.
 
     BIDS has no field for it. ``Bipolar`` (true, false), ``ReadoutPolarity``, ``ReadoutMode`` and
     ``PulseSequenceType`` (``bipolar``, ``monopolar``, ``unipolar``) are understood.

@@ -241,7 +241,7 @@ def _waits_or_runs(table: str, job: str) -> bool:
 
 
 def _answer(*command: str) -> str:
-    """Return what a command of the scheduler says; nothing where it is missing, fails or hangs."""
+    """Return what a command of the scheduler prints; nothing where it is missing, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -51,7 +51,7 @@ def normalise(magnitude: FloatArray, mask: NDArray[np.bool_], voxel_size: Sequen
 def sharpen(average: FloatArray, strength: float = 1.0) -> FloatArray:
     """Sharpen edges that residual misalignment blurs (unsharp masking).
 
-    The part of Avants (2010, NeuroImage 49:2457) that keeps a template from getting softer every round.
+    The part of Avants (2010, NeuroImage 49:2457) that keeps a template from getting more blurred every round.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the program knows of a step that makes maps beside susceptibility: all of it, in one object."""
+"""Declaration of a step that makes maps beside susceptibility: all that other modules need, in one object."""
 
 from __future__ import annotations
 

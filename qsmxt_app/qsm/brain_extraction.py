@@ -4,7 +4,7 @@ The library is `brainextractor` (MIT licence, pure Python and numba), an impleme
 (``pip install "qsmxt-app[bet]"``). Others were looked at: deepbet, HD-BET and antspynet need a deep-learning
 framework and weights that are downloaded at run time; itk-skullstripping registers an atlas of T1w images;
 the morphological masks of antspyx (`ants.get_mask`) are what :mod:`qsmxt_app.qsm.masking` does with its
-`separation_mm`. The library draws nothing unless asked to, so no display is needed.
+`separation_mm`. The library shows no figures unless asked to, so no display is needed.
 """
 
 from __future__ import annotations

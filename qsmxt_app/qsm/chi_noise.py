@@ -33,8 +33,8 @@ def chi_noise(
 
     This is an estimate for every inversion, not the standard error of one. Against the spread of repeated
     simulated scans (heads of 3 and 2 mm, signal-to-noise ratio 40 to 120) it lay between 0.7 and 1.4 times
-    the median spread of TGV-QSM, TV and RTS; where tissue is smooth, TGV-QSM is less noisy still. It tells
-    nothing about errors that repeat: streaks, partial volume, what is left of the background.
+    the median spread of TGV-QSM, TV and RTS; where tissue is smooth, TGV-QSM is less noisy still. It
+    leaves out errors that repeat: streaks, partial volume, what is left of the background.
 
     Parameters
     ----------

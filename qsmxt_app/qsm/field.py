@@ -36,7 +36,7 @@ UNCERTAIN = 0.3
 
 @dataclass(frozen=True)
 class FieldFit:
-    """Total field and how far it can be trusted.
+    """Total field and its standard error.
 
     Attributes
     ----------

@@ -106,7 +106,7 @@ def streaking(
     """Power of a map near the cone of directions that the field does not show, over that elsewhere.
 
     In k-space the dipole kernel vanishes on a cone at the magic angle to B0. What an inversion puts there
-    out of noise and inconsistency shows as streaks along that angle. Tissue knows nothing of the cone: its
+    out of noise and inconsistency shows as streaks along that angle. Tissue prefers no direction: its
     power there is that of other directions at the same spatial frequency.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What the program knows of an interchangeable method, and registries that list methods by name."""
+"""Declaration of an interchangeable method, and registries that list methods by name."""
 
 from __future__ import annotations
 

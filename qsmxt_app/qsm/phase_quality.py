@@ -104,7 +104,8 @@ def phase_quality(
     ``1 - |d| / pi`` of the wrapped difference ``d``; phase gradient coherence ``1 - |d1 - d2 TE1 / TE2|``
     of two successive echoes (not below 0; left out for a single echo); magnitude coherence
     ``(min / max)^2``. A voxel takes the mean over its edges. Echoes are averaged with weights magnitude
-    squared: an echo that has decayed to noise is no reason to distrust a voxel that the others show well.
+    squared: an echo that has decayed to noise does not lower the quality that other echoes
+    show.
 
     Parameters
     ----------

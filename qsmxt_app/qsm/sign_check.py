@@ -54,7 +54,7 @@ def check_sign(
     """Compare a field with the one that tissue of the mask's shape causes in air.
 
     Tissue is more diamagnetic than air by 9.4 ppm, so the outline of a head, its sinuses and ear canals
-    decide most of the field. Of bone and of air that the mask does not show the prediction knows nothing:
+    decide most of the field. The prediction lacks bone, and air that the mask does not show:
     heads correlate by 0.3 to 0.6, with a contrast of 0.8 to 3 ppm. The wrong sign of the phase changes that
     of the correlation, a wrong unit of the echo times changes the contrast a thousandfold.
 

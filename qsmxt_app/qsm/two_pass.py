@@ -18,10 +18,9 @@ def combine_two_pass(
 ) -> FloatArray:
     """Susceptibility from the first pass where it exists, and from the second pass in the holes.
 
-    The first pass never sees the strong sources that the reliable mask leaves out, so they throw no streaks
-    into it; the second pass gives the sources their values. Each pass is known up to a constant only, so the
-    second is shifted to the mean of the first over the voxels that both reconstruct, and no step remains at
-    the rim of a hole.
+    The strong sources that the reliable mask leaves out cause no streaks in the first pass; the second pass
+    gives them their values. Each pass is known up to a constant only, so the second is shifted to the mean of
+    the first over the voxels that both reconstruct, and no step remains at the rim of a hole.
 
     Sources end at their own borders and not at those of the hole. The first pass has to explain them without
     a source there and loses the part that lies beside the hole. So a hole grows by the voxels at its rim

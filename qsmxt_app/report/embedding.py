@@ -1,4 +1,4 @@
-"""Volumes small enough to stand in a page: averaged to larger voxels, few bits a voxel, compressed."""
+"""Volumes small enough to be embedded in a page: averaged to larger voxels, few bits a voxel, compressed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGE_BYTES, LIBRARY_BYTES, PICTURE_BYTES = 15e6, 1.1e6, 2e6
 
 @dataclass(frozen=True)
 class Embedded:
-    """A volume as it stands in a page.
+    """A volume as it is embedded in a page.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Colours and encoding: from slices of numbers to pictures that can stand in a page."""
+"""Colours and encoding: from slices of numbers to pictures that are embedded in a page."""
 
 from __future__ import annotations
 

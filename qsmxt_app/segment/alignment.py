@@ -1,6 +1,6 @@
 """Registration of the gradient-echo magnitude to the T1w image of the same head.
 
-Mutual information finds the head, however it was turned in between. It does not say where exactly: shading,
+Mutual information finds the head, however it was rotated in between. It does not say where exactly: shading,
 which the magnitude has and the T1w image has no more, pulls its maximum away by a millimetre and more. Local
 correlation does.
 """

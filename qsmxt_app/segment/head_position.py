@@ -47,8 +47,8 @@ def find_head(
 ) -> Transform:
     """Register a moving image to a fixed one of the same head or brain, from any position.
 
-    Rigid registrations start from several turns about the centre; the best two by mutual information within
-    the mask are refined.
+    Rigid registrations start from several rotations about the centre; the best two by mutual information
+    within the mask are refined.
 
     Parameters
     ----------

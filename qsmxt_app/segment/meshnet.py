@@ -1,7 +1,7 @@
 """MeshNets of brainchop, small networks of dilated convolutions, as ONNX models.
 
-Such a network keeps the size of the image and looks around every voxel with growing and shrinking dilation:
-ten layers of 30 channels see 93 mm.
+Such a network keeps the size of the image and convolves with growing and shrinking dilation: ten
+layers of 30 channels have a receptive field of 93 mm.
 
 References
 ----------

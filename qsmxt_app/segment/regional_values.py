@@ -1,4 +1,4 @@
-"""Numbers that a clinician asks for: what a map holds in each region."""
+"""Regional values: statistics of each map in each region."""
 
 from __future__ import annotations
 

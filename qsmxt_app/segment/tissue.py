@@ -2,10 +2,10 @@
 
 Every nucleus is a class of its own, because no two have the same brightness; cortex, white matter and fluid
 are one each. A class's place is the atlas's label, blurred by as much as a registration errs; its brightness
-and spread are estimated from the image itself by expectation maximisation, and neighbours pull each other.
-The brightness of nuclei and of white matter is that around each voxel: thin capsules between grey matter are
-darker than white matter elsewhere, and would be taken for the nucleus beside them.
-The result keeps a label where the intensity agrees with it, and moves its border to where it does not.
+and spread are estimated from the image itself by expectation maximisation, and neighbours favour the same
+class. The brightness of nuclei and of white matter is that around each voxel: thin capsules between grey
+matter are darker than white matter elsewhere, and would be taken for the nucleus beside them. The result
+keeps a label where the intensity agrees with it, and moves its border to where it does not.
 
 References
 ----------

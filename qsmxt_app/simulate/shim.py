@@ -1,4 +1,4 @@
-"""Shimming: the scanner takes the smooth part of the field away, as well as second order can."""
+"""Shimming: the scanner removes the smooth part of the field, as far as second-order shims can."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class LocalExecutor:
         return self._last_task
 
     def wait(self, seconds: float) -> None:
-        """Sleep until a worker has something to say or has died, at most this long."""
+        """Wait until a worker reports or ends, at most this long."""
         if self.workers:
             connections = [
                 worker.connection for worker in self.workers.values() if isinstance(worker, _Worker)
@@ -290,7 +290,7 @@ def _last_words(exit_code: int | None) -> list[str]:
     if exit_code is not None and -exit_code == signal.SIGKILL:
         return [OUT_OF_MEMORY]
     if exit_code is not None and exit_code < 0:
-        return [f"the worker died of {signal.Signals(-exit_code).name}"]
+        return [f"the worker was killed by {signal.Signals(-exit_code).name}"]
     return [f"the worker ended without a result (exit code {exit_code})"]
 
 

@@ -54,8 +54,8 @@ class Step(SimpleInterface):
     """A node: load, one call, save. Subclasses give `compute`.
 
     nipype's cache hashes inputs, not code. So `algorithm_version` is an input: the digest of the module that
-    declares the step and of all modules of the package that it reaches by imports. A changed algorithm is
-    never answered from the cache.
+    declares the step and of all modules of the package that it reaches by imports. Results of a changed
+    algorithm are never taken from the cache.
     """
 
     input_spec = StepInputSpec

@@ -40,7 +40,7 @@ def outputs_of(output_dir: Path, subject: str, sessions: Collection[str | None])
 
 @contextlib.contextmanager
 def page_of(output_dir: Path, subject: str) -> Iterator[None]:
-    """Hold the page of a participant, which shows all its sessions: who writes it last has seen them all."""
+    """Hold the page of a participant, which shows all its sessions: the last writer includes them all."""
     with named_lock(output_dir, f"sub-{subject}_page", patience=PAGE_PATIENCE):
         yield
 

@@ -273,7 +273,7 @@ def described_scans(scans: Collection[ScanPlan]) -> str:
 def too_large(scan: ScanPlan, limit_gb: float | None) -> Problem | None:
     """Return why a scan is not started where its maps need more memory than there may be, else None.
 
-    Without maps nothing is worth a start; without regions they are.
+    Without maps there is nothing to compute; without regions there still are the maps.
     """
     needed = max(step.memory_gb for step in scan.maps) + MAIN_GB
     if limit_gb is None or needed <= limit_gb:

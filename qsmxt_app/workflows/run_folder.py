@@ -98,7 +98,7 @@ class _LogFile(logging.FileHandler):
 
 
 def log_to(folder: RunFolder, verbosity: int) -> logging.Handler:
-    """Send all logging, nipype's included, to the log of the run; the terminal stays calm.
+    """Send all logging, nipype's included, to the log of the run; none of it goes to the terminal.
 
     Returns
     -------

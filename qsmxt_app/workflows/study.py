@@ -235,7 +235,7 @@ class Study:
         """Write what covers all participants."""
         try:
             write_shared_pages(self.output_dir, group=self.settings.reports_only)
-        except Exception as error:  # no page is worth losing the maps' outcome
+        except Exception as error:  # a page that fails must not lose the outcome of the maps
             log.exception("citations and index")
             failed = ScanOutcome(
                 "index.html and CITATION", "report", f"not written: {error}", SOMETHING_FAILED

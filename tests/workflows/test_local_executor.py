@@ -49,7 +49,7 @@ def names(*nodes, graph="g"):
     ("harm", "message"),
     [
         ("kill", OUT_OF_MEMORY),
-        ("segfault", "the worker died of SIGSEGV"),
+        ("segfault", "the worker was killed by SIGSEGV"),
         ("exit", "the worker ended without a result (exit code 7)"),
         ("error", "ValueError: the number is odd"),
     ],

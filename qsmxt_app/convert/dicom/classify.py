@@ -112,7 +112,7 @@ def classify_alone(series: Series) -> SeriesType:
 
 
 def _components(series: Series) -> tuple[tuple[Component, ...], bool]:
-    """Components of the stacks; where the header is silent the series' name speaks, else it is magnitude."""
+    """Components of the stacks; from the header, else from the series' name, else magnitude."""
     silent: Component = "magnitude"
     guessed = False
     if "unknown" in series.components and len(series.components) == 1:
@@ -356,7 +356,7 @@ def _magnitude_alone(
     types: dict[str, SeriesType],
     series: Sequence[Series],
 ) -> SeriesType:
-    """Magnitude without phase: worth keeping only if it has several echoes or a long one."""
+    """Magnitude without phase: kept only if it has several echoes or a long one."""
     if _field_map_sequence(one):
         why = "magnitude of a field map whose phase is missing"
         return SeriesType("other", series_type.components, "high", why)

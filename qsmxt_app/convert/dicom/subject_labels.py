@@ -96,7 +96,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of all studies, by `study_key`, and one line for each thing worth knowing."""
+    """Labels of all studies, by `study_key`, and one line for each note to the user."""
 
     visits: Mapping[StudyKey, Visit]
     notes: tuple[str, ...]

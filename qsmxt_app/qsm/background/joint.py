@@ -141,7 +141,7 @@ def joint(
     max_iterations: int = 40,
     threads: int | None = None,
 ) -> BackgroundRemoval:
-    """Background removal that knows what a local field looks like.
+    """Background removal with a model of the local field.
 
     Projection onto outer sources treats the local field as white noise, and the boundary value method sets it
     to 0 at the border; both leave a large part of it in the background. Here the local field is that of a

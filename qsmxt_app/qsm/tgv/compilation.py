@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 
 class DistinctArrays(CompilerBase):
-    """Promise the optimiser that no two array arguments share memory.
+    """Tell the compiler that no two array arguments share memory.
 
     Without, every vectorised loop is preceded by comparisons of all pairs of addresses, row by row, or not
     vectorised at all. For use as ``njit(pipeline_class=DistinctArrays)``.

@@ -17,7 +17,7 @@ from qsmxt_app.qsm.tgv.problem import Problem
 
 @dataclass(frozen=True)
 class Convergence:
-    """What the stopping criterion saw.
+    """History of the stopping criterion.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Convergence:
 
 
 class Snapshot(NamedTuple):
-    """What a look at a problem shows.
+    """The state of a problem at a check.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class ConvergenceMonitor:
         self.data_norm = float(np.sqrt(squares / self._judged))
 
     def check(self) -> Snapshot:
-        """See what has changed since the last look."""
+        """Measure what has changed since the last check."""
         _, _, total, squares, changes, residual = self._sums(self._problem.state[sweep.RESIDUAL])
         variance = max(squares / self._voxels - (total / self._voxels) ** 2, 0.0)
         change, residual = np.sqrt(changes / self._voxels), np.sqrt(residual / self._judged)
@@ -97,7 +97,7 @@ class ConvergenceMonitor:
     def _sums(self, equation: FloatArray) -> NDArray[np.float64]:
         rows, state = self._problem.rows, self._problem.state
         sums = np.zeros((rows.shape[0], 6))
-        _look(
+        _measure(
             rows.base, rows.start, rows.stop, self._problem.flags, state[sweep.CAP], self._highest_cap,
             state[sweep.CHI], self._before, equation, sums,
         )  # fmt: skip
@@ -105,7 +105,7 @@ class ConvergenceMonitor:
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def _look(base, start, stop, flags, cap, highest_cap, chi, before, equation, sums):
+def _measure(base, start, stop, flags, cap, highest_cap, chi, before, equation, sums):
     """Sums of every slab, which do not depend on the number of threads; what is seen becomes what was."""
     for x in prange(base.shape[0]):
         voxels, judged, total, squares, changes, residual = 0, 0, 0.0, 0.0, 0.0, 0.0
@@ -119,7 +119,8 @@ def _look(base, start, stop, flags, cap, highest_cap, chi, before, equation, sum
                 squares += value * value
                 changes += change * change
                 before[k] = chi[k]
-                if cap[k] == highest_cap:  # where non-tissue sources are cheap, the residual is theirs
+                # where non-tissue sources have a low penalty, they take up the residual
+                if cap[k] == highest_cap:
                     judged += 1
                     residual += np.float64(equation[k]) * np.float64(equation[k])
         sums[x, 0], sums[x, 1], sums[x, 2] = voxels, judged, total

@@ -189,7 +189,7 @@ def mean_edge(voxel_size: Sequence[float]) -> float:
 def aligned_zeros(rows: int, columns: int) -> FloatArray:
     """Zeros whose rows start at cache lines, at different offsets modulo a page.
 
-    Rows at the same offset would compete for the same sets of the cache.
+    Rows at the same offset would map to the same sets of the cache.
     """
     stride = -(-columns // 1024) * 1024 + 4 * CACHE_LINE
     memory = np.zeros(rows * stride + CACHE_LINE, dtype=np.float32)

@@ -105,10 +105,10 @@ def _caps(
     if slack:
         square = squared_distance(~inside, len(slack) + 1, (1, 1, 1))
         limited = inside & (square < (len(slack) + 1) ** 2)
-        price = np.interp(np.sqrt(square[limited]), np.arange(1, len(slack) + 1), slack)
+        penalty = np.interp(np.sqrt(square[limited]), np.arange(1, len(slack) + 1), slack)
         if tissue is not None:
-            price *= np.where(tissue[limited], np.where(square[limited] <= 1, *factors), 1)
-        caps[limited] = np.minimum(price, sweep.NO_CAP)
+            penalty *= np.where(tissue[limited], np.where(square[limited] <= 1, *factors), 1)
+        caps[limited] = np.minimum(penalty, sweep.NO_CAP)
     return np.where(inside, caps, 0)
 
 

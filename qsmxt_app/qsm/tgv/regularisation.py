@@ -1,4 +1,4 @@
-"""How strongly to regularise, and how much to trust each voxel."""
+"""Regularisation strength, and the weight of each voxel."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TGVOptions:
         if self.max_iterations < 1 or self.check_every < 1:
             raise ValueError("max_iterations and check_every must be at least 1")
         if any(s <= 0 for s in self.slack):
-            raise ValueError(f"slack must be positive prices, not {self.slack}")
+            raise ValueError(f"slack must be positive penalties, not {self.slack}")
         if not 0 < self.tissue_noise[0] < self.tissue_noise[1]:
             raise ValueError(f"tissue_noise must be two ascending positive numbers, not {self.tissue_noise}")
         if not 0 < self.weight_floor <= 1 <= self.weight_ceiling:
@@ -137,21 +137,21 @@ def scaled_alpha(
 
 
 def scaled_slack(options: TGVOptions, voxel_size: Sequence[float]) -> tuple[float, ...]:
-    """Prices of non-tissue sources, in units of alpha1, for a voxel size.
+    """Penalties of non-tissue sources, in units of alpha1, for a voxel size.
 
-    Small voxels need them cheaper: the layers in which bone and air are felt are thinner, and there are as
-    many. The best prices at 1 mm (two simulated heads) were a quarter of those at 2 mm (four); the factor is
-    that of the voxel's face, and is not carried beyond what was measured.
+    Small voxels need lower ones: the layers that bone and air affect are thinner, and there are as many. The
+    best penalties at 1 mm (two simulated heads) were a quarter of those at 2 mm (four); the factor is that of
+    the voxel's face, and is not extrapolated beyond these sizes.
     """
     edge = mean_edge(voxel_size) / options.calibration_edge
-    return tuple(price * float(np.clip(edge, 0.5, 1.0)) ** 2 for price in options.slack)
+    return tuple(penalty * float(np.clip(edge, 0.5, 1.0)) ** 2 for penalty in options.slack)
 
 
 def tissue_factors(options: TGVOptions, noise_level: float | None) -> tuple[float, float]:
-    """Factors on the price of a non-tissue source where the signal is that of tissue.
+    """Factors on the penalty of a non-tissue source where the signal is that of tissue.
 
-    Bone and air have no signal, and blood and fluid have. So where there is signal, such a source is five
-    times as dear in the outermost layer, and there is none below. That was measured in simulated heads of 0.5
+    Bone and air have no signal, and blood and fluid have. So where there is signal, its penalty is five
+    times as high in the outermost layer, and there is none below. That was measured in simulated heads of 0.5
     to 3 ppb of noise. In two scans of 6 and 15 ppb it made shading worse, as what is wrong there (fat, flow,
     the end of a crop) has signal too; so the factors go back to 1 between ``options.tissue_noise``.
 

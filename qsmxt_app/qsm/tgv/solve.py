@@ -78,8 +78,8 @@ def solve_tgv(
     equation at the rim says nothing, voxel by voxel, with no erosion. The sparse e, in the outermost layers
     only, takes up what is not from tissue, above all the share of bone or air that voxels at the rim hold:
     without it, chi at the rim is off by ten times its size. Where the signal is tissue's (or blood's) and
-    noise is low, e is dear in the outermost layer and does not exist deeper: it would take up veins on the
-    brain's surface. Its price only bounds the equation's dual.
+    noise is low, e is penalised more in the outermost layer and does not exist deeper: it would take up veins
+    on the brain's surface. Its penalty only bounds the equation's dual.
 
     The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel
     preconditioner for the dual of the field equation; large problems start from the solution at half the
@@ -219,7 +219,7 @@ def _solve(
         b0_direction=b0_direction,
         extend=options.extend,
         tissue_factors=factors,
-        slack=[price * alpha[0] / length for price in scaled_slack(options, voxel_size)],
+        slack=[penalty * alpha[0] / length for penalty in scaled_slack(options, voxel_size)],
         axes=axes,
     )
     _regularise(problem, options, alpha)

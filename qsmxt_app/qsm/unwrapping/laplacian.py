@@ -26,9 +26,9 @@ def unwrap_laplacian(
     """Unwrap by solving a Poisson equation for the Laplacian of the wrapped phase.
 
     The Laplacian is the divergence of the wrapped differences between neighbours (the discrete form of
-    Schofield & Zhu's cos/sin formula). Only differences between two voxels of the mask count, so noise
-    outside cannot leak in; the equation is solved by conjugate gradients with the cosine transform's exact
-    solution for the box as preconditioner (Ghiglia & Romero).
+    Schofield & Zhu's cos/sin formula). Only differences between two voxels of the mask count, so
+    noise outside has no effect; the equation is solved by conjugate gradients with the cosine transform's
+    exact solution for the box as preconditioner (Ghiglia & Romero).
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ def unwrap_laplacian(
     _divergence(wrapped, inside, inverse_squares, True, source)
     solution = _solve(source, inside, inverse_squares, tolerance, max_iterations, threads or -1)
     out = np.zeros(phase.shape, dtype=np.float32)
-    out[box] = _nearest_turn(solution, wrapped, inside)
+    out[box] = _nearest_cycle(solution, wrapped, inside)
     return out
 
 
-def _nearest_turn(solution: FloatArray, wrapped: FloatArray, inside: BoolArray) -> FloatArray:
+def _nearest_cycle(solution: FloatArray, wrapped: FloatArray, inside: BoolArray) -> FloatArray:
     """Shift each connected piece, whose constant is free, to agree with the wrapped phase modulo 2 pi."""
     labels, count = ndimage.label(inside)
     error = np.exp(1j * (wrapped - solution))

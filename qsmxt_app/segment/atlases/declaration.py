@@ -1,4 +1,4 @@
-"""What the program knows of an atlas that comes with it."""
+"""Declaration of a built-in atlas."""
 
 from __future__ import annotations
 

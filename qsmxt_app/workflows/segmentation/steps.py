@@ -120,7 +120,7 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
 
 
 def _connect_reference(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
-    """Connect the step that takes a region off the map that the labels were placed by."""
+    """Connect the step that subtracts a region's mean from the map by which labels were placed."""
     reference, maps = made["reference"], ("chi", "chi_singlepass", "chi_echoes")
     workflow.connect(
         [

@@ -40,7 +40,7 @@ class WarpedScan:
 
 
 class Finisher:
-    """Writes what the group level is for.
+    """Writes the results of the group level.
 
     Parameters
     ----------

@@ -197,7 +197,7 @@ class GroupLevel:
         )
 
     def _pages(self) -> dict[str, str]:
-        """Write the pages; no page is worth losing the outcome of the rest."""
+        """Write the pages; a page that fails does not stop the rest."""
         try:
             build_group_report(self.output_dir)
             write_shared_pages(self.output_dir)

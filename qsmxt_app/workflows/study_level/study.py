@@ -1,4 +1,4 @@
-"""The group level on its way through the machine: stage after stage, each a graph of side-by-side steps."""
+"""Execution of the group level: stage after stage, each a graph of independent steps."""
 
 from __future__ import annotations
 

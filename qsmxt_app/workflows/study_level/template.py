@@ -110,7 +110,7 @@ class UpdateTemplate(Step):
     input_spec, output_spec = UpdateTemplateInputSpec, UpdateTemplateOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the new template, the way to it, and how much it changed."""
+        """Save the new template, the transform to it, and how much it changed."""
         given = self.inputs
         old = load_image(given.template)
         recentre, largest = self._recentre(old)

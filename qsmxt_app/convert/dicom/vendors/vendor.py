@@ -1,4 +1,4 @@
-"""What one manufacturer does otherwise than the DICOM standard says, in one object."""
+"""How one manufacturer deviates from the DICOM standard, in one object."""
 
 from __future__ import annotations
 
