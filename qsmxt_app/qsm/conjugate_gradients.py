@@ -53,12 +53,15 @@ def conjugate_gradients(
     while squared > target and iteration < max_iterations:
         image = operator(direction)
         curvature = inner_product(direction, image)
-        if curvature <= 0:  # only rounding is left
+        # positive for a positive definite operator; once the residual is rounding alone it need not be
+        if curvature <= 0:
             break
+        # the minimum along the direction; the residual follows by recursion, without another product
         length = np.float32(squared / curvature)
         solution += length * direction
         residual -= length * image
         squared, previous = inner_product(residual, residual), squared
+        # conjugate to all earlier directions with respect to the operator, by this one coefficient
         direction *= np.float32(squared / previous)
         direction += residual
         iteration += 1

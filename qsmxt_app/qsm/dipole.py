@@ -52,6 +52,8 @@ def dipole_kernel(
     along_b0 = (k[0] * b[0]) ** 2 + (k[1] * b[1]) ** 2 + (k[2] * b[2]) ** 2
     for i, j in ((0, 1), (0, 2), (1, 2)):
         along_b0 = along_b0 + 2 * b[i] * b[j] * signed[i] * signed[j]
+    # At k = 0 the limit depends on the direction of approach. Its mean over all directions is zero, as 1/3 is
+    # the mean of (k.b)^2 / |k|^2: the correction for the Lorentz sphere around a nucleus.
     squared[0, 0, 0] = 1.0
     kernel = 1.0 / 3.0 - along_b0 / squared
     kernel[0, 0, 0] = 0.0
@@ -86,6 +88,8 @@ def forward_field(
     ndarray (x, y, z)
         Field shift in ppm of B0.
     """
+    # the FFT repeats the volume in every direction, and dipole fields fall only with the third power of the
+    # distance: without padding, the copies' fields would overlap the volume
     shape = [scipy.fft.next_fast_len(int(np.ceil(n * padding)), real=True) for n in chi.shape]
     kernel = dipole_kernel(shape, voxel_size, b0_direction)
     spectrum = scipy.fft.rfftn(chi.astype(np.float32), s=shape, workers=workers)

@@ -147,8 +147,10 @@ def _fit_from(
         ga = 0.0
         gf = 0.0
         for e in range(min(last + 1, n)):
+            # inverse variance of the phase, up to a constant: the signal's power, of which noise is a part
             w = max(mag[e] * mag[e] - noise_power, 1e-6 * mag[e] * mag[e])
             r = wrapped_angle(ph[e] - a - f * t[e])
+            # with all echoes in, the sine: the gradient of the sum of cosines, which is the likelihood
             if last >= n:
                 r = np.sin(r)
             sw += w

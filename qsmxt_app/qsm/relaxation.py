@@ -256,6 +256,8 @@ def _fit(
         damping = 1e-3
         for _ in range(25):
             cost, jss, jsr, jrr, gs, gr = here
+            # Levenberg-Marquardt: with much damping a short step down the gradient, with little a step of
+            # Gauss-Newton. The step of s0 is one of its logarithm, which keeps it positive.
             a = jss * (1 + damping)
             d = jrr * (1 + damping)
             det = a * d - jsr * jsr

@@ -143,6 +143,7 @@ class _Level:
             best = max(best, correlation)
             if since > _PATIENCE:
                 break
+            # composed, not added: a composition of invertible steps is invertible, a sum need not be
             field = self._smooth(_compose(field, update), self.options.field_smoothing)
         return field
 
@@ -242,6 +243,7 @@ def _sample(array: FloatArray, field: FloatArray) -> FloatArray:  # pragma: no c
 
 @njit(cache=True, nogil=True, parallel=True)
 def _compose(field: FloatArray, update: FloatArray) -> FloatArray:  # pragma: no cover
+    # the point x is first moved by the update and then by the field: u(x) becomes v(x) + u(x + v(x))
     out = np.empty(field.shape, np.float32)
     for i in prange(field.shape[1]):
         for j in range(field.shape[2]):
@@ -273,6 +275,7 @@ def _enlarge(field: FloatArray, shape: tuple[int, int, int], ratio: int) -> Floa
         for j in range(shape[1]):
             for k in range(shape[2]):
                 for axis in range(3):
+                    # displacements are in voxels, of which the finer grid has more
                     out[axis, i, j, k] = scale * _at(field[axis], i / scale, j / scale, k / scale)
     return out
 
@@ -299,6 +302,9 @@ def _force(
                 if b < np.float32(_FLAT) or c < np.float32(_FLAT):
                     continue
                 score[i, j, k] = weight[i, j, k] * a * a / (b * c)
+                # The derivative of a^2 / (b c) by the warped value in the middle of the neighbourhood, up to
+                # a constant; times that value's gradient it is the force on the displacement. Terms of the
+                # neighbours' own windows are left out, as in SyN.
                 pull = (
                     weight[i, j, k]
                     * 2

@@ -126,6 +126,8 @@ class _Target:
         inside &= variance > _FLAT
         together = (_local(self.array * brought) - self.mean * mean)[inside]
         own, other = self.variance[inside], variance[inside]
+        # in each neighbourhood the fixed image is a line of the moving one plus a rest; the correlation grows
+        # as the rest shrinks, so its gradient and Gauss-Newton matrix are those of least squares of the rest
         slope = together / other
         rest = (self.array - self.mean)[inside] - slope * (brought - mean)[inside]
         along = self._along(brought, inside)

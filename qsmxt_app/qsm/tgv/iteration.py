@@ -90,6 +90,8 @@ def prepare(problem: Problem, *, threads: int, preconditioned: bool = True) -> I
     seams = _partition((rows.stop - rows.start).astype(np.int64).sum(axis=1), threads)
     slot = np.full(nx, sweep.RING * (len(seams) - 1), dtype=np.int64)
     for t, (first, last) in enumerate(pairwise(seams)):
+        # Two of a thread's five slots keep its first two slabs; the others are reused in rotation and hold
+        # its last three in the end: the duals on the seams between threads need both after the sweeps.
         i = np.arange(last - first)
         slot[first:last] = sweep.RING * t + np.where(i < 2, i, 2 + (i - 2) % 3)
     guard = 64
@@ -138,6 +140,7 @@ def balance(iteration: Iteration, chi_spread: float) -> None:
     Condat L. J Optim Theory Appl 158:460-479 (2013), for the over-relaxation.
     """
     c = iteration.problem.coefficients
+    # forward differences change sign from voxel to voxel at worst: |grad|^2 <= 4 sum 1/h^2
     gradient = 4 * float(np.sum(c[sweep.C_GX : sweep.C_GZ + 1].astype(np.float64) ** 2))
     tau_phi = _TAU_PHI
     tau_chi = _CHI_FRACTION * chi_spread / float(c[sweep.C_ALPHA_1])
@@ -149,6 +152,8 @@ def balance(iteration: Iteration, chi_spread: float) -> None:
     known_tau, joint = iteration.known_norm
     joint *= max(1.0, tau_chi / known_tau)
     sigma_eta = 0.5 / joint
+    # Norms of the operator's blocks, scaled by the roots of the steps: rows are the duals eta, p and q, and
+    # columns (phi, chi) and w. The iteration converges if the norm of the whole is below one.
     blocks = np.array(
         [
             [np.sqrt(sigma_eta * joint), 0.0],
@@ -176,6 +181,10 @@ def _equation_norm(iteration: Iteration, tau_phi: float, tau_chi: float, steps: 
     state[sweep.CAP] = sweep.NO_CAP
     c[sweep.C_TAU_PHI], c[sweep.C_TAU_CHI], c[sweep.C_RELAX] = tau_phi, tau_chi, 0.0
     c[sweep.C_SIGMA_P] = c[sweep.C_SIGMA_Q] = c[sweep.C_TAU_W] = 0.0
+    # With a relaxation of zero the sweep keeps no primal step, but its extrapolation 2 new - old is twice the
+    # step, -2 T K' eta, of which the residual is K times that. So eta = -G v / 2 leaves K T K' G v: one step
+    # of a power iteration, whose Rayleigh quotient uses the inner product of the preconditioner G. Without
+    # weights the implicit step of phi is at its longest, which is the worst case.
     no_data = np.zeros_like(state[sweep.LAPLACIAN])
     vector = np.random.default_rng(0).standard_normal(problem.rows.size).astype(np.float32)
     vector[(problem.flags & sweep.EQUATION) == 0] = 0

@@ -54,6 +54,7 @@ class Multilevel:
 
 def build_multilevel(inside: BoolArray, max_levels: int = 5) -> Multilevel | None:
     """Coarse grids over a mask; None where it is too thin for any."""
+    # a correction that reached the mask's outermost voxels would not vanish at the boundary, as eta does
     usable = scipy.ndimage.binary_erosion(inside)
     values: list[FloatArray] = []
     gains: list[FloatArray] = []
@@ -69,6 +70,7 @@ def build_multilevel(inside: BoolArray, max_levels: int = 5) -> Multilevel | Non
 
 def _coarsen(fine: BoolArray) -> BoolArray:
     """Cells all of whose 64 children are set."""
+    # a cell consists of 2 x 2 x 2 finer ones, and linear interpolation spreads it over one more on each side
     for axis in range(3):
         padded = np.pad(fine, [(1, 3) if a == axis else (0, 0) for a in range(3)])
         padded = np.moveaxis(padded, axis, 0)
@@ -86,6 +88,8 @@ def _restrict_fine(base, start, stop, nz, fine, coarse):
     cells_x, cells_y, cells_z = coarse.shape
     one = np.uint64(1)
     for cx in prange(1, cells_x - 1):
+        # The adjoint of the interpolation: along each axis, four voxels count 1/4, 3/4, 3/4, 1/4. Summing one
+        # axis after the other takes 12 products a cell in place of 64.
         x0 = 2 * (cx - 1) - 1
         plane = np.zeros((2 * cells_y, 2 * cells_z + 2), np.float32)
         for s in range(4):

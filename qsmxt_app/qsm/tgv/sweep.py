@@ -96,8 +96,11 @@ def _primal_row(i, j, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy,
     _fetch(phi, i, ahead, base, start, stop)
     _fetch(chi, i, ahead, base, start, stop)
     _fetch(weight, i, ahead, base, start, stop)
-    # phi's weight spans orders of magnitude: its step is implicit, so that tau need not shrink with it. The
-    # duals see the extrapolated new value, and what is kept is relaxed by rho, as the duals are
+    # The field equation is Lap(phi) - Wave(chi) + laplacian = 0 with the dual eta, and both operators are
+    # symmetric. So the gradient for phi is Lap(eta), and that for chi is -Wave(eta) - div(p).
+    # phi's weight spans orders of magnitude: its step is implicit (the proximal map of W phi^2 / 2), so that
+    # tau need not shrink with it. The duals see the extrapolated value 2 new - old, without which the method
+    # of Chambolle and Pock need not converge, and what is kept is relaxed by rho, as the duals are
     if oblique:
         mm, mp = base[i - one, j - one] + lo, base[i - one, j + one] + lo
         pm, pp = base[i + one, j - one] + lo, base[i + one, j + one] + lo
@@ -114,6 +117,7 @@ def _primal_row(i, j, base, start, stop, bar_base, oblique, c, phi, chi, wx, wy,
             g += vxy * (eta[pp + z] - eta[pm + z] - eta[mp + z] + eta[mm + z])
             g += vxz * (eta[xp + z + one] - eta[xp + z - one] - eta[xm + z + one] + eta[xm + z - one])
             g += vyz * (eta[yp + z + one] - eta[yp + z - one] - eta[ym + z + one] + eta[ym + z - one])
+            # the divergence of p by backward differences: minus the adjoint of the forward ones of chi
             g += gx * (px[k] - px[xm + z]) + gy * (py[k] - py[ym + z]) + gz * (pz[k] - pz[k - one])
             old = chi[k]
             new = old + (tau_chi * g if weight[k] < HELD else none)
@@ -213,6 +217,7 @@ def _dual_row(i, j, base, start, stop, bar_base, oblique, c, flags, px, py, pz, 
     _fetch(qyy, i + one, ahead, base, start, stop)
     _fetch(qzz, i + one, ahead, base, start, stop)
     _fetch(qyz, i + one, ahead, base, start, stop)
+    # p is the dual of alpha1 |grad chi - w|: ascent along grad chi - w, then projection onto |p| <= alpha1
     for z in range(n):
         k = c0 + z
         m = flags[k0 + z]
@@ -230,6 +235,7 @@ def _dual_row(i, j, base, start, stop, bar_base, oblique, c, flags, px, py, pz, 
     _fetch(residual, i, ahead, base, start, stop)
     _fetch(laplacian, i, ahead, base, start, stop)
     _fetch(flags, i, ahead, base, start, stop)
+    # q is the dual of alpha0 |sym grad w|, a symmetric tensor of which six entries are kept
     for z in range(n):
         k = c0 + z
         m = flags[k0 + z]

@@ -155,6 +155,8 @@ def grow_regions(data: FloatArray, steps: NDArray[np.int64], smallest: int) -> N
         Connected regions with fewer voxels keep their phase.
     """
     table = data.view(np.uint8)
+    # Prim's algorithm. Costs are whole numbers below 255, so that the queue needs no heap: a stack for each
+    # cost, and the lowest one that may hold something (`bucket`), make both operations take constant time.
     region = np.empty(np.count_nonzero(table[7::8]), np.uint32)
     stored = np.empty(smallest, np.float32)  # phase of the first voxels of a region
     counts = np.zeros(2 * MOST_CYCLES, np.int64)  # voxels of the region whose phase is nearest to each cycle
@@ -170,6 +172,7 @@ def grow_regions(data: FloatArray, steps: NDArray[np.int64], smallest: int) -> N
             phase = data[2 * voxel]
             if size < smallest:
                 stored[size] = phase
+            # the cycle nearest to the neighbour from which the voxel was reached
             phase += _TWO_PI * np.float32(np.rint((data[2 * near] - phase) * _INVERSE_TWO_PI))
             data[2 * voxel] = phase
             cycle = int(np.rint(phase * _INVERSE_TWO_PI))
@@ -197,11 +200,13 @@ def _push(
     place = 6 * (voxel % TILE)
     for direction in range(6):
         neighbour = voxel + steps[place + direction]
+        # an edge's cost is kept at its lower end; odd directions go down
         lower = neighbour if direction & 1 else voxel
         cost = table[8 * lower + 4 + (direction >> 1)]
         # also false for a voxel that was visited or lies outside the mask
         if cost < table[8 * neighbour + 7]:
             table[8 * neighbour + 7] = cost
+            # the stack of NO_EDGE, a cost that no edge has, holds the entries that are free
             entry = top[NO_EDGE]
             if entry == _NOTHING:
                 entry = np.uint32(used)
@@ -227,6 +232,7 @@ def _pop(bucket: Any, steps: NDArray, table: NDArray, queue: NDArray, top: NDArr
         voxel, direction = way >> 3, way & 7
         queue[entry, 1] = top[NO_EDGE]
         top[NO_EDGE] = entry
+        # a voxel may be queued several times; only its cheapest entry, which comes first, counts
         if table[8 * voxel + 7] != VISITED:
             return voxel + steps[6 * (voxel % TILE) + (direction ^ 1)], voxel, bucket
     return -1, -1, bucket
