@@ -72,15 +72,15 @@ class SourceGraph:
     def _imported(self, parts: Iterable[CodeType]) -> frozenset[str]:
         found = set[str]()
         for part in parts:
-            # imports are absolute: only the name of a module begins with that of the package
-            origins = {name for name in part.co_names if f"{name}.".startswith(f"{self.name}.")}
+            # imports are absolute: names with a dot are those of modules
+            origins = self.files.keys() & part.co_names
             if any(f"{origin}.{name}" in self.files for origin in origins for name in part.co_names):
                 origins = {
                     module for origin, names in _imports(part) for module in self._meant(origin, names)
                 }
             found |= origins
             # a registry gives the full name of a module, which is imported when it is needed
-            found |= {text for text in _texts(part.co_consts) if self._is_module(text)}
+            found.update(text for text in _texts(part.co_consts) if self._is_module(text))
         return frozenset(found & self.files.keys())
 
     def _meant(self, origin: str, names: Sequence[str]) -> set[str]:
