@@ -51,6 +51,17 @@ def test_every_kind_is_measured_or_said_to_be_missing(outputs):
     assert measures["convergence"].state == "good"
 
 
+def test_the_worse_of_both_passes_and_all_voxels_without_a_good_field_count(outputs):
+    path = outputs.add()
+    content = json.loads(path.read_text())
+    content["inversion_reliable"] = {"history": {"iteration": [10], "chi_change": [0.004]}}
+    content["field"] |= {"known_fraction": 0.8, "trusted_fraction": 0.5}
+    path.write_text(json.dumps(content))
+    measures = found(outputs, path)
+    assert measures["convergence"].value == pytest.approx(4)
+    assert measures["untrusted_fraction"].value == pytest.approx(0.6)
+
+
 def test_nuclei_are_compared_with_their_mirror_image(outputs):
     path = outputs.add()
     content = json.loads(path.read_text())

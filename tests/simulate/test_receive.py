@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from qsmxt_app.simulate import Protocol, command
 from qsmxt_app.simulate.command import main
 from qsmxt_app.simulate.geometry import scan_grid
 from qsmxt_app.simulate.receive import OddPhase, receive_phase, spoil_phase
@@ -35,6 +36,9 @@ def test_conductive_phase_has_one_curvature_everywhere():
     curvature = np.diff(phase, 2, axis=0)
     assert curvature.mean() < 0
     np.testing.assert_allclose(curvature, curvature.mean(), rtol=1e-2)
+    # along the body the radio field varies half as much
+    assert np.diff(phase, 2, axis=1).mean() == pytest.approx(curvature.mean(), rel=1e-2)
+    assert np.diff(phase, 2, axis=2).mean() == pytest.approx(curvature.mean() / 2, rel=1e-2)
 
 
 def wide_phase():
@@ -73,6 +77,28 @@ def test_a_high_pass_leaves_detail_and_takes_slopes():
 def test_odd_values_are_refused(wrong):
     with pytest.raises(ValueError, match="must not be negative"):
         OddPhase(**wrong)
+
+
+def test_every_option_reaches_the_protocol(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(command, "write_dataset", lambda out, **given: asked.update(given, out=out))
+    options = {
+        "--subjects": "3", "--voxel-size": "1 2 3", "--echo-times": "0.004 0.01", "--b0": "7",
+        "--b0-direction": "0 0.6 0.8", "--snr": "33", "--anatomy": "elderly", "--receive-phase": "conductive",
+        "--echo-constants": "0.3", "--echo-scales": "1 0.5", "--high-pass": "12", "--seed": "5",
+        "--truth": str(tmp_path / "truth"),
+    }  # fmt: skip
+    words = [word for flag, values in options.items() for word in (flag, *values.split(" "))]
+    assert main([str(tmp_path / "bids"), *words, "--bipolar", "--undeclared-readout"]) == 0
+    assert asked["protocol"] == Protocol(
+        voxel_size=(1, 2, 3), echo_times=(0.004, 0.01), field_strength=7, b0_direction=(0, 0.6, 0.8), snr=33,
+        bipolar=True, anatomy="elderly", receive="conductive", odd=OddPhase(0.3, (1, 0.5), 12),
+        declare_readout=False,
+    )  # fmt: skip
+    assert (asked["subjects"], asked["seed"]) == (3, 5)
+    assert (asked["out"], asked["truth"]) == (tmp_path / "bids", tmp_path / "truth")
+    assert main([str(tmp_path / "bids"), "--voxel-size", "2"]) == 0
+    assert asked["protocol"] == Protocol(voxel_size=(2, 2, 2))
 
 
 def test_the_command_takes_all_options(tmp_path):

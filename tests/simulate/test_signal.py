@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from qsmxt_app.simulate.signal import block_majority, block_mean, scan_signal
-from qsmxt_app.simulate.tissues import LABELS, TISSUES
+from qsmxt_app.simulate.signal import block_majority, block_mean, polynomials, scan_signal
+from qsmxt_app.simulate.tissues import LABELS, TISSUES, inversion_recovery_amplitude
 
 ECHO_TIMES = (0.004, 0.011, 0.023)
 
@@ -61,6 +61,46 @@ def test_iron_shortens_t2star():
     putamen = TISSUES[LABELS["Left-Putamen"]]
     _, more = signal_of([putamen.name] * 2, [0, 0], chi=[putamen.chi + 0.05] * 2)
     assert more == pytest.approx(putamen.r2star + 0.05 * 110, rel=1e-4)
+
+
+def test_fields_and_rates_follow_the_main_field():
+    """Fat's shift grows with B0, and so does iron's R2*; that of tissue by 60 % of it."""
+    fat, _ = signal_of(["Fat", "Fat"], [0, 0], field_strength=7.0)
+    phase = np.angle(fat * np.exp(2j * np.pi * 3.4 * 42.577478518 * 7 * np.array(ECHO_TIMES)))
+    np.testing.assert_allclose(phase, 0, atol=2e-3)
+    putamen = TISSUES[LABELS["Left-Putamen"]]
+    _, rate = signal_of([putamen.name] * 2, [0, 0], chi=[putamen.chi + 0.05] * 2, field_strength=7.0)
+    assert rate == pytest.approx(putamen.r2star * (0.4 + 0.6 * 7 / 3) + 0.05 * 110 * 7 / 3, rel=1e-4)
+
+
+def test_texture_lengthens_t2star_only_so_far():
+    putamen = TISSUES[LABELS["Left-Putamen"]]
+    _, less = signal_of([putamen.name] * 2, [0, 0], chi=[putamen.chi - 0.5] * 2)
+    assert less == pytest.approx(putamen.r2star - 0.05 * 110, rel=1e-4)
+    _, least = signal_of(["CSF"] * 2, [0, 0], chi=[-1.0] * 2)
+    assert least == pytest.approx(0.5)
+
+
+def test_t1w_signal_is_that_of_an_inversion_recovery():
+    """Steady state of repeated inversions, after 3 ms of decay (Bydder and Young 1985)."""
+    signal = inversion_recovery_amplitude(0.9, 2.3)
+    for tissue in (TISSUES[LABELS[name]] for name in ("Left-Cerebral-White-Matter", "CSF", "Fat")):
+        recovered = 1 - 2 * np.exp(-0.9 / tissue.t1) + np.exp(-2.3 / tissue.t1)
+        steady = recovered / (1 + np.exp(-2.3 / tissue.t1))
+        expected = tissue.proton_density * abs(steady) * np.exp(-0.003 * tissue.r2star)
+        assert signal[LABELS[tissue.name]] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("term", "corner"),
+    enumerate([1, 0.5, -1, 0, -0.5, 0, 0, 0.25, 1, 0]),
+)
+def test_a_profile_has_its_terms_in_their_order(term, corner):
+    """At x = 0.5, y = -1, z = 0: 1, x, y, z, xy, xz, yz, xx, yy, zz."""
+    profile = polynomials((5, 3, 3), np.eye(10, dtype=np.float32)[term])
+    assert profile[3, 0, 1] == pytest.approx(corner)
+    # at x = -1, y = 1, z = 1 the mixed terms differ as well
+    assert profile[0, 2, 2] == pytest.approx([1, -1, 1, 1, -1, -1, 1, 1, 1, 1][term])
 
 
 def test_air_is_silent():

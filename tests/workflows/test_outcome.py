@@ -1,6 +1,36 @@
 from pathlib import Path
 
-from qsmxt_app.workflows.outcome import ParticipantOutcome, ScanOutcome, summary_lines
+import pytest
+
+from qsmxt_app.workflows.outcome import ParticipantOutcome, ScanOutcome, exit_code, summary_lines
+
+
+def ended(*codes: int) -> ParticipantOutcome:
+    scans = (ScanOutcome(f"scan {n}", "tgv", "no memory", code) for n, code in enumerate(codes))
+    return ParticipantOutcome("1", tuple(scans))
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ([], 0),
+        ([[]], 0),
+        ([[0], [0, 0]], 0),
+        ([[65], [65, 65]], 65),
+        ([[65], [74]], 1),
+        ([[0], [65]], 1),
+    ],
+)
+def test_a_code_that_all_failures_share_is_that_of_the_run(codes: list[list[int]], expected: int) -> None:
+    assert exit_code([ended(*several) for several in codes]) == expected
+
+
+def test_a_failure_is_told_with_its_step_and_the_log() -> None:
+    lines = summary_lines([ended(0, 1, 1)], Path("run") / "log")
+    assert lines[0] == "sub-1: 2 of 3 failed"
+    assert lines[1] == "  scan 1: tgv: no memory"
+    assert lines[-1] == f"Log to read: {Path('run') / 'log'}"
+    assert "Log to read" not in "".join(summary_lines([ended(0)], Path("log")))
 
 
 def test_one_line_a_cause_of_warnings() -> None:

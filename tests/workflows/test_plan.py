@@ -16,6 +16,7 @@ from qsmxt_app.config import load_settings
 from qsmxt_app.source_graph import PACKAGE
 from qsmxt_app.workflows.machine_share import MachineShare
 from qsmxt_app.workflows.plan import described_scans, distinct_steps, estimate_run, plan_run, plan_scan
+from qsmxt_app.workflows.step_needs import MAIN_GB
 
 
 @pytest.fixture
@@ -92,6 +93,13 @@ def test_a_scan_that_needs_too_much_becomes_a_problem(scan):
     assert [one.acquisition.subject for one in plan.all_scans] == ["01"]
     assert "not started, it needs" in str(plan.problems["02"][0])
     assert not run([large], load_settings({}), memory_limit_gb=None).problems
+
+
+def test_the_process_that_hands_out_work_counts_towards_the_limit(scan):
+    settings = load_settings({"segmentation": "none"})
+    largest = max(step.memory_gb for step in plan_scan(scan, settings).maps)
+    assert run([scan], settings, memory_limit_gb=largest + 0.9 * MAIN_GB).problems
+    assert not run([scan], settings, memory_limit_gb=largest + 1.1 * MAIN_GB).problems
 
 
 def test_labels_are_said_where_they_are_made(scan):

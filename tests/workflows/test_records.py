@@ -16,7 +16,7 @@ from qsmxt_app.records.scan import Segmentation
 from qsmxt_app.report.acquisition_text import acquisition_sentences
 from qsmxt_app.workflows.nodes import FitField
 from qsmxt_app.workflows.plan import plan_scan
-from qsmxt_app.workflows.records import scan_record
+from qsmxt_app.workflows.records import obliquity_degrees, scan_record
 from qsmxt_app.workflows.segmentation.segmentation_record import RegionResult
 
 TIMES = (0.004, 0.009, 0.014, 0.019)
@@ -58,3 +58,17 @@ def test_the_readout_is_recorded_as_it_was_found_in_the_phase(tmp_path, differen
     assert not plan.bipolar
     assert record.inputs.bipolar is bipolar
     assert ("bipolar readout" in acquisition_sentences(record)[0]) is bipolar
+
+
+@pytest.mark.parametrize(
+    ("direction", "degrees"),
+    [
+        ((0, 0, 1), 0),
+        ((-1, 0, 0), 0),
+        ((0, -0.6, 0.8), 36.87),
+        ((0.6, 0, -0.8), 36.87),
+        ((0, 0.96, 0.28), 16.26),
+    ],
+)
+def test_obliquity_is_the_angle_to_the_nearest_axis(direction, degrees):
+    assert obliquity_degrees(direction) == pytest.approx(degrees, abs=0.01)
