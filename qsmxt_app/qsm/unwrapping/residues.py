@@ -37,7 +37,7 @@ def phase_residues(phase: FloatArray, *, mask: BoolArray) -> BoolArray:
 
 
 @numba.njit(cache=True, nogil=True)
-def _turns(difference: float) -> float:
+def _cycles(difference: float) -> float:
     return float(np.rint(difference * (0.5 / np.pi)))
 
 
@@ -59,7 +59,7 @@ def _mark_residues(phase: FloatArray, mask: BoolArray, out: BoolArray) -> None:
                     if not (mask[bx, by, bz] and mask[cx, cy, cz] and mask[dx, dy, dz]):
                         continue
                     a, b, c, d = phase[x, y, z], phase[bx, by, bz], phase[cx, cy, cz], phase[dx, dy, dz]
-                    if _turns(b - a) + _turns(c - b) + _turns(d - c) + _turns(a - d) != 0:
+                    if _cycles(b - a) + _cycles(c - b) + _cycles(d - c) + _cycles(a - d) != 0:
                         out[x, y, z] = True
                         out[bx, by, bz] = True
                         out[cx, cy, cz] = True
