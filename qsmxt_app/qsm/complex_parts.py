@@ -72,8 +72,8 @@ def slices_alternate(echo: Polar) -> bool:
 
 def add_pi_to_every_second_slice(phase: FloatArray) -> FloatArray:
     """Phase (x, y, z) in rad with pi added in every second slice along z."""
-    half_turns = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
-    return wrap_phase(phase + half_turns)
+    half_cycles = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
+    return wrap_phase(phase + half_cycles)
 
 
 def combine_channels(

@@ -152,8 +152,8 @@ def repair_alternating_slices(magnitude: FloatArray, phase: FloatArray) -> tuple
     product, size = _agreement_of_slices(*first_echo).sum(axis=0)
     if not size > 0 or product > -0.5 * size:
         return phase, False
-    half_turns = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
-    return wrap_phase(phase + half_turns[:, None]), True
+    half_cycles = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
+    return wrap_phase(phase + half_cycles[:, None]), True
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)

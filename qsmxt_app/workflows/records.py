@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,49 +76,57 @@ def scan_record(
     """
     plan, acquisition = scan.plan, scan.plan.acquisition
     facts = {step: scan.facts(step) for step in scan.steps if step in ended}
-    written = facts.get("derivatives", {}).get("outputs", {}) | dict(regions.outputs)
-    outputs = {} if errors else written
+    outputs = {} if errors else facts.get("derivatives", {}).get("outputs", {}) | dict(regions.outputs)
     there = {*maps_on_disk(output_dir, acquisition), *regions_on_disk(output_dir, acquisition)}
     stale = tuple(sorted(there - set(outputs.values())))
-    warnings = [
-        *acquisition.warnings,
-        *(text for noted in facts.values() for text in noted.get("warnings", ())),
-        *regions.segmentation.warnings,
-    ]
-    if stale:
-        warnings.append(
-            f"Older maps are still there: {', '.join(stale)}. An earlier run wrote them and this one did not "
-            "replace them: they are not its result."
-        )
     inputs = replace(
         described_inputs(plan, bids_dir),
         phase_scaling=facts.get("prepare", {}).get("phase_scaling", ""),
         bipolar=facts.get("field", {}).get("bipolar", plan.bipolar),  # the phase may contradict the sidecar
     )
-    inversion, reliable = (_inversion_facts(facts, suffix) for suffix in ("", "_reliable"))
     return ScanRecord(
         **_beginning(acquisition.stem, acquisition.output_entities, errors, plan.settings, command),
+        **_results(facts, regions),
         inputs=inputs,
         preset=chosen_preset(plan),
-        mask=convert(facts.get("masks", {}), MaskResult),
-        field=convert(facts.get("field", {}), FieldResult),
-        background=convert(facts.get("background", {}), BackgroundResult),
-        background_reliable=convert(facts.get("background_reliable", {}), BackgroundResult),
-        inversion=convert(inversion, InversionResult),
-        inversion_reliable=convert(reliable, InversionResult),
-        reference=convert(facts.get("combine", {}) | dict(regions.reference), ReferenceResult),
-        maps={
-            step: {name: value for name, value in noted.items() if name not in NOT_FACTS}
-            for step, noted in facts.items()
-            if step not in NOT_MAPS
-        },
         segmentation=regions.segmentation,
         outputs=outputs,
         stale=stale,
         timings={step: noted["seconds"] for step, noted in facts.items()},
         memory_mb={step: noted["peak_mb"] for step, noted in facts.items()},
-        warnings=tuple(warnings),
+        warnings=(*acquisition.warnings, *_warnings(facts, regions, stale)),
     )
+
+
+def _results(facts: Mapping[str, Mapping[str, Any]], regions: RegionResult) -> dict[str, Any]:
+    """Sort what the steps noted into the sections of the record."""
+    return {
+        "mask": convert(facts.get("masks", {}), MaskResult),
+        "field": convert(facts.get("field", {}), FieldResult),
+        "background": convert(facts.get("background", {}), BackgroundResult),
+        "background_reliable": convert(facts.get("background_reliable", {}), BackgroundResult),
+        "inversion": convert(_inversion_facts(facts, ""), InversionResult),
+        "inversion_reliable": convert(_inversion_facts(facts, "_reliable"), InversionResult),
+        "reference": convert({**facts.get("combine", {}), **regions.reference}, ReferenceResult),
+        "maps": {
+            step: {name: value for name, value in noted.items() if name not in NOT_FACTS}
+            for step, noted in facts.items()
+            if step not in NOT_MAPS
+        },
+    }
+
+
+def _warnings(
+    facts: Mapping[str, Mapping[str, Any]], regions: RegionResult, stale: Sequence[str]
+) -> Iterator[str]:
+    for noted in facts.values():
+        yield from noted.get("warnings", ())
+    yield from regions.segmentation.warnings
+    if stale:
+        yield (
+            f"Older maps are still there: {', '.join(stale)}. An earlier run wrote them and this one did not "
+            "replace them: they are not its result."
+        )
 
 
 def _inversion_facts(facts: Mapping[str, Any], suffix: str) -> Any:

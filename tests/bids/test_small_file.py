@@ -17,8 +17,8 @@ from qsmxt_app.convert.table import read_table
 from qsmxt_app.errors import CannotCreateOutput, QsmxtError, UnusableData
 from qsmxt_app.group.csv_text import MOST_COLUMNS, read_tsv_file
 from qsmxt_app.records.json_file import read_json_file
-from qsmxt_app.report.regional import read_regional_values
 from qsmxt_app.report.study.values import read_values
+from qsmxt_app.segment.expected_values import read_regional_values
 from qsmxt_app.segment.regions import read_regions
 
 READERS: tuple[Callable[[Path], object], ...] = (
