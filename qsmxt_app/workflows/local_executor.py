@@ -12,6 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -27,6 +28,7 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 from qsmxt_app.environment import environment_variables, outside_current_folder
+from qsmxt_app.errors import InputOutputFailed
 from qsmxt_app.workflows.limits import threads_of_new_processes
 
 START_METHOD = "forkserver"
@@ -34,6 +36,8 @@ PRELOADED = ("qsmxt_app.workflows.preloading", "qsmxt_app.report.participant")
 """Modules that workers share instead of importing them each."""
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """For libraries that start threads on import: the server forks without; steps set their own number."""
+MEMORY_OF_MACHINE = Path("/proc/meminfo")
+"""Read by nipype."""
 START_SECONDS, START_ATTEMPTS = 300.0, 3
 """For a process to begin: it takes a tenth of a second, and on a machine at its limit some more."""
 BEGUN = "begun"
@@ -126,6 +130,11 @@ class LocalExecutor:
     workers: dict[int, Worker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if sys.platform == "linux" and not MEMORY_OF_MACHINE.exists():
+            raise InputOutputFailed(
+                f"{MEMORY_OF_MACHINE} is missing: the memory of the machine cannot be read.",
+                "Mount /proc, as containers do by default.",
+            )
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._context.set_forkserver_preload(list(PRELOADED))
         # a request that is cut short by a signal makes the server write a traceback: not to the terminal

@@ -10,6 +10,7 @@ import pytest
 from fake_nodes import fake_graph
 from nipype import config
 
+from qsmxt_app.errors import InputOutputFailed
 from qsmxt_app.workflows import local_executor
 from qsmxt_app.workflows.cluster_executor import executor_for
 from qsmxt_app.workflows.local_executor import OUT_OF_MEMORY, GraphScheduler, LocalExecutor
@@ -111,6 +112,12 @@ def test_a_worker_that_does_not_begin_is_started_again(monkeypatch, begins_at):
         assert worker.outcome() == {"result": None, "traceback": None}
     assert len(processes) == (begins_at or local_executor.START_ATTEMPTS)
     assert not any(process.alive for process in processes)
+
+
+def test_a_machine_without_proc_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_executor, "MEMORY_OF_MACHINE", tmp_path / "absent")
+    with pytest.raises(InputOutputFailed, match="Mount /proc"):
+        LocalExecutor(2, 2.0, tmp_path / "log")
 
 
 def test_finished_nodes_are_not_run_again(machine, tmp_path):
