@@ -17,6 +17,8 @@ _ANNEX_POINTER = b"/annex/objects/"
 _AGAIN = "Convert or copy it again."
 _GZIP = b"\x1f\x8b"
 _SCANNER_CODE = 1
+VOXEL_MM = (0.008, 100.0)
+"""Edges of voxels, from microscopy to the coarsest scouts; beyond, the header is in another unit."""
 # The size that a header starts with, in either byte order, tells NIfTI-1 from NIfTI-2.
 _HEADERS = {
     size.to_bytes(4, order): (header, size)
@@ -87,6 +89,12 @@ def read_header(path: Path) -> ImageHeader:
     if not (np.all(np.isfinite(affine)) and min(x, y, z) > 0):
         raise UnusableData(
             f"{path}: the header gives no usable voxel size or orientation.", "Convert it again."
+        )
+    if not VOXEL_MM[0] <= min(x, y, z) <= max(x, y, z) <= VOXEL_MM[1]:
+        unit = {1: "metres", 3: "micrometres"}.get(int(header["xyzt_units"]) & 7, "another unit")
+        raise UnusableData(
+            f"{path}: a voxel size of {x:.3g} x {y:.3g} x {z:.3g} mm is implausible ({unit}?).",
+            "Write the header in mm.",
         )
     promised = promised_bytes(path, header)
     if path.suffix == ".nii" and path.stat().st_size < promised:

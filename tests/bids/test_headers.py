@@ -180,3 +180,18 @@ def test_damaged_headers_never_escape_as_another_error(tmp_path_factory, positio
         return
     assert min(header.shape) >= 1
     assert np.isfinite(b0_direction(header.scanner_affine)).all() or header.warnings
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "word"), [("meter", 1e-3, "metres"), ("micron", 1e3, "micrometres")]
+)
+def test_headers_in_another_unit_than_mm_are_refused(tmp_path, unit, factor, word):
+    path = tmp_path / "image.nii"
+    for scale in (1, factor):
+        image = nib.Nifti1Image(np.ones((4, 4, 4), np.float32), np.diag([2 * scale] * 3 + [1]))
+        image.header.set_xyzt_units("mm" if scale == 1 else unit)
+        nib.save(image, path)
+        if scale == 1:
+            assert read_header(path).voxel_size == (2, 2, 2)
+    with pytest.raises(UnusableData, match=rf"implausible \({word}\?\)"):
+        read_header(path)
