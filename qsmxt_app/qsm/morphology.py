@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 
@@ -104,6 +105,29 @@ def nearest_of(values: NDArray, known: BoolArray) -> NDArray:
     """
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     return np.asarray(values[tuple(nearest)])
+
+
+def nearest_in(values: NDArray, known: BoolArray, wanted: BoolArray) -> NDArray:
+    """Return the nearest known value, in voxels, for some voxels alone.
+
+    Parameters
+    ----------
+    values : ndarray (x, y, z)
+    known, wanted : ndarray (x, y, z), bool
+        Where values are known, somewhere at least, and where they are not and are wanted.
+
+    Returns
+    -------
+    ndarray (n,)
+        For the voxels that are wanted, in C order.
+    """
+    if not wanted.any():
+        return values[wanted]
+    # the nearest known voxel has a neighbour that is not known
+    surface = known & ~ndimage.binary_erosion(known, border_value=1)
+    places = np.argwhere(surface if surface.any() else known)
+    _, nearest = cKDTree(places).query(np.argwhere(wanted))
+    return np.asarray(values[tuple(places[nearest].T)])
 
 
 def dilate(mask: BoolArray, radius: float, voxel_size: Sequence[float]) -> BoolArray:

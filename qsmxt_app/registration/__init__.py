@@ -1,7 +1,7 @@
 """Registration, transforms and resampling.
 
-antspyx is imported by :mod:`qsmxt_app.registration.library` alone, when a registration by ANTs or a bias
-field correction needs it: importing this package does not load it.
+antspyx is imported by :mod:`qsmxt_app.registration.library` alone, when a registration by ANTs needs it:
+importing this package does not load it.
 """
 
 from qsmxt_app.registration.image import Grid, Image, crop

@@ -14,16 +14,15 @@ Yushkevich PA, et al. Alzheimers Dement 12:P126-P127 (2016): greedy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, uniform_filter
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.smoothing import local_mean, smooth
 from qsmxt_app.registration.image import Grid, Image
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform, Warp
@@ -107,22 +106,19 @@ def deform(
         for pair in pairs
     ]
     field = np.zeros((3, *_level_shape(grid.shape, options.shrink[0])), dtype=np.float32)
-    count = get_num_threads()
-    with ThreadPoolExecutor(count) as threads:
-        each = threads.map if count > 1 else map
-        for iterations, shrink in zip(options.iterations, options.shrink, strict=True):
-            images = [_level(array, shrink) for array in (*fixed, *moving, *weights)]
-            field = _refined(field, images[0].shape)
-            n = len(pairs)
-            level = _Level(images[:n], images[n : 2 * n], images[2 * n :], options, each)
-            field = level.run(field, iterations)
+    for iterations, shrink in zip(options.iterations, options.shrink, strict=True):
+        images = [_level(array, shrink) for array in (*fixed, *moving, *weights)]
+        field = _refined(field, images[0].shape)
+        n = len(pairs)
+        level = _Level(images[:n], images[n : 2 * n], images[2 * n :], options)
+        field = level.run(field, iterations)
     field = _refined(field, grid.shape)
     warp = Warp(_in_world(field, grid), _in_world(_inverse(field), grid), grid.affine)
     return initial.then(Transform((warp,)))
 
 
 class _Level:
-    """One resolution of a registration."""
+    """One resolution of a registration. Its arrays are made once: an iteration makes no new ones."""
 
     def __init__(
         self,
@@ -130,47 +126,53 @@ class _Level:
         moving: Sequence[FloatArray],
         weights: Sequence[FloatArray],
         options: Deformation,
-        each: Callable[..., Iterable],
     ) -> None:
-        self.fixed, self.moving, self.weights, self.options, self.each = fixed, moving, weights, options, each
-        self.fixed_sums = [self._means([image, image * image]) for image in fixed]
+        self.pairs, self.options = list(zip(fixed, moving, weights, strict=True)), options
+        shape = fixed[0].shape
+        self.warped, self.mean, self.square, self.product, self.scratch = np.empty((5, *shape), np.float32)
+        self.update = np.empty((3, *shape), np.float32)
+        self.fixed_means = [[self._mean(image), self._mean(image * image)] for image in fixed]
 
     def run(self, field: FloatArray, iterations: int) -> FloatArray:
         best, since = -np.inf, 0
+        other = np.empty_like(field)
         for _ in range(iterations):
-            update, correlation = self._update(field)
+            correlation = self._find_update(field)
             since = 0 if correlation > best + 1e-5 else since + 1
             best = max(best, correlation)
             if since > _PATIENCE:
                 break
+            # the correlation's gradient has no scale: the longest arrow becomes a fraction of a voxel, and
+            # smooth steps as short as that stay invertible when they are composed
+            longest = float(np.sqrt(_squared_lengths(self.update).max()))
             # composed, not added: a composition of invertible steps is invertible, a sum need not be
-            field = self._smooth(_compose(field, update), self.options.field_smoothing)
+            _compose(field, self.update, np.float32(self.options.step / max(longest, 1e-12)), other)
+            self._smooth(other, self.options.field_smoothing)
+            field, other = other, field
         return field
 
-    def _update(self, field: FloatArray) -> tuple[FloatArray, float]:
-        total, correlation = np.zeros_like(field), 0.0
-        for fixed, moving, weight, (mean, square) in zip(
-            self.fixed, self.moving, self.weights, self.fixed_sums, strict=True
-        ):
-            warped = _sample(moving, field)
-            means = self._means([warped, warped * warped, fixed * warped])
-            force, score = _force(fixed, warped, weight, mean, square, *means)
-            total += force
-            correlation += float(score.sum(dtype=np.float64))
-        total = self._smooth(total, self.options.update_smoothing)
-        # the correlation's gradient has no scale: the longest arrow becomes a fraction of a voxel, and
-        # smooth steps as short as that stay invertible when they are composed
-        longest = float(np.sqrt((total**2).sum(0).max()))
-        return total * np.float32(self.options.step / max(longest, 1e-12)), correlation / total[0].size
+    def _find_update(self, field: FloatArray) -> float:
+        """Fill in the smoothed gradient of the correlation, and return the correlation."""
+        self.update[:] = 0
+        correlation = 0.0
+        for (fixed, moving, weight), (mean, square) in zip(self.pairs, self.fixed_means, strict=True):
+            _warp(moving, field, fixed, self.warped, self.square, self.product)
+            self._mean(self.warped, self.mean)
+            self._mean(self.square, self.square)
+            self._mean(self.product, self.product)
+            score = _add_force(
+                fixed, self.warped, weight, mean, square, self.mean, self.square, self.product, self.update
+            )
+            correlation += float(score.sum())
+        self._smooth(self.update, self.options.update_smoothing)
+        return correlation / float(self.warped.size)
 
-    def _means(self, arrays: Sequence[FloatArray]) -> list[FloatArray]:
-        width = 2 * self.options.radius + 1
-        return list(self.each(lambda a: uniform_filter(a, width, mode="nearest"), arrays))
+    def _mean(self, array: FloatArray, out: FloatArray | None = None) -> FloatArray:
+        return local_mean(array, self.options.radius, out=out, scratch=self.scratch)
 
-    def _smooth(self, field: FloatArray, sigma: float) -> FloatArray:
-        return np.stack(
-            list(self.each(lambda c: gaussian_filter(c, sigma, mode="constant", truncate=3.0), field))
-        )
+    def _smooth(self, field: FloatArray, sigma: float) -> None:
+        for component in field:
+            smooth(component, (sigma,) * 3, out=component, scratch=self.scratch)
 
 
 def _standardised(array: FloatArray) -> FloatArray:
@@ -186,8 +188,8 @@ def _level_shape(shape: tuple[int, ...], shrink: int) -> tuple[int, ...]:
 def _level(array: FloatArray, shrink: int) -> FloatArray:
     if shrink == 1:
         return array
-    smooth = gaussian_filter(array, 0.4 * shrink, mode="nearest", truncate=3.0)
-    return np.ascontiguousarray(smooth[::shrink, ::shrink, ::shrink])
+    blurred = smooth(array, (0.4 * shrink,) * 3, hold=True)
+    return np.ascontiguousarray(blurred[::shrink, ::shrink, ::shrink])
 
 
 def _refined(field: FloatArray, shape: tuple[int, ...]) -> FloatArray:
@@ -205,21 +207,27 @@ def _in_world(field: FloatArray, grid: Grid) -> FloatArray:
 def _inverse(field: FloatArray) -> FloatArray:
     """Invert a field by fixed-point iteration."""
     # v(x) = -u(x + v(x)) contracts, because smoothing keeps the slope of u below one
-    inverse = np.zeros_like(field)
+    inverse, other = np.zeros_like(field), np.empty_like(field)
     for _ in range(_INVERSION_STEPS):
-        inverse = _inverse_step(field, inverse)
+        _inverse_step(field, inverse, other)
+        inverse, other = other, inverse
     return inverse
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _at(array, x, y, z):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Linear interpolation; the edge goes on outwards."""
+def _corner(array, x, y, z):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Lower corner around a place, and the shares of the upper one; the edge goes on outwards."""
     nx, ny, nz = array.shape
     x = min(max(x, np.float32(0)), np.float32(nx - 1))
     y = min(max(y, np.float32(0)), np.float32(ny - 1))
     z = min(max(z, np.float32(0)), np.float32(nz - 1))
     i, j, k = min(int(x), nx - 2), min(int(y), ny - 2), min(int(z), nz - 2)
-    a, b, c = x - np.float32(i), y - np.float32(j), z - np.float32(k)
+    return i, j, k, x - np.float32(i), y - np.float32(j), z - np.float32(k)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _between(array, i, j, k, a, b, c):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Linear interpolation."""
     one = np.float32(1)
     low = (array[i, j, k] * (one - c) + array[i, j, k + 1] * c) * (one - b) + (
         array[i, j + 1, k] * (one - c) + array[i, j + 1, k + 1] * c
@@ -231,40 +239,65 @@ def _at(array, x, y, z):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _sample(array: FloatArray, field: FloatArray) -> FloatArray:  # pragma: no cover
-    out = np.empty(array.shape, np.float32)
-    for i in prange(array.shape[0]):
-        for j in range(array.shape[1]):
-            for k in range(array.shape[2]):
-                x, y, z = field[0, i, j, k], field[1, i, j, k], field[2, i, j, k]
-                out[i, j, k] = _at(array, i + x, j + y, k + z)
+def _warp(
+    moving: FloatArray, field: FloatArray, fixed: FloatArray, warped: FloatArray, square: FloatArray,
+    product: FloatArray,
+) -> None:  # fmt: skip  # pragma: no cover
+    """Fill in the warped image, its square, and its product with the fixed one."""
+    for x in prange(moving.shape[0]):
+        for y in range(moving.shape[1]):
+            for z in range(moving.shape[2]):
+                i, j, k, a, b, c = _corner(
+                    moving, x + field[0, x, y, z], y + field[1, x, y, z], z + field[2, x, y, z]
+                )
+                value = _between(moving, i, j, k, a, b, c)
+                warped[x, y, z] = value
+                square[x, y, z] = value * value
+                product[x, y, z] = value * fixed[x, y, z]
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _squared_lengths(field: FloatArray) -> FloatArray:  # pragma: no cover
+    """Largest squared length of the vectors of each slice."""
+    out = np.zeros(field.shape[1], np.float32)
+    for x in prange(field.shape[1]):
+        most = np.float32(0)
+        for y in range(field.shape[2]):
+            for z in range(field.shape[3]):
+                here = field[0, x, y, z] ** 2 + field[1, x, y, z] ** 2 + field[2, x, y, z] ** 2
+                most = max(most, here)
+        out[x] = most
     return out
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _compose(field: FloatArray, update: FloatArray) -> FloatArray:  # pragma: no cover
+def _compose(
+    field: FloatArray, update: FloatArray, scale: np.float32, out: FloatArray
+) -> None:  # pragma: no cover
+    """Fill in the field after a multiple of an update."""
     # the point x is first moved by the update and then by the field: u(x) becomes v(x) + u(x + v(x))
-    out = np.empty(field.shape, np.float32)
-    for i in prange(field.shape[1]):
-        for j in range(field.shape[2]):
-            for k in range(field.shape[3]):
-                x, y, z = update[0, i, j, k], update[1, i, j, k], update[2, i, j, k]
-                out[0, i, j, k] = x + _at(field[0], i + x, j + y, k + z)
-                out[1, i, j, k] = y + _at(field[1], i + x, j + y, k + z)
-                out[2, i, j, k] = z + _at(field[2], i + x, j + y, k + z)
-    return out
+    for x in prange(field.shape[1]):
+        for y in range(field.shape[2]):
+            for z in range(field.shape[3]):
+                u, v, w = (
+                    scale * update[0, x, y, z], scale * update[1, x, y, z], scale * update[2, x, y, z],
+                )  # fmt: skip
+                i, j, k, a, b, c = _corner(field[0], x + u, y + v, z + w)
+                out[0, x, y, z] = u + _between(field[0], i, j, k, a, b, c)
+                out[1, x, y, z] = v + _between(field[1], i, j, k, a, b, c)
+                out[2, x, y, z] = w + _between(field[2], i, j, k, a, b, c)
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _inverse_step(field: FloatArray, inverse: FloatArray) -> FloatArray:  # pragma: no cover
-    out = np.empty(field.shape, np.float32)
-    for i in prange(field.shape[1]):
-        for j in range(field.shape[2]):
-            for k in range(field.shape[3]):
-                x, y, z = i + inverse[0, i, j, k], j + inverse[1, i, j, k], k + inverse[2, i, j, k]
+def _inverse_step(field: FloatArray, inverse: FloatArray, out: FloatArray) -> None:  # pragma: no cover
+    for x in prange(field.shape[1]):
+        for y in range(field.shape[2]):
+            for z in range(field.shape[3]):
+                i, j, k, a, b, c = _corner(
+                    field[0], x + inverse[0, x, y, z], y + inverse[1, x, y, z], z + inverse[2, x, y, z]
+                )
                 for axis in range(3):
-                    out[axis, i, j, k] = -_at(field[axis], x, y, z)
-    return out
+                    out[axis, x, y, z] = -_between(field[axis], i, j, k, a, b, c)
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -274,23 +307,24 @@ def _enlarge(field: FloatArray, shape: tuple[int, int, int], ratio: int) -> Floa
     for i in prange(shape[0]):
         for j in range(shape[1]):
             for k in range(shape[2]):
+                u, v, w, a, b, c = _corner(field[0], i / scale, j / scale, k / scale)
                 for axis in range(3):
                     # displacements are in voxels, of which the finer grid has more
-                    out[axis, i, j, k] = scale * _at(field[axis], i / scale, j / scale, k / scale)
+                    out[axis, i, j, k] = scale * _between(field[axis], u, v, w, a, b, c)
     return out
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _force(
+def _add_force(
     fixed: FloatArray, warped: FloatArray, weight: FloatArray, fixed_mean: FloatArray,
-    fixed_square: FloatArray, mean: FloatArray, square: FloatArray, product: FloatArray,
-) -> tuple[FloatArray, FloatArray]:  # fmt: skip  # pragma: no cover
-    """Gradient of the squared local correlation with regard to displacement, and the correlation."""
+    fixed_square: FloatArray, mean: FloatArray, square: FloatArray, product: FloatArray, force: FloatArray,
+) -> NDArray[np.float64]:  # fmt: skip  # pragma: no cover
+    """Add the gradient of the squared local correlation, and return its sum over each slice."""
     nx, ny, nz = fixed.shape
-    force = np.zeros((3, nx, ny, nz), np.float32)
-    score = np.zeros(fixed.shape, np.float32)
+    score = np.zeros(nx, np.float64)
     half = np.float32(0.5)
     for i in prange(1, nx - 1):
+        total = 0.0
         for j in range(1, ny - 1):
             for k in range(1, nz - 1):
                 if weight[i, j, k] == 0:
@@ -301,7 +335,7 @@ def _force(
                 c = square[i, j, k] - mean[i, j, k] ** 2
                 if b < np.float32(_FLAT) or c < np.float32(_FLAT):
                     continue
-                score[i, j, k] = weight[i, j, k] * a * a / (b * c)
+                total += weight[i, j, k] * a * a / (b * c)
                 # The derivative of a^2 / (b c) by the warped value in the middle of the neighbourhood, up to
                 # a constant; times that value's gradient it is the force on the displacement. Terms of the
                 # neighbours' own windows are left out, as in SyN.
@@ -312,7 +346,8 @@ def _force(
                     / (b * c)
                     * (fixed[i, j, k] - fixed_mean[i, j, k] - a / c * (warped[i, j, k] - mean[i, j, k]))
                 )
-                force[0, i, j, k] = pull * half * (warped[i + 1, j, k] - warped[i - 1, j, k])
-                force[1, i, j, k] = pull * half * (warped[i, j + 1, k] - warped[i, j - 1, k])
-                force[2, i, j, k] = pull * half * (warped[i, j, k + 1] - warped[i, j, k - 1])
-    return force, score
+                force[0, i, j, k] += pull * half * (warped[i + 1, j, k] - warped[i - 1, j, k])
+                force[1, i, j, k] += pull * half * (warped[i, j + 1, k] - warped[i, j - 1, k])
+                force[2, i, j, k] += pull * half * (warped[i, j, k + 1] - warped[i, j, k - 1])
+        score[i] = total
+    return score

@@ -7,11 +7,13 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from qsmxt_app.registration.image import Grid, Image
-from qsmxt_app.registration.resample import ResampledLabels, indices, slabs
+from qsmxt_app.registration.resample import ResampledLabels, in_slabs, indices, slab_points
 from qsmxt_app.registration.transforms import Transform
 
 MOST_SAMPLES = 5
 """Samples along one edge of a voxel: a fifth of the edge is fine enough for any share of it."""
+_LOOKED_AT = 4
+"""Every how many rows of voxels the distance of neighbours is looked at."""
 EQUAL = 1e-4
 """Shares of a voxel that differ by less are equal: coordinates are known to about a hundred thousandth."""
 
@@ -45,8 +47,11 @@ def resample_labels(labels: Image, grid: Grid, transform: Transform | None = Non
     """
     coordinates = np.empty((*grid.shape, 3), dtype=np.float32)
     through = transform or Transform()
-    for slab, points in slabs(grid):
-        coordinates[slab] = np.moveaxis(indices(points, through, labels.affine), 0, -1)
+
+    def fill(slab: slice) -> None:
+        coordinates[slab] = indices(slab_points(grid, slab), through, labels.affine)
+
+    in_slabs(fill, grid)
     source = np.ascontiguousarray(labels.array, dtype=np.int32)
     found, fraction = _resample(source, coordinates, _samples_per_edge(coordinates))
     return ResampledLabels(Image(found, grid.affine), fraction)
@@ -56,7 +61,8 @@ def _samples_per_edge(coordinates: NDArray[np.float32]) -> tuple[int, int, int]:
     """How many samples along each edge of a voxel are no further apart than the voxels of the labels."""
     counts = []
     for axis in range(3):
-        steps = np.diff(coordinates, axis=axis)
+        some = tuple(slice(None, None, 1 if axis == a else _LOOKED_AT) for a in range(3))
+        steps = np.diff(coordinates[some], axis=axis)
         lengths = np.sqrt((steps * steps).sum(axis=-1))
         step = float(np.median(lengths)) if lengths.size else 1.0
         counts.append(int(np.clip(np.ceil(step - 1e-3), 1, MOST_SAMPLES)))
@@ -109,6 +115,22 @@ def _fullest(found, shares, count):  # type: ignore[no-untyped-def]
     return best, share
 
 
+@njit(cache=True, inline="always")
+def _alone(labels, i, j, k, reach):  # type: ignore[no-untyped-def]
+    """Return the one label within a reach along each axis of a point, -1 where there are several."""
+    first = -1
+    for u in range(int(np.floor(i - reach[0])), int(np.floor(i + reach[0])) + 2):
+        for v in range(int(np.floor(j - reach[1])), int(np.floor(j + reach[1])) + 2):
+            for w in range(int(np.floor(k - reach[2])), int(np.floor(k + reach[2])) + 2):
+                label = 0
+                if 0 <= u < labels.shape[0] and 0 <= v < labels.shape[1] and 0 <= w < labels.shape[2]:
+                    label = labels[u, v, w]
+                if first >= 0 and label != first:
+                    return -1
+                first = label
+    return first
+
+
 @njit(cache=True)
 def _resample_slab(labels, coordinates, x, samples, resampled, fraction):  # type: ignore[no-untyped-def]
     points = samples[0] * samples[1] * samples[2]
@@ -119,6 +141,16 @@ def _resample_slab(labels, coordinates, x, samples, resampled, fraction):  # typ
             step_x = _step(coordinates, x, y, z, 0)
             step_y = _step(coordinates, x, y, z, 1)
             step_z = _step(coordinates, x, y, z, 2)
+            a, b, c = (0.5 - 0.5 / samples[0], 0.5 - 0.5 / samples[1], 0.5 - 0.5 / samples[2])
+            reach = (
+                a * abs(step_x[0]) + b * abs(step_y[0]) + c * abs(step_z[0]),
+                a * abs(step_x[1]) + b * abs(step_y[1]) + c * abs(step_z[1]),
+                a * abs(step_x[2]) + b * abs(step_y[2]) + c * abs(step_z[2]),
+            )
+            alone = _alone(labels, centre[0], centre[1], centre[2], reach)
+            if alone >= 0:
+                resampled[x, y, z], fraction[x, y, z] = alone, 1
+                continue
             count = 0
             for point in range(points):
                 p = (point // (samples[1] * samples[2]) + 0.5) / samples[0] - 0.5

@@ -177,7 +177,7 @@ def _read_result(folder: Path) -> Transform:
     if forward.exists():
         field = ants.image_read(str(forward))
         there, back = (
-            np.asarray(f.numpy() * [-1, -1, 1], dtype=np.float32)
+            np.ascontiguousarray(f.numpy() * [-1, -1, 1], dtype=np.float32)
             for f in (field, ants.image_read(str(backward)))
         )
         steps.insert(0, Warp(there, back, ants_affine(field)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
+from qsmxt_app.qsm.threads import in_parts
 from qsmxt_app.registration.image import Affine, Grid, Image
-from qsmxt_app.registration.transforms import Points, Transform
+from qsmxt_app.registration.interpolation import sample, sample_grid
+from qsmxt_app.registration.transforms import Linear, Points, Transform
 
 Interpolation = Literal["linear", "bspline", "nearest"]
 _ORDERS: dict[Interpolation, int] = {"nearest": 0, "linear": 1, "bspline": 3}
 
-_POINTS_AT_ONCE = 1_000_000
+_POINTS_AT_ONCE = 200_000
 _EDGE = 0.5
 """A voxel reaches half its width beyond its centre."""
 
@@ -58,18 +60,29 @@ def apply(
         float32.
     """
     order = _ORDERS[interpolation]
-    source = np.asarray(image.array, dtype=np.float32)
+    source = np.ascontiguousarray(image.array, dtype=np.float32)
     if order > 1:
         source = spline_filter(source, order=order, mode="mirror", output=np.float32)
     result = np.empty(grid.shape, dtype=np.float32)
-    for slab, points in slabs(grid):
-        index = indices(points, transform or Transform(), image.affine)
-        result[slab] = map_coordinates(source, index, order=order, prefilter=False, mode="grid-constant")
+    chain = transform or Transform()
+
+    through = np.linalg.inv(image.affine) @ chain.matrix @ grid.affine if chain.is_linear else None
+
+    def fill(slab: slice) -> None:
+        if order == 1 and through is not None:
+            sample_grid(source, through[:3], slab.start, result[slab])
+            return
+        index = indices(slab_points(grid, slab), chain, image.affine)
+        if order == 1:
+            sample(source, index.reshape(-1, 3), result[slab].reshape(-1))
+            return
+        places = np.moveaxis(index, -1, 0)
+        result[slab] = map_coordinates(source, places, order=order, prefilter=False, mode="grid-constant")
         if order > 1:
-            outside = np.zeros(index.shape[1:], dtype=bool)
-            for axis, size in enumerate(image.array.shape):
-                outside |= (index[axis] < -_EDGE) | (index[axis] > size - 1 + _EDGE)
+            outside = ((index < -_EDGE) | (index > np.array(source.shape) - 1 + _EDGE)).any(-1)
             result[slab][outside] = 0
+
+    in_slabs(fill, grid)
     return Image(result, grid.affine)
 
 
@@ -101,20 +114,20 @@ def without_shear(image: Image) -> Image:
     return apply(image, Grid((x, y, z), affine))
 
 
-def slabs(grid: Grid) -> Iterator[tuple[slice, Points]]:
-    """World coordinates of a grid's voxels, a few slices at a time."""
-    nx, ny, nz = grid.shape
-    thickness = max(1, _POINTS_AT_ONCE // (ny * nz))
+def in_slabs(fill: Callable[[slice], None], grid: Grid) -> None:
+    """Call a function for a few slices of a grid at a time, on all threads."""
+    in_parts(fill, grid.shape[0], max(1, _POINTS_AT_ONCE // (grid.shape[1] * grid.shape[2])))
+
+
+def slab_points(grid: Grid, slab: slice) -> Points:
+    """World coordinates (x, y, z, 3) of the voxels of some slices of a grid."""
+    _, ny, nz = grid.shape
     steps = grid.affine[:3, :3]
     plane = np.arange(ny)[:, None, None] * steps[:, 1] + np.arange(nz)[None, :, None] * steps[:, 2]
-    for first in range(0, nx, thickness):
-        slab = slice(first, min(nx, first + thickness))
-        rows = np.arange(slab.start, slab.stop)[:, None, None, None] * steps[:, 0]
-        yield slab, rows + plane + grid.affine[:3, 3]
+    rows = np.arange(slab.start, slab.stop)[:, None, None, None] * steps[:, 0]
+    return np.asarray(rows + plane + grid.affine[:3, 3])
 
 
-def indices(points: Points, transform: Transform, affine: Affine) -> NDArray[np.float64]:
-    """Places (3, ...) in an image's voxels that points of the transform's target come from."""
-    to_index = np.linalg.inv(affine)
-    mapped = transform.map_points(points)
-    return np.moveaxis(mapped @ to_index[:3, :3].T + to_index[:3, 3], -1, 0)
+def indices(points: Points, transform: Transform, affine: Affine) -> Points:
+    """Places (..., 3) in an image's voxels that points of the transform's target come from."""
+    return Transform((Linear(affine),)).inverse().then(transform).map_points(points)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 from scipy.spatial.transform import Rotation
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.smoothing import local_mean
 from qsmxt_app.registration.image import Grid, Image
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform, linear
@@ -100,8 +100,8 @@ class _Target:
     @classmethod
     def of(cls, fixed: Image, where: BoolArray) -> _Target:
         array = _standardised(fixed.array, where)
-        mean = _local(array)
-        variance = _local(array * array) - mean * mean
+        mean = local_mean(array, _RADIUS)
+        variance = local_mean(array * array, _RADIUS) - mean * mean
         index = np.argwhere(where).mean(0)
         centre = fixed.affine[:3, :3] @ index + fixed.affine[:3, 3]
         return cls(fixed.grid, array, mean, variance, where & (variance > _FLAT), centre)
@@ -117,14 +117,14 @@ class _Target:
         """Mean squared local correlation, and the Gauss-Newton step towards a larger one."""
         brought = apply(moving, self.grid, transform).array
         ones = moving.with_array(np.ones(moving.array.shape, np.float32))
-        inside = self.where & (_local(apply(ones, self.grid, transform).array) > _COVERED)
+        inside = self.where & (local_mean(apply(ones, self.grid, transform).array, _RADIUS) > _COVERED)
         if inside.sum() <= _LEAST_SEEN * self.where.sum():
             return 0.0, np.zeros(6)
         brought = _standardised(brought, inside)
-        mean = _local(brought)
-        variance = _local(brought * brought) - mean * mean
+        mean = local_mean(brought, _RADIUS)
+        variance = local_mean(brought * brought, _RADIUS) - mean * mean
         inside &= variance > _FLAT
-        together = (_local(self.array * brought) - self.mean * mean)[inside]
+        together = (local_mean(self.array * brought, _RADIUS) - self.mean * mean)[inside]
         own, other = self.variance[inside], variance[inside]
         # in each neighbourhood the fixed image is a line of the moving one plus a rest; the correlation grows
         # as the rest shrinks, so its gradient and Gauss-Newton matrix are those of least squares of the rest
@@ -148,7 +148,3 @@ class _Target:
 def _standardised(array: NDArray, where: BoolArray) -> FloatArray:
     values = array[where]
     return np.asarray((array - values.mean()) / max(float(values.std()), 1e-12), dtype=np.float32)
-
-
-def _local(array: FloatArray) -> FloatArray:
-    return np.asarray(uniform_filter(array, 2 * _RADIUS + 1, mode="nearest"), dtype=np.float32)

@@ -193,7 +193,8 @@ def _read_step(group: Any, *, invert: bool) -> Step:
     affine = np.eye(4)
     affine[:3, :3] = fixed[9:].reshape(3, 3) * fixed[6:9]
     affine[:3, 3] = fixed[3:6]
-    vectors = parameters.reshape(nz, ny, nx, 3).transpose(2, 1, 0, 3).astype(np.float32) * _FLIP
+    stored = parameters.reshape(nz, ny, nx, 3).transpose(2, 1, 0, 3)
+    vectors = np.ascontiguousarray(stored, dtype=np.float32) * _FLIP
     affine = RAS_TO_LPS @ affine
     # where the inverse is in a file of its own, it takes this place
     inverse = invert_displacement(vectors, affine) if invert else vectors

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from qsmxt_app.arrays import FloatArray
 from qsmxt_app.registration.image import Affine
+from qsmxt_app.registration.interpolation import displace
 
 Points = NDArray[np.float64]
 
@@ -58,13 +58,10 @@ class Warp:
     def map_points(self, points: Points) -> Points:
         """Map points (..., 3) in mm; displacements are interpolated linearly."""
         to_index = np.linalg.inv(self.affine)
-        index = np.moveaxis(points @ to_index[:3, :3].T + to_index[:3, 3], -1, 0)
-        moved = np.array(points, dtype=np.float64)
-        for axis in range(3):
-            moved[..., axis] += map_coordinates(
-                self.displacement[..., axis], index, order=1, mode="grid-constant"
-            )
-        return moved
+        flat = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        moved = np.empty_like(flat)
+        displace(self.displacement, flat @ to_index[:3, :3].T + to_index[:3, 3], flat, moved)
+        return moved.reshape(np.shape(points))
 
     def inverse(self) -> Warp:
         """The inverse."""

@@ -24,9 +24,7 @@ def segmentation_sentences(record: ScanRecord) -> tuple[str, ...]:
     done = record.segmentation
     if done.status not in ("planned", "done"):
         return ()
-    versions = record.software
-    ants = f"ANTs (antspyx {_plain(versions['antspyx'])})" if versions.get("antspyx") else "ANTs"
-    return tuple(filter(None, (_labelled(done, ants), _aligned(done, ants), _values(record.settings))))
+    return tuple(filter(None, (_labelled(done), _aligned(done), _values(record.settings))))
 
 
 def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
@@ -56,7 +54,7 @@ def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
     )
 
 
-def _labelled(done: Segmentation, ants: str) -> str:
+def _labelled(done: Segmentation) -> str:
     on, atlas = "the T1-weighted image" if done.t1w else "the magnitude", done.atlas
     if done.method == "meshnet":
         name = f" ({_plain(atlas)})" if atlas else ""
@@ -68,20 +66,19 @@ def _labelled(done: Segmentation, ants: str) -> str:
         return f"Labels of {program} were used{f' ({_plain(atlas)})' if atlas else ''}."
     source = ATLASES[atlas].phrase if atlas in ATLASES else f"the atlas {_plain(atlas)}"
     return (
-        f"Regions were labelled by registration of {source} to {on}: affine with {ants} [@avants2011], then "
-        "diffeomorphic with local correlation [@avants2008]."
+        f"Regions were labelled by registration of {source} to {on}: affine by mutual information "
+        "[@mattes2003], then diffeomorphic with local correlation [@avants2008]."
     )
 
 
-def _aligned(done: Segmentation, ants: str) -> str:
+def _aligned(done: Segmentation) -> str:
     if not done.t1w:
         return ""
     if done.alignment.used == "header":
         return "The T1-weighted image and the gradient echo were taken to be aligned as their headers say."
     return (
-        f"The magnitude was aligned rigidly to the T1-weighted image, by mutual information with {ants} "
-        "[@avants2011] and then by local correlation, and labels were transferred to the map in "
-        "one interpolation."
+        "The magnitude was aligned rigidly to the T1-weighted image, by mutual information [@mattes2003] and "
+        "then by local correlation, and labels were transferred to the map in one interpolation."
     )
 
 

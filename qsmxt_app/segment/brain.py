@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.arrays import BoolArray
 from qsmxt_app.errors import UnusableData
-from qsmxt_app.qsm.morphology import dilate, erode, fill_holes, keep_components
+from qsmxt_app.qsm.morphology import bounding_box, dilate, erode, fill_holes, keep_components
+from qsmxt_app.qsm.smoothing import smooth
 from qsmxt_app.registration import Grid, Image, Transform, apply, crop
 from qsmxt_app.registration.greedy import Deformation, Pair, deform
+from qsmxt_app.registration.image import bounding_box as around
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.head_position import coarser, find_head, similarity_within
 
@@ -82,10 +83,9 @@ def extract_brain(t1w: Image, atlas: Atlas) -> FoundBrain:
     from_atlas = to_atlas.inverse()
     expected = _mask_on(t1w.grid, model, from_atlas)
     if _is_skull_stripped(head.array, expected, t1w.voxel_size):
-        mask = fill_holes(keep_components(head.array > 0))
-        return FoundBrain(_checked(mask, t1w), from_atlas, had_skull=False)
+        return FoundBrain(_checked(head.array > 0, t1w), from_atlas, had_skull=False)
     mask = _mask_on(t1w.grid, model, _warp_to_surface(head, expected, model, from_atlas))
-    return FoundBrain(_checked(fill_holes(keep_components(mask)), t1w), from_atlas, had_skull=True)
+    return FoundBrain(_checked(mask, t1w), from_atlas, had_skull=True)
 
 
 def _middle(head: Image) -> NDArray:
@@ -107,9 +107,12 @@ def _mask_on(grid: Grid, model: Image, from_atlas: Transform) -> BoolArray:
 
 
 def _is_skull_stripped(head: NDArray, expected: BoolArray, voxel_size: tuple[float, float, float]) -> bool:
-    near, far = (dilate(expected, radius, voxel_size) for radius in _RIM_MM)
+    if not expected.any():
+        return False
+    box = around(expected, [max(_RIM_MM) / size for size in voxel_size])
+    near, far = (dilate(expected[box], radius, voxel_size) for radius in _RIM_MM)
     rim = far & ~near
-    return bool(rim.any() and (head[rim] == 0).mean() > _NOTHING)
+    return bool(rim.any() and (head[box][rim] == 0).mean() > _NOTHING)
 
 
 def _warp_to_surface(head: Image, expected: BoolArray, model: Image, from_atlas: Transform) -> Transform:
@@ -120,11 +123,16 @@ def _warp_to_surface(head: Image, expected: BoolArray, model: Image, from_atlas:
     where = dilate(around, 8.0, small.voxel_size) & ~erode(around, 25.0, small.voxel_size)
     ceiling = np.percentile(small.array[around], 99)
     calm = small.with_array(np.minimum(small.array, ceiling))
-    pair = Pair(calm, model.with_array(gaussian_filter(model.array, 0.6)), where=where)
+    pair = Pair(calm, model.with_array(smooth(model.array, (0.6,) * 3)), where=where)
     return deform([pair], small.grid, from_atlas, _SURFACE_DEFORMATION)
 
 
-def _checked(mask: BoolArray, t1w: Image) -> BoolArray:
+def _checked(found: BoolArray, t1w: Image) -> BoolArray:
+    """Largest part without its holes, of the size of a brain."""
+    mask = np.zeros_like(found)
+    if found.any():
+        box = bounding_box(found)
+        mask[box] = fill_holes(keep_components(found[box]))
     volume = float(mask.sum() * np.prod(t1w.voxel_size) / 1000)
     if not _LEAST_ML < volume < _MOST_ML:
         raise UnusableData(

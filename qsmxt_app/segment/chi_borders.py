@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.arrays import BoolArray, FloatArray, LabelArray
 from qsmxt_app.qsm.morphology import dilate
+from qsmxt_app.qsm.smoothing import smooth
 from qsmxt_app.registration import Image
 from qsmxt_app.registration.image import bounding_box
 from qsmxt_app.segment.regions import Region
@@ -119,10 +119,10 @@ def _most_likely(
 
 
 def _blurred(where: BoolArray, sigma: Sequence[float]) -> FloatArray:
-    return np.asarray(gaussian_filter(where.astype(np.float32), sigma, truncate=3.0))
+    return smooth(where.astype(np.float32), sigma)
 
 
 def _around(chi: FloatArray, share: FloatArray, sigma: Sequence[float]) -> FloatArray:
     """Mean chi of a class around each voxel."""
-    total = gaussian_filter(share * chi, sigma, truncate=2.5) + _LEAST * (share * chi).sum() / share.sum()
-    return np.asarray(total / (gaussian_filter(share, sigma, truncate=2.5) + _LEAST), dtype=np.float32)
+    total = smooth(share * chi, sigma, truncate=2.5) + _LEAST * (share * chi).sum() / share.sum()
+    return np.asarray(total / (smooth(share, sigma, truncate=2.5) + _LEAST), dtype=np.float32)

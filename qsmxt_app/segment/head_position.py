@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from qsmxt_app.arrays import BoolArray
+from qsmxt_app.qsm.smoothing import smooth
 from qsmxt_app.registration import Image, Transform, apply, linear
+from qsmxt_app.registration.mutual_information import Level, register_linear
 from qsmxt_app.registration.similarity import mutual_information
 
 COARSE_MM = 8.0
@@ -22,6 +22,8 @@ _STARTS = [(0.0, 0.0, 0.0)] + [
 ]
 _KEPT = 2
 """Coarse solutions that are followed to the end."""
+_RIGID = (Level(4, 2.0), Level(2, 1.0))
+_AFFINE = (Level(4, 2.0, affine=True), Level(2, 1.0, affine=True))
 
 
 def coarser(image: Image, voxel_mm: float) -> Image:
@@ -30,10 +32,8 @@ def coarser(image: Image, voxel_mm: float) -> Image:
     ratio = np.maximum(1.0, voxel_mm / size)
     if (ratio < 1.2).all():
         return image.with_array(np.asarray(image.array, dtype=np.float32))
-    smooth = image.with_array(
-        gaussian_filter(np.asarray(image.array, np.float32), 0.4 * ratio * (ratio > 1.2))
-    )
-    return apply(smooth, image.grid.with_voxels(ratio))
+    widths = (0.4 * ratio * (ratio > 1.2)).tolist()
+    return apply(image.with_array(smooth(image.array, widths, hold=True)), image.grid.with_voxels(ratio))
 
 
 def find_head(
@@ -68,25 +68,20 @@ def find_head(
     Transform
         From moving to fixed.
     """
-    from qsmxt_app.registration.register import AFFINE, RIGID, register
-
     coarse_fixed, coarse_moving = coarser(fixed, COARSE_MM), coarser(moving, COARSE_MM)
     coarse_mask = apply(fixed.with_array(fixed_mask.astype(np.float32)), coarse_fixed.grid).array > 0.5
     middle = (fixed.affine @ [*np.argwhere(fixed_mask).mean(0), 1])[:3]
     turned = [_turn(angles, middle, centre) for angles in _STARTS]
-    quick = replace(RIGID, iterations=(60,), shrink=(1,), smoothing=(0,), sampling=1.0, step=0.2)
     found = [
-        register(coarse_fixed, coarse_moving, [quick], fixed_mask=coarse_mask, initial=start)
+        register_linear(coarse_fixed, coarse_moving, coarse_mask, start, [Level()])
         for start in (*starts, *turned)
     ]
     scored = sorted(found, key=lambda t: -similarity_within(coarse_fixed, coarse_moving, t, coarse_mask))
     fine_fixed, fine_moving = coarser(fixed, FINE_MM), coarser(moving, FINE_MM)
     fine_mask = apply(fixed.with_array(fixed_mask.astype(np.float32)), fine_fixed.grid).array > 0.5
-    stages = [replace(RIGID, iterations=(100, 60), shrink=(4, 2), smoothing=(2, 1))]
-    if affine:
-        stages.append(replace(AFFINE, iterations=(200, 100), shrink=(4, 2), smoothing=(2, 1)))
+    levels = [*_RIGID, *(_AFFINE if affine else ())]
     refined = [
-        register(fine_fixed, fine_moving, stages, fixed_mask=fine_mask, initial=start)
+        register_linear(fine_fixed, fine_moving, fine_mask, start, levels)
         for start in _distinct(scored, middle)[:_KEPT]
     ]
     return max(refined, key=lambda t: similarity_within(fine_fixed, fine_moving, t, fine_mask))

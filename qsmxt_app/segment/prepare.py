@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray
-from qsmxt_app.qsm.morphology import dilate, erode, fill_holes, keep_components
+from qsmxt_app.qsm.morphology import bounding_box, dilate, erode, fill_holes, keep_components
 from qsmxt_app.registration import Grid, Image, Transform, apply
 from qsmxt_app.registration.resample import without_shear
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.brain import extract_brain
 from qsmxt_app.segment.head_position import coarser
+from qsmxt_app.segment.shading import estimate_shading
 
-_SHADING_MM, _SPLINE_MM = 4.0, 160.0
+_SHADING_MM = 4.0
 _LEAST_SHADING = 0.05
 _LOW_CONTRAST = 1.25
 _CORE_MM, _BRIDGE_MM, _FLUID_MM = 12.0, 2.0, 3.0
@@ -107,17 +108,20 @@ def remove_non_brain(t1w: Image, mask: BoolArray) -> BoolArray:
     ndarray of bool
         The part of the mask within some millimetres of bright tissue that is connected to the brain.
     """
-    size = t1w.voxel_size
-    core = erode(mask, _CORE_MM, size)
+    size, box = t1w.voxel_size, bounding_box(mask)
+    head, inside = t1w.array[box], mask[box]
+    core = erode(inside, _CORE_MM, size)
     if not core.any():
         return mask
-    bright = mask & (t1w.array > _DARK * np.median(t1w.array[core]))
+    bright = inside & (head > _DARK * np.median(head[core]))
     tissue = keep_components(erode(bright, _BRIDGE_MM, size))
-    return fill_holes(dilate(tissue, _BRIDGE_MM + _FLUID_MM, size) & mask)
+    brain = np.zeros_like(mask)
+    brain[box] = fill_holes(dilate(tissue, _BRIDGE_MM + _FLUID_MM, size) & inside)
+    return brain
 
 
 def correct_bias(t1w: Image, mask: BoolArray) -> Image:
-    """Remove shading by N4.
+    """Remove shading.
 
     Parameters
     ----------
@@ -129,28 +133,12 @@ def correct_bias(t1w: Image, mask: BoolArray) -> Image:
     -------
     Image
         float32, of the same mean brightness in the mask.
-
-    References
-    ----------
-    Tustison NJ, et al. IEEE Trans Med Imaging 29:1310-1320 (2010).
     """
-    from qsmxt_app.registration.image import from_ants, to_ants
-    from qsmxt_app.registration.library import ants
-
     array = np.asarray(t1w.array, dtype=np.float32)
     positive = array - min(0.0, float(array.min()))
     small = coarser(t1w.with_array(positive), _SHADING_MM)
     inside = apply(t1w.with_array(mask.astype(np.float32)), small.grid).array > 0.5
-    shading = from_ants(
-        ants.n4_bias_field_correction(
-            to_ants(small),
-            mask=to_ants(small.with_array(inside)),
-            shrink_factor=1,
-            convergence={"iters": [50, 50, 30], "tol": 1e-6},
-            spline_param=_SPLINE_MM,
-            return_bias_field=True,
-        )
-    )
+    shading = estimate_shading(small, inside)
     corrected = positive / np.maximum(_continued(shading, t1w.grid), _LEAST_SHADING)
     level = float(positive[mask].mean()) / max(float(corrected[mask].mean()), 1e-12)
     return t1w.with_array(np.asarray(corrected * np.float32(level), dtype=np.float32))

@@ -20,12 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.arrays import BoolArray, FloatArray
-from qsmxt_app.qsm.morphology import nearest_of
+from qsmxt_app.qsm.morphology import nearest_in
+from qsmxt_app.qsm.smoothing import smooth
+from qsmxt_app.qsm.threads import in_parts
 from qsmxt_app.registration import Image
 from qsmxt_app.registration.image import bounding_box
+from qsmxt_app.segment.mixture import moments, posteriors
 from qsmxt_app.segment.regions import Region
 
 _MEMBERS = {
@@ -45,6 +47,7 @@ _CONFIDENT = 0.5
 _LOCAL_MM, _GLOBAL = 4.0, 0.05
 """Width over which a class's brightness is averaged, and weight of its overall brightness in that."""
 _FAR = 1e-3
+_VOXELS_AT_ONCE = 65_536
 _LEAST = 1e-5
 _LEAST_SPREAD = 0.02
 """Of a class's brightness, as a share of the white matter's."""
@@ -154,23 +157,36 @@ def _class_of_voxels(
     local = _LocalBrightness(brain, prior, varying, voxel_size)
     # no prior is zero: intensity must be able to overrule the place
     logarithm = np.log(prior)
-    posterior = prior * (prior > _CONFIDENT)  # the first estimate looks at sure places alone
+    posterior = np.where(prior > _CONFIDENT, prior, 0)  # the first estimate looks at sure places alone
+    expected, around = prior, np.empty((len(prior), 0), np.float32)
     for number in range(_ROUNDS):
         centre, spread = _gaussians(values, posterior)
-        expected = np.repeat(centre[:, None], values.size, axis=1)
+        expected[:] = centre[:, None]
         local.adapt(expected, values, posterior)
-        evidence = logarithm - np.log(spread)[:, None] - 0.5 * ((values - expected) / spread[:, None]) ** 2
-        # neighbours only once the brightness has settled, else they would confirm the first guess; the
-        # constant leaves them a say and no veto
+        # neighbours only once the brightness has settled, else they would confirm the first guess
         if number >= _ROUNDS - _NEIGHBOUR_ROUNDS:
-            evidence += np.log(_neighbours(posterior, brain) + np.float32(0.05))
-        # so that the exponential of the likeliest class does not underflow
-        evidence -= evidence.max(0)
-        posterior = np.exp(evidence)
-        posterior /= posterior.sum(0)
+            around = _neighbours(posterior, brain)
+        _decide(values, logarithm, expected, spread, around, posterior)
     result = np.full(labels.shape, -1, dtype=np.int32)
     result[brain] = posterior.argmax(0)
     return result
+
+
+def _decide(
+    values: FloatArray,
+    logarithm: FloatArray,
+    expected: FloatArray,
+    spread: FloatArray,
+    around: FloatArray,
+    posterior: FloatArray,
+) -> None:
+    """Fill in the probabilities of the classes (classes, voxels)."""
+
+    def decide(part: slice) -> None:
+        share = around[:, part]
+        posteriors(values[part], logarithm[:, part], expected[:, part], spread, share, posterior[:, part])
+
+    in_parts(decide, values.size, _VOXELS_AT_ONCE)
 
 
 class _LocalBrightness:
@@ -198,7 +214,7 @@ class _LocalBrightness:
             share, bright = np.zeros((2, *number.shape), dtype=np.float32)
             share[inside] = posterior[n, voxels]
             bright[inside] = posterior[n, voxels] * values[voxels]
-            share, bright = (gaussian_filter(a, self.sigma, truncate=2.5) for a in (share, bright))
+            share, bright = (smooth(a, self.sigma, truncate=2.5) for a in (share, bright))
             mean = (bright + _GLOBAL * expected[n, 0]) / (share + _GLOBAL)
             expected[n, voxels] = mean[inside]
 
@@ -210,13 +226,29 @@ def _index(classes: TissueClasses, name: str) -> int:
 def _place(where: BoolArray, name: str, voxel_size: tuple[float, ...]) -> FloatArray:
     width = _PLACE_MM["wide" if name in _WIDE else "nucleus"]
     sigma = [width / size for size in voxel_size]
-    return np.asarray(gaussian_filter(where.astype(np.float32), sigma, truncate=3.0))
+    return _smoothed(where.astype(np.float32), where, sigma, truncate=3.0)
+
+
+def _smoothed(array: FloatArray, where: BoolArray, sigma: list[float], truncate: float) -> FloatArray:
+    """Smooth what is 0 outside a mask, in the box that it spreads to."""
+    out = np.zeros(array.shape, np.float32)
+    if where.any():
+        box = bounding_box(where, [truncate * width + 1 for width in sigma])
+        out[box] = smooth(array[box], sigma, truncate=truncate)
+    return out
 
 
 def _gaussians(values: FloatArray, posterior: FloatArray) -> tuple[FloatArray, FloatArray]:
-    total = np.maximum(posterior.sum(1), _LEAST)
-    centre = (posterior @ values) / total
-    spread = np.sqrt(np.maximum((posterior @ values**2) / total - centre**2, 0))
+    sums = np.zeros((-(-values.size // _VOXELS_AT_ONCE), len(posterior), 3))
+
+    def add(part: slice) -> None:
+        moments(values[part], posterior[:, part], sums[part.start // _VOXELS_AT_ONCE])
+
+    in_parts(add, values.size, _VOXELS_AT_ONCE)
+    weight, first, second = sums.sum(0).T
+    total = np.maximum(weight, _LEAST)
+    centre = first / total
+    spread = np.sqrt(np.maximum(second / total - centre**2, 0))
     return centre.astype(np.float32), np.maximum(spread, _LEAST_SPREAD).astype(np.float32)
 
 
@@ -225,7 +257,7 @@ def _neighbours(posterior: FloatArray, brain: BoolArray) -> FloatArray:
     volume = np.zeros(brain.shape, dtype=np.float32)
     for n, share in enumerate(posterior):
         volume[brain] = share
-        out[n] = gaussian_filter(volume, _NEIGHBOUR_VOXELS, truncate=2.5)[brain]
+        out[n] = _smoothed(volume, volume > _FAR, [_NEIGHBOUR_VOXELS] * 3, truncate=2.5)[brain]
     return out
 
 
@@ -239,9 +271,9 @@ def labels_of_classes(
         where, seeds = found == n, np.isin(labels, members[members > 0])
         if not where.any() or not seeds.any():
             continue
-        box = bounding_box(where, [0.0, 0.0, 0.0])
-        if seeds[box].any():
-            result[box] = np.where(where[box], nearest_of(labels[box], seeds[box]), result[box])
+        result[where & seeds] = labels[where & seeds]
+        moved = where & ~seeds
+        result[moved] = nearest_in(labels, seeds, moved)
     if (classes.of_label == 0).sum() > 1:
         result[(found == 0) & (labels == 0)] = 0
     return result

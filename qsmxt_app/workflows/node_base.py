@@ -33,6 +33,8 @@ from qsmxt_app.workflows.resources import limited_threads
 
 FACTS_FILE = "facts.json"
 FAILURE_FILE = "failure.json"
+MEASURES = {"seconds", "processor_seconds", "peak_mb"}
+"""Facts of every step: what it took."""
 SKIPPED: dict[str, Any] = {"skipped": "the masks of both passes are equal"}
 BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
@@ -76,7 +78,7 @@ class Step(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         folder = Path(runtime.cwd)
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         try:
             with limited_threads(self.inputs.num_threads):
                 facts = self.compute(folder)
@@ -84,7 +86,11 @@ class Step(SimpleInterface):
             write_json(folder / FAILURE_FILE, _described(error, folder))
             raise
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_MAXRSS / 1e6
-        facts = facts | {"seconds": round(time.perf_counter() - started, 3), "peak_mb": round(peak, 1)}
+        facts = facts | {
+            "seconds": round(time.perf_counter() - started, 3),
+            "processor_seconds": round(time.process_time() - worked, 3),
+            "peak_mb": round(peak, 1),
+        }
         write_json(folder / FACTS_FILE, facts)
         note_files(folder)
         self._results["facts"] = str(folder / FACTS_FILE)

@@ -18,6 +18,7 @@ from qsmxt_app.maps.declaration import Output
 from qsmxt_app.maps.measured import CHI
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.workflows.node_base import (
+    MEASURES,
     Step,
     StepInputSpec,
     StepOutputSpec,
@@ -80,7 +81,7 @@ PARAMETERS = {
     "inversion": ("inversion", "two_pass"),
     "combine": ("reference", "object_size"),
 } | {step.name: step.settings for step in MAPS.values()}
-NOT_IN_SIDECARS = {"seconds", "peak_mb", "warnings", "history"}
+NOT_IN_SIDECARS = {*MEASURES, "warnings", "history"}
 
 
 class _DerivativesInputs(StepInputSpec):

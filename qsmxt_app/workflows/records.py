@@ -26,6 +26,7 @@ from qsmxt_app.records.scan import (
 )
 from qsmxt_app.report.acquisition_text import SIDECAR_KEYS
 from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.node_base import MEASURES
 from qsmxt_app.workflows.outputs import OUTPUTS, maps_on_disk, output_path
 from qsmxt_app.workflows.participant import ScanGraph
 from qsmxt_app.workflows.plan import ScanPlan
@@ -38,7 +39,7 @@ from qsmxt_app.workflows.segmentation.segmentation_record import (
 )
 from qsmxt_app.workflows.software import software_versions
 
-NOT_FACTS = {"seconds", "peak_mb", "warnings"}
+NOT_FACTS = {*MEASURES, "warnings"}
 INVERSIONS = ("tgv", "inversion", "tgv_reliable", "inversion_reliable")
 BACKGROUNDS = ("background", "background_reliable")
 NOT_MAPS = {"prepare", "masks", "field", *BACKGROUNDS, *INVERSIONS, "combine", "derivatives", *REGION_STEPS}

@@ -75,7 +75,10 @@ class WriteT1w(Step):
             "dseg_t1w": derivative_path(output_dir, {**in_space, "seg": given.label}, "dseg"),
         }
         sidecar = image_sidecar(
-            [raw], units="arbitrary", skull_stripped=False, algorithm="bias field correction (N4)"
+            [raw],
+            units="arbitrary",
+            skull_stripped=False,
+            algorithm="bias field correction (as N4, fitted inside the brain)",
         )
         save_image(load(given.t1w), affine, paths["t1w"], sidecar)
         save_image(load_mask(given.t1w_mask), affine, paths["t1w_mask"], {**told, "Type": "Brain"})
