@@ -22,6 +22,9 @@ WHITE_MATTER = "White matter"
 MG_PER_KG = 10.0
 """mg per kg in one mg per 100 g."""
 
+SPREADS = 2
+"""Standard deviations on either side of the mean that hold 95 % of healthy adults; one leaves out a third."""
+
 FEWEST_VOXELS = 10
 """Voxels below which the values of a region are chance."""
 
@@ -89,8 +92,9 @@ def plain_name(name: str) -> str:
 def expected_values() -> tuple[Expected, ...]:
     """Return the ranges of all regions of the literature, in the order of their iron.
 
-    The lower end is what a standard deviation less iron than the mean gives, at the lowest slope; the upper
-    end a standard deviation more at the highest slope, with the myelin of white matter added.
+    The lower end is what two standard deviations less iron than the mean give, at the lowest slope; the upper
+    end two more at the highest slope, with the myelin of white matter added: between them lie 95 % of healthy
+    adults.
     """
     source = resources.files("qsmxt_app.segment") / "literature.toml"
     content: Mapping[str, Any] = tomllib.loads(source.read_text(encoding="utf-8"))
@@ -98,7 +102,7 @@ def expected_values() -> tuple[Expected, ...]:
 
     def expected(region: Mapping[str, Any]) -> Expected:
         mean, spread = region["iron"]
-        ends = [MG_PER_KG * (mean + sign * spread - white) for sign in (-1, 1)]
+        ends = [MG_PER_KG * (mean + sign * SPREADS * spread - white) for sign in (-1, 1)]
         # the lower end is the lower one also where a region holds less iron than white matter
         low = min(slope["least"] * ends[0], slope["most"] * ends[0])
         return Expected(region["title"], tuple(region["names"]), low, slope["most"] * ends[1] + myelin)

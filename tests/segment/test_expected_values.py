@@ -31,9 +31,9 @@ def with_stats(outputs, rows=REGIONS):
 
 def test_ranges_follow_from_iron_and_the_slope():
     ranges = {region.title: region for region in expected_values()}
-    # (21.30 - 3.49 - 4.24) mg/100 g at 0.8 ppb, (21.30 + 3.49 - 4.24) at 1.35 ppb and 0.04 ppm of myelin
-    assert ranges["Globus pallidus"].low == pytest.approx(0.10856)
-    assert ranges["Globus pallidus"].high == pytest.approx(0.317425)
+    # (21.30 - 6.98 - 4.24) mg/100 g at 0.8 ppb, (21.30 + 6.98 - 4.24) at 1.35 ppb and 0.04 ppm of myelin
+    assert ranges["Globus pallidus"].low == pytest.approx(0.08064)
+    assert ranges["Globus pallidus"].high == pytest.approx(0.36454)
     assert ranges["Thalamus"].low < 0 < ranges["Caudate nucleus"].low < ranges["Putamen"].low
 
 
@@ -74,7 +74,7 @@ def test_the_page_shows_them_and_says_nothing_of_a_good_map(outputs):
         "Globus pallidus external, left",
         "160",
         "150 to 170",
-        "109 to 317",
+        "80.6 to 365",
         "inside",
     )
     assert regional_findings(outputs.folder, record) == ()
