@@ -31,13 +31,13 @@ NEEDS = {
     "inversion": Need(200, 0, 6.0),
     "combine": Need(50, 0, 0.1, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),
-    # of the T1w's voxels; the built-in atlas is assembled first
-    "prepare_t1w": Need(80, 0, 5.0, threaded=False, least_gb=1.3),
-    "register_atlas": Need(150, 0, 20.0, threaded=False),
-    "label_t1w": Need(150, 0, 4.0, least_gb=1.5),
+    # of the T1w's voxels; costs from the processor time of a head of 1 mm (benchmarks/labels.py)
+    "prepare_t1w": Need(80, 0, 1.5, threaded=False, least_gb=1.3),
+    "register_atlas": Need(150, 0, 2.5, threaded=False),
+    "label_t1w": Need(150, 0, 1.5, least_gb=1.5),
     "write_t1w": Need(60, 0, 1.0, threaded=False),
     # of the voxels of both
-    "align": Need(150, 10, 4.0, threaded=False),
+    "align": Need(150, 10, 0.3, threaded=False),
     "label": Need(60, 0, 1.0, least_gb=0.5),
     "reference": Need(40, 0, 0.1, threaded=False),
     "regions": Need(50, 0, 1.0, threaded=False),
