@@ -181,9 +181,21 @@ def _taking_part(
         return f"{entry.role}: {reason}"
     if entry.subject not in wanted:
         return "not selected by --participant-label"
+    if lacking := _lacking_geometry(one):
+        return lacking
     if one.incomplete and not settings.keep_incomplete:
         return _complete_echoes(entry) or f"{MISSING}: {one.incomplete}"
     return entry
+
+
+def _lacking_geometry(series: Series) -> str:
+    """Name what a header lacks without which an image would be given a size or orientation at random."""
+    kinds = [stack.kind for stack in series.stacks]
+    if not all(len(kind.pixel_spacing) == 2 and min(kind.pixel_spacing) > 0 for kind in kinds):
+        return "no voxel size in the header (PixelSpacing): export it again"
+    if not all(len(kind.orientation) == 6 for kind in kinds):
+        return "no orientation in the header (ImageOrientationPatient): export it again"
+    return ""
 
 
 def _complete_echoes(entry: Entry) -> Entry | None:

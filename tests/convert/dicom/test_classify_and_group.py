@@ -377,6 +377,22 @@ def test_a_gradient_echo_without_echo_time_is_refused(tmp_path: Path) -> None:
     assert all("no echo time" in reason for reason in ready.without.values())
 
 
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"PixelSpacing": None}, "no voxel size"),
+        ({"PixelSpacing": [0, 0]}, "no voxel size"),
+        ({"ImageOrientationPatient": None}, "no orientation"),
+    ],
+)
+def test_a_gradient_echo_without_geometry_is_refused(
+    tmp_path: Path, extra: dict[str, object], words: str
+) -> None:
+    ready = sort_written(tmp_path, *(replace(one, extra=extra) for one in scan(number=4)))
+    assert not ready.grouped.plan
+    assert all(words in reason for reason in ready.without.values())
+
+
 def test_images_of_one_uid_at_other_places_are_other_images(tmp_path: Path) -> None:
     one, two = scan(number=4)
     expected = sort_written(tmp_path / "a", one, two).grouped.plan
