@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import Field
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from qsmxt_app import __version__
@@ -25,6 +24,7 @@ from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.settings import DEFAULT_PRESET, setting_fields
 from qsmxt_app.settings.other_programs import INSTEAD, translated
 from qsmxt_app.settings.text import nearest
+from qsmxt_app.stopping import Terminated, stop_signals
 
 EXIT_UNEXPECTED = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -35,10 +35,6 @@ EPILOG = """\
 exit codes: 0 done, 1 something failed and the rest was finished, 16 input is not valid BIDS,
 18 nothing selected, 64 wrong usage, 65 data that cannot be used, 66 no input, 73 output cannot be created,
 74 input or output failed"""
-
-
-class Terminated(BaseException):
-    """SIGTERM was received."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     logging.getLogger("qsmxt").addHandler(logging.NullHandler())
-    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _run(arguments)
+        with stop_signals():
+            return _run(arguments)
     except QsmxtError as error:
         return _say(error, error.exit_code)
     except KeyboardInterrupt:
@@ -79,8 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         traceback_to_log()
         return _say(f"unexpected {type(error).__name__}: {error}. Please report it.", EXIT_UNEXPECTED)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -230,10 +224,6 @@ def _add_general(group: Any) -> None:
     group.add_argument("-q", "--quiet", action="count", default=0, help="print errors only")
     group.add_argument("--version", action="version", version=f"qsmxt {__version__}")
     group.add_argument("-h", "--help", action="help", help="show this page")
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
 
 
 def traceback_to_log() -> None:

@@ -17,7 +17,7 @@ LAYERS = (
     {"settings"},
     {"maps", "private_folder", "compiled_cache"},
     {"qsm"},
-    {"", "arrays", "bibliography", "errors", "source_graph", "terminal"},
+    {"", "arrays", "bibliography", "errors", "source_graph", "stopping", "terminal"},
     {"launch"},
     {"environment", "standard_streams"},
 )

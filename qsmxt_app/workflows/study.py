@@ -16,6 +16,7 @@ from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.records.json_file import write_record
 from qsmxt_app.records.scan import StepError, record_path
+from qsmxt_app.stopping import obey_stop_signals
 from qsmxt_app.workflows.cluster_executor import SCHEDULERS, executor_for
 from qsmxt_app.workflows.incomplete_nodes import discard_incomplete_nodes
 from qsmxt_app.workflows.local_executor import GraphScheduler
@@ -100,6 +101,7 @@ class Study:
                     if scheduler.finished:
                         _advance(participant, active)
                 if active:
+                    obey_stop_signals()
                     self.executor.wait(POLL_SECONDS)
                     self.display.heartbeat()
         self._conclude()

@@ -14,6 +14,7 @@ from nipype import Node, Workflow
 
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import UnusableData
+from qsmxt_app.stopping import obey_stop_signals
 from qsmxt_app.workflows.cluster_executor import SCHEDULERS
 from qsmxt_app.workflows.local_executor import GraphScheduler, LocalExecutor
 from qsmxt_app.workflows.node_base import FACTS_FILE, FAILURE_FILE, Step, read_json
@@ -158,6 +159,7 @@ class Stages:
             if scheduler.failures and self.stop_on_first_crash:
                 scheduler.abandon()
             elif not scheduler.finished:
+                obey_stop_signals()
                 self.machine.wait(POLL_SECONDS)
                 self.display.heartbeat()
         failed = {failure.node.fullname: failure.message for failure in scheduler.failures}
