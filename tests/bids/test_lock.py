@@ -18,6 +18,7 @@ import signal, sys, time
 from pathlib import Path
 from qsmxt_app.bids import lock
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where the tests run
 lock.SILENT_SECONDS, lock.BEAT_SECONDS = map(float, sys.argv[2:])
 with lock.participant_lock(Path(sys.argv[1]), "01"):
     print("held", flush=True)
