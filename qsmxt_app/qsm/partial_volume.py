@@ -15,6 +15,7 @@ CENTROID_SHIFT = 1 / 6
 
 _FAINTEST = 1e-6
 _LARGEST_SHIFT = 0.5
+_CUT_OFF = np.float32(-1e30)
 
 
 def centroid_error(wrapped_field: FloatArray, period: float, magnitude: FloatArray) -> FloatArray:
@@ -24,7 +25,8 @@ def centroid_error(wrapped_field: FloatArray, period: float, magnitude: FloatArr
     signal, and where the field is steep there too, this is not the field at the voxel's centre. The error is
     the field's step to a neighbour times the shift of the signal's centroid, which the magnitude's step
     tells, up to half a voxel; the larger of both sides counts, and the axes add up in squares. A full voxel
-    beside an empty one is not told from one that the edge runs through.
+    beside an empty one is not told from one that the edge runs through. A
+    neighbour that is exactly zero was cut off, not measured, and tells nothing.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def centroid_error(wrapped_field: FloatArray, period: float, magnitude: FloatArr
         Hz.
     """
     faintest = np.maximum(np.float32(_FAINTEST) * magnitude.max(), np.finfo(np.float32).tiny)
-    logarithm = np.log(np.maximum(magnitude, faintest))
+    logarithm = np.where(magnitude > 0, np.log(np.maximum(magnitude, faintest)), _CUT_OFF)
     error: FloatArray = _centroid_error(
         np.ascontiguousarray(wrapped_field, dtype=np.float32),
         np.float32(period),
@@ -58,6 +60,8 @@ def _step(
     a: tuple[int, int, int],
     b: tuple[int, int, int],
 ) -> np.float32:
+    if logarithm[a] == _CUT_OFF or logarithm[b] == _CUT_OFF:
+        return np.float32(0)
     step = field[b] - field[a]
     step -= period * np.rint(step / period)
     shift = min(np.float32(CENTROID_SHIFT) * abs(logarithm[b] - logarithm[a]), np.float32(_LARGEST_SHIFT))

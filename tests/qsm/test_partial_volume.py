@@ -46,6 +46,14 @@ def test_no_error_where_field_or_magnitude_is_even():
     assert claimed(np.ones(7), np.exp(ramp)) == 0
 
 
+def test_what_was_cut_off_tells_nothing():
+    ramp, magnitude = np.arange(7.0), np.ones(7)
+    magnitude[4:] = 1e-3
+    assert claimed(ramp, magnitude) == pytest.approx(0.5)
+    magnitude[4:] = 0
+    assert claimed(ramp, magnitude) == 0
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_wraps_and_axes_make_no_difference(axis):
     ramp, magnitude = 30 * np.arange(7.0), np.exp(-0.3 * np.arange(7.0))
