@@ -145,13 +145,14 @@ def promised_bytes(path: Path, header: nib.nifti1.Nifti1Header) -> int:
     Raises
     ------
     UnusableData
-        If the voxels start nowhere: before the end of the header, or at NaN or infinity.
+        If the voxels start nowhere: before the start of the file, or at NaN or infinity.
     """
     offset = float(header["vox_offset"])
     if not (np.isfinite(offset) and offset >= 0):
         raise UnusableData(f"{path}: its NIfTI header is damaged (data offset {offset:g}).", _AGAIN)
     voxels: int = math.prod(int(n) for n in header.get_data_shape())
-    return int(offset) + voxels * int(header.get_data_dtype().itemsize)
+    # a start within the header stands for its end, as some writers leave it at 0
+    return max(int(offset), int(header.single_vox_offset)) + voxels * int(header.get_data_dtype().itemsize)
 
 
 def check_content_present(path: Path) -> bytes:

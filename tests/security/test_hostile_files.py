@@ -14,7 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from hostile import json_values, texts
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -51,6 +51,7 @@ def image_bytes() -> bytes:
 
 
 @settings(max_examples=250, deadline=None)
+@example(changes=[(111, 0)], compressed=False)  # voxels that start within the header
 @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), max_size=6), st.booleans())
 def test_a_header_of_any_bytes_is_read_or_refused(changes: list[tuple[int, int]], compressed: bool) -> None:
     content = bytearray(image_bytes())
