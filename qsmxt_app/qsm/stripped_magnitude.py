@@ -11,7 +11,7 @@ from qsmxt_app.qsm.magnitude import smooth_level
 from qsmxt_app.qsm.morphology import fill_holes, keep_components
 
 FEWEST_ZEROS = 0.1
-"""Share of exact zeros in an image from which its background was cut off; noise is hardly ever zero."""
+"""Fraction of exact zeros in an image whose background was set to zero; noise is hardly ever exactly zero."""
 
 LOW_SIGNAL = 0.3
 """Share of the local level of the signal below which a voxel holds bone or air."""

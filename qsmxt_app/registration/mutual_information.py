@@ -50,7 +50,7 @@ class Level:
     smoothing
         Standard deviation in voxels of the Gaussian that both images are smoothed with.
     steps
-        Most iterations.
+        Maximum number of iterations.
     affine
         Whether size and shear may change, or only position and turn.
     """

@@ -13,7 +13,8 @@ from nibabel.filebasedimages import ImageFileError
 
 from qsmxt_app.arrays import FloatArray
 from qsmxt_app.bids.headers import ImageHeader, read_header
-from qsmxt_app.errors import CannotCreateOutput, UnusableData
+from qsmxt_app.bids.small_file import read_small
+from qsmxt_app.errors import CannotCreateOutput, QsmxtError, UnusableData
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii")
 
@@ -59,8 +60,8 @@ def read_echoes(paths: Sequence[Path]) -> FloatArray:
 def sidecar_of(path: Path) -> dict[str, Any]:
     """Return what the JSON file beside an image says; nothing where there is none."""
     try:
-        content = json.loads(with_suffix(path, "", ".json").read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+        content = json.loads(read_small(with_suffix(path, "", ".json")))
+    except (QsmxtError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 from qsmxt_app import __version__
 from qsmxt_app.errors import QsmxtError, UnusableData, WrongUsage
 from qsmxt_app.settings.text import nearest
 from qsmxt_app.tools.command import ECHOES, IMAGES, Command, Option
 from qsmxt_app.tools.commands import COMMANDS
-
-if TYPE_CHECKING:
-    pass
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise WrongUsage(message, f"See {self.prog} --help.")
+from qsmxt_app.tools.parser import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line: one command a step, from its declaration."""
-    parser = _Parser(prog="qsm", description="Single steps of QSM on NIfTI files. See qsm COMMAND --help.")
+    parser = Parser(prog="qsm", description="Single steps of QSM on NIfTI files. See qsm COMMAND --help.")
     parser.add_argument("--version", action="version", version=f"qsmxt {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
@@ -36,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def single_step_parser(name: str) -> argparse.ArgumentParser:
     """Parser of one command alone, by its name in `COMMANDS`."""
-    parser = _Parser(prog=f"qsm {name}", description=COMMANDS[name].help)
+    parser = Parser(prog=f"qsm {name}", description=COMMANDS[name].help)
     _add_arguments(parser, COMMANDS[name])
     return parser
 
@@ -67,7 +58,7 @@ def _add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     others = [f"_{name}" for name in list(command.outputs)[1:]]
     beside = f"; {', '.join(others)} are written beside it" if others else ""
     add("-o", "--output", type=Path, required=True, metavar="FILE", help=f"output image, .nii.gz{beside}")
-    add("--threads", type=int, default=os.cpu_count() or 1, help="number of threads (default: all)")
+    add("--threads", type=int, help="number of threads (default: all available)")
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:

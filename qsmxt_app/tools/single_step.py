@@ -16,6 +16,7 @@ from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.phase import scale_phase
 from qsmxt_app.tools.command import ECHOES, Command, Given, Made
 from qsmxt_app.tools.images import read_echoes, read_image, sidecar_of, with_suffix, write_image
+from qsmxt_app.workflows.limits import available_cpus
 
 FIELDS = ("field", "noise")
 
@@ -69,7 +70,7 @@ def read_given(command: Command, arguments: argparse.Namespace) -> tuple[Given, 
         voxel_size=header.voxel_size,
         b0_direction=(float(unit[0]), float(unit[1]), float(unit[2])),
         options={option.name: options[option.name] for option in command.options},
-        threads=options["threads"],
+        threads=options["threads"] or available_cpus(),
     )
     return given, header
 

@@ -10,19 +10,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from qsmxt_app.errors import QsmxtError, WrongUsage
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise WrongUsage(message, f"See {self.prog} --help.")
+from qsmxt_app.errors import QsmxtError
+from qsmxt_app.tools.parser import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the command line."""
-    parser = _Parser(
+    parser = Parser(
         prog="tgv_qsm", description="Susceptibility map in ppm from wrapped gradient-echo phase by TGV-QSM."
     )
     add = parser.add_argument

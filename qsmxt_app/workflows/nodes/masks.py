@@ -71,7 +71,8 @@ class BuildMasks(Step):
             components=given.components,
             separation_mm=given.separation_mm,
         )
-        within, source = self._within(magnitude)
+        combined = combine_magnitude(magnitude)
+        within, source = self._within(combined)
         masks = build_masks(
             magnitude,
             load(given.phase),
@@ -80,7 +81,7 @@ class BuildMasks(Step):
             options=options,
             within=within,
         )
-        extent = extent_warnings(masks.filled, combine_magnitude(magnitude), given.b0_direction)
+        extent = extent_warnings(masks.filled, combined, given.b0_direction)
         self.save_maps({"filled": masks.filled, "reliable": masks.reliable}, affine, folder)
         return {
             "method": source,
@@ -90,7 +91,7 @@ class BuildMasks(Step):
             "warnings": (*masks.warnings, *extent),
         }
 
-    def _within(self, magnitude: FloatArray) -> tuple[Any, str]:
+    def _within(self, combined: FloatArray) -> tuple[Any, str]:
         """Return the mask that the data may not exceed, or none, and what made the mask.
 
         It is the user's, what is left of a magnitude that was stripped, or the brain.
@@ -98,7 +99,6 @@ class BuildMasks(Step):
         method, size = self.inputs.method, self.inputs.voxel_size
         if defined(self.inputs.mask_file):
             return load_on_grid(self.inputs.mask_file, self.inputs.magnitude), "given mask"
-        combined = combine_magnitude(magnitude)
         stripped = stripped_brain(combined, size)
         if stripped is not None:
             return stripped, STRIPPED
