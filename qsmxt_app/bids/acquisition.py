@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from qsmxt_app.bids.entities import parse_name
-
 
 @dataclass(frozen=True)
 class Echo:
@@ -22,14 +20,17 @@ class Echo:
         the imaginary part, in this order, which `load_acquisition` turns into magnitude and phase.
     echo_time
         In seconds.
-    volume
-        Index along the fourth axis where all echoes share a file; None for a file an echo.
+    number
+        In the raw data, from 1, whichever echoes take part.
+    index
+        Place of the volume along the axes behind x, y and z where a file holds several; else empty.
     """
 
     magnitude: Path
     phase: Path
     echo_time: float
-    volume: int | None = None
+    number: int = 1
+    index: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +117,12 @@ class Acquisition:
     @property
     def echo_numbers(self) -> tuple[int, ...]:
         """Numbers of the echoes in the raw data, from 1, whichever of them take part."""
-        names = (parse_name(echo.magnitude.name) for echo in self.echoes)
-        labels = [name.entities.get("echo", "") if name else "" for name in names]
-        return tuple(
-            int(label) if label.isdigit() else index if echo.volume is None else echo.volume + 1
-            for index, (label, echo) in enumerate(zip(labels, self.echoes, strict=True), 1)
-        )
+        return tuple(echo.number for echo in self.echoes)
+
+    @property
+    def coils_share_files(self) -> bool:
+        """Whether uncombined coils are volumes of the same files, not files of their own."""
+        return len({coil[0].magnitude for coil in self.coils}) < len(self.coils)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from types import EllipsisType
 
 import nibabel as nib
 import numpy as np
@@ -86,31 +88,33 @@ def load_acquisition(
     """
     if acquisition.coils:
         return _combine_coils(acquisition, voxel_size or acquisition.voxel_size, threads)
-    echoes = acquisition.echoes
-    if echoes[0].volume is not None:
-        chosen = np.array([echo.volume for echo in echoes], dtype=np.intp)
-        first, second = (
-            read_image(path, finite=False)[..., chosen] for path in (echoes[0].magnitude, echoes[0].phase)
-        )
-    else:
-        shape = (*acquisition.shape, len(echoes))
-        # in the order of files, in which each echo is one piece of memory
-        first, second = (np.empty(shape, np.float32, order="F") for _ in range(2))
+    return _load_echoes(acquisition, _read_file, threads)
 
-        def read(task: tuple[FloatArray, int, Path]) -> None:
-            images, index, path = task
-            images[..., index] = read_image(path, finite=False).reshape(acquisition.shape)
 
-        tasks = [
-            task
-            for index, echo in enumerate(echoes)
-            for task in ((first, index, echo.magnitude), (second, index, echo.phase))
-        ]
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(read, tasks))
+def _load_echoes(
+    acquisition: Acquisition, read_file: Callable[[Path], FloatArray], threads: int
+) -> AcquisitionImages:
+    """Read, check and scale the echoes of combined images, or of one coil."""
+    shape = (*acquisition.shape, len(acquisition.echoes))
+    # in the order of files, in which each echo is one piece of memory
+    first, second = (np.empty(shape, np.float32, order="F") for _ in range(2))
+    volumes: dict[Path, list[tuple[FloatArray, tuple[int, ...]]]] = {}
+    for number, echo in enumerate(acquisition.echoes):
+        volumes.setdefault(echo.magnitude, []).append((first[..., number], echo.index))
+        volumes.setdefault(echo.phase, []).append((second[..., number], echo.index))
+
+    def read(path: Path) -> None:
+        voxels = read_file(path)
+        for image, index in volumes[path]:
+            # without single volumes that the header counts at the end
+            place: tuple[EllipsisType | int, ...] = (..., *index)
+            image[...] = voxels.reshape(voxels.shape[: 3 + len(index)])[place]
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, volumes))
     cleared = _clear_background(first, second, acquisition)
-    _check_contrast(first, [echo.magnitude for echo in echoes])
-    _check_contrast(second, [echo.phase for echo in echoes])
+    _check_contrast(first, [echo.magnitude for echo in acquisition.echoes])
+    _check_contrast(second, [echo.phase for echo in acquisition.echoes])
     warnings: tuple[str, ...] = ()
     if acquisition.complex_parts:
         magnitude, phase = np.hypot(first, second), np.arctan2(second, first)
@@ -123,6 +127,10 @@ def load_acquisition(
     if repaired:
         rule += "; half a cycle removed from every second slice"
     return AcquisitionImages(magnitude, phase, rule, cleared + warnings)
+
+
+def _read_file(path: Path) -> FloatArray:
+    return read_image(path, finite=False)
 
 
 def _clear_background(first: FloatArray, second: FloatArray, acquisition: Acquisition) -> tuple[str, ...]:
@@ -154,14 +162,18 @@ def _clear_background(first: FloatArray, second: FloatArray, acquisition: Acquis
 
 
 def _combine_coils(acquisition: Acquisition, voxel_size: Sequence[float], threads: int) -> AcquisitionImages:
-    """Read the coils of one echo at a time and combine them in the complex domain."""
+    """Read one echo of one coil at a time and combine them in the complex domain.
+
+    Files that several coils share are read once and stay in memory.
+    """
     rules: dict[str, None] = {}
     warnings: dict[str, None] = {}
+    read_file = cache(_read_file) if acquisition.coils_share_files else _read_file
 
     def channel(coil: tuple[Echo, ...]) -> Channel:
         def read(index: int) -> ComplexArray:
             alone = replace(acquisition, echoes=(coil[index],), coils=())
-            images = load_acquisition(alone, threads=threads)
+            images = _load_echoes(alone, read_file, threads)
             rules.setdefault(images.phase_scaling)
             warnings.update(dict.fromkeys(images.warnings))
             return np.asarray((images.magnitude * np.exp(1j * images.phase))[..., 0], dtype=np.complex64)

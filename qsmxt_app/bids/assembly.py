@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from qsmxt_app.bids.acquisition import Acquisition, Echo, Problem
-from qsmxt_app.bids.headers import ONE_FILE_EACH, ImageHeader, b0_direction, read_header, same_grid
+from qsmxt_app.bids.headers import SEVERAL_VOLUMES, ImageHeader, b0_direction, read_header, same_grid
 from qsmxt_app.bids.image_type import filter_warnings
 from qsmxt_app.bids.sidecars import Sidecars
 from qsmxt_app.bids.timing import (
@@ -22,6 +22,7 @@ from qsmxt_app.bids.timing import (
     field_strength_of,
     readout_of,
 )
+from qsmxt_app.bids.volumes import FIFTH_AXIS, coils_of, find_coil_axis, is_uncombined
 from qsmxt_app.errors import QsmxtError, UnusableData
 from qsmxt_app.terminal import printable
 
@@ -152,7 +153,8 @@ def _assemble_coils(images: Sequence[ImageFile], sidecars: Sidecars, wanted: fro
     combined = coils.pop(None, None)
     if combined:
         return _assemble(combined, sidecars, wanted)
-    first, *others = (_assemble(coil, sidecars, wanted) for coil in coils.values())
+    scans = [_assemble(coil, sidecars, wanted) for coil in coils.values()]
+    first, *others = scans
     for other in others:
         same_place = first.shape == other.shape and np.allclose(first.affine, other.affine, atol=1e-3)
         if first.echo_times != other.echo_times or not same_place:
@@ -160,25 +162,25 @@ def _assemble_coils(images: Sequence[ImageFile], sidecars: Sidecars, wanted: fro
                 f"{other.files[0]}: another grid or other echo times than {first.files[0].name}.",
                 "All coils of a scan must agree.",
             )
-    return replace(first, coils=tuple(one.echoes for one in (first, *others)))
+    return replace(first, coils=tuple(coil for one in scans for coil in one.coils or (one.echoes,)))
 
 
 def _assemble(images: Sequence[ImageFile], sidecars: Sidecars, wanted: frozenset[int]) -> Acquisition:
     pairs = _pair_parts(images, wanted)
-    files = [path for pair in pairs for path in pair]
+    files = [path for pair in pairs for path in pair.files]
     headers = _for_each(files, read_header)
     metadata = _for_each(files, sidecars.metadata)
     _check_grids([headers[path] for path in files])
     times = _for_each(files, lambda path: echo_time_of(metadata[path], path))
-    stacked = any(len(header.shape) == 4 for header in headers.values())
-    echoes = _stacked_echoes(pairs, headers, times) if stacked else _separate_echoes(pairs, times)
-    if stacked and wanted:
-        echoes = _chosen_volumes(echoes, wanted)
-    magnitude, phase = pairs[0]
+    magnitude, phase = pairs[0].first, pairs[0].second
+    uncombined = is_uncombined(metadata[phase], images[0].entities)
+    coils, guesses = _coils(pairs, headers[magnitude], times, uncombined)
+    if wanted:
+        coils = tuple(_chosen(echoes, wanted) for echoes in coils)
     strength = field_strength_of(metadata[magnitude] | metadata[phase], phase)
-    numbers = [echo.volume or 0 for echo in echoes] if stacked else [image.echo or 0 for image in images]
-    readout = readout_of(metadata[phase], sorted(set(numbers)))
-    return _acquisition(images, echoes, headers[magnitude], metadata[phase], strength, readout)
+    readout = readout_of(metadata[phase], [echo.number for echo in coils[0]])
+    found = _acquisition(images, coils[0], headers[magnitude], metadata[phase], strength, readout)
+    return replace(found, coils=coils if len(coils) > 1 else (), warnings=found.warnings + guesses)
 
 
 def _acquisition(
@@ -216,8 +218,9 @@ def _acquisition(
     )
 
 
-def _chosen_volumes(echoes: tuple[Echo, ...], wanted: frozenset[int]) -> tuple[Echo, ...]:
-    chosen = tuple(echo for number, echo in enumerate(echoes, 1) if number in wanted)
+def _chosen(echoes: tuple[Echo, ...], wanted: frozenset[int]) -> tuple[Echo, ...]:
+    # an image without echo- in its name is one echo, whichever it is
+    chosen = tuple(echo for echo in echoes if echo.number in wanted or not echo.index)
     if not chosen:
         raise UnusableData(
             f"{echoes[0].magnitude}: {len(echoes)} echoes, none of those that --echoes selects.",
@@ -226,8 +229,21 @@ def _chosen_volumes(echoes: tuple[Echo, ...], wanted: frozenset[int]) -> tuple[E
     return chosen
 
 
-def _pair_parts(images: Sequence[ImageFile], wanted: frozenset[int]) -> list[tuple[Path, Path]]:
-    """(magnitude, phase) or (real, imaginary) files in the order of the echo numbers."""
+@dataclass(frozen=True)
+class _Pair:
+    """Magnitude and phase, or real and imaginary part, and the number in their names."""
+
+    first: Path
+    second: Path
+    number: int
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        return self.first, self.second
+
+
+def _pair_parts(images: Sequence[ImageFile], wanted: frozenset[int]) -> list[_Pair]:
+    """Pair the files of a scan, in the order of the echo numbers."""
     parts = {image.part for image in images}
     first, second = _CARTESIAN if "phase" not in parts and parts & set(_CARTESIAN) else _POLAR
     files: dict[str, dict[int | None, Path]] = {first: {}, second: {}}
@@ -259,7 +275,7 @@ def _pair_parts(images: Sequence[ImageFile], wanted: frozenset[int]) -> list[tup
     echoes = sorted(files[first], key=_number)
     if not wanted:
         _check_echo_numbers(echoes, files[first])
-    return [(files[first][echo], files[second][echo]) for echo in echoes]
+    return [_Pair(files[first][echo], files[second][echo], 1 if echo is None else echo) for echo in echoes]
 
 
 def _number(echo: int | None) -> int:
@@ -297,12 +313,12 @@ def _check_grids(headers: Sequence[ImageHeader]) -> None:
 
 
 def _separate_echoes(
-    pairs: Sequence[tuple[Path, Path]], times: Mapping[Path, float | list[float] | None]
+    pairs: Sequence[_Pair], times: Mapping[Path, float | list[float] | None]
 ) -> tuple[Echo, ...]:
-    of_pair = {pair[0]: {path: _single_time(times[path]) for path in pair} for pair in pairs}
+    of_pair = {pair.first: {path: _single_time(times[path]) for path in pair.files} for pair in pairs}
     agreed = _for_each(of_pair, lambda path: agreed_echo_time(of_pair[path]))
     check_ascending(list(agreed.values()), list(agreed))
-    return tuple(Echo(magnitude, phase, agreed[magnitude]) for magnitude, phase in pairs)
+    return tuple(Echo(*pair.files, agreed[pair.first], pair.number) for pair in pairs)
 
 
 def _single_time(time: float | list[float] | None) -> float | None:
@@ -311,19 +327,38 @@ def _single_time(time: float | list[float] | None) -> float | None:
     return time
 
 
-def _stacked_echoes(
-    pairs: Sequence[tuple[Path, Path]],
-    headers: Mapping[Path, ImageHeader],
+def _coils(
+    pairs: Sequence[_Pair],
+    header: ImageHeader,
     times: Mapping[Path, float | list[float] | None],
-) -> tuple[Echo, ...]:
-    """Echoes along the fourth axis of one file, which only a list of echo times can tell from coils."""
-    magnitude, phase = pairs[0]
-    volumes = headers[magnitude].shape[3]
-    listed = next((time for time in (times[magnitude], times[phase]) if isinstance(time, list)), None)
-    if len(pairs) > 1 or listed is None or len(listed) != volumes:
-        raise UnusableData(
-            f"{magnitude}: {volumes} volumes in one file (4D).",
-            f"If the volumes are echoes, give EchoTime as a list. {ONE_FILE_EACH}",
-        )
-    check_ascending(listed, [magnitude] * volumes)
-    return tuple(Echo(magnitude, phase, time, volume) for volume, time in enumerate(listed))
+    uncombined: bool,
+) -> tuple[tuple[tuple[Echo, ...], ...], tuple[str, ...]]:
+    """Return the echoes of each coil, one coil where they are combined, and what was guessed."""
+    extra = header.shape[3:]
+    if not extra:
+        return (_separate_echoes(pairs, times),), ()
+    pair = pairs[0]
+    listed = next((time for time in (times[path] for path in pair.files) if isinstance(time, list)), None)
+    if listed is not None and (len(pairs) > 1 or len(listed) == 1):
+        listed = None
+    try:
+        axis = find_coil_axis(extra, len(listed) if listed else None, uncombined=uncombined)
+    except ValueError as error:
+        raise UnusableData(*_unknown_axes(pair.first, header.shape, listed)) from error
+    if listed:
+        check_ascending(listed, [pair.first] * len(listed))
+        echoes = tuple(Echo(*pair.files, time, number) for number, time in enumerate(listed, 1))
+    else:
+        echoes = _separate_echoes(pairs, times)
+    guessed = len(extra) == 2 and not uncombined
+    return coils_of(echoes, extra, axis), (FIFTH_AXIS,) if guessed else ()
+
+
+def _unknown_axes(path: Path, shape: Sequence[int], times: list[float] | None) -> tuple[str, str]:
+    """Say why the axes of an image cannot be told apart, and what would tell."""
+    told = f"a list of {len(times)} echo times" if times else "one echo time or none"
+    volumes = "x".join(map(str, shape[3:]))
+    what = f"{path}: {volumes} volumes in one file ({len(shape)}D), but {told}"
+    if times and len(shape) == 5 and len(times) == shape[3] == shape[4]:
+        return f"{what}: echoes and coils cannot be told apart.", "Write one file a coil, named with coil-."
+    return f"{what}.", SEVERAL_VOLUMES

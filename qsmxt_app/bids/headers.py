@@ -27,9 +27,9 @@ _HEADERS = {
 }
 
 
-ONE_FILE_EACH = (
-    "Write one 3D file an echo, and repetitions as runs. Uncombined coils are combined if each has files of "
-    "its own, named with coil- in a BIDS dataset."
+SEVERAL_VOLUMES = (
+    "Echoes: give EchoTime as a list of as many numbers. Uncombined coils: CoilCombinationMethod none in the "
+    "sidecar, or one file a coil named with coil-. Repetitions: a file each, named with run-."
 )
 """What to do with files of several volumes that nothing tells apart."""
 
@@ -43,7 +43,7 @@ class ImageHeader:
     path
         The file.
     shape
-        (x, y, z), or (x, y, z, n) where n > 1.
+        (x, y, z), (x, y, z, n) or (x, y, z, n, m) without single volumes at their end.
     affine
         (4, 4), voxel indices to the image's world in mm: what derivatives carry.
     voxel_size
@@ -80,8 +80,8 @@ def read_header(path: Path) -> ImageHeader:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     text = "x".join(map(str, shape))
-    if len(shape) not in {3, 4} or min(shape) < 1:
-        raise UnusableData(f"{path}: its shape is {text}.", ONE_FILE_EACH)
+    if len(shape) not in {3, 4, 5} or min(shape) < 1:
+        raise UnusableData(f"{path}: its shape is {text}.", SEVERAL_VOLUMES)
     if min(shape[:3]) < 2:
         raise UnusableData(f"{path}: a single slice ({text}).", "QSM needs a volume.")
     affine = header.get_best_affine()

@@ -18,6 +18,7 @@ from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segment
 from qsmxt_app.workflows.step_needs import (
     BYTES_PER_ECHO_APART,
     BYTES_PER_GB,
+    BYTES_PER_VOLUME,
     MAIN_GB,
     REPORT_GB,
     REPORT_SECONDS,
@@ -183,6 +184,7 @@ def plan_scan(acquisition: Acquisition, settings: Settings) -> ScanPlan:
     voxels, echoes = prod(acquisition.shape), len(acquisition.echoes)
     apart = echoes if own.echo_combination == "maps" else 1
     maps = tuple(_map_step(name, voxels, echoes, apart) for name in _map_steps(acquisition, own))
+    maps = tuple(_with_coils(step, acquisition) for step in maps)
     anatomy, regions = _region_steps(segmentation, acquisition)
     return ScanPlan(
         acquisition,
@@ -341,6 +343,14 @@ def _map_step(name: str, voxels: int, echoes: int, apart: int) -> StepPlan:
         memory_gb=step.memory_gb + apart * voxels * BYTES_PER_ECHO_APART / BYTES_PER_GB,
         seconds=step.seconds * apart,
     )
+
+
+def _with_coils(step: StepPlan, acquisition: Acquisition) -> StepPlan:
+    """Add the uncombined coils that the first step keeps in memory: the volumes of files that they share."""
+    if step.name != "prepare" or not acquisition.coils_share_files:
+        return step
+    voxels = prod(acquisition.shape) * len(acquisition.echoes) * len(acquisition.coils)
+    return replace(step, memory_gb=step.memory_gb + voxels * BYTES_PER_VOLUME / BYTES_PER_GB)
 
 
 def _is_bipolar(acquisition: Acquisition, settings: Settings) -> bool:

@@ -217,7 +217,7 @@ def _description(acquisition: Acquisition) -> str:
             "stem": acquisition.stem,
             "suffix": acquisition.suffix,
             "echoes": [
-                [echo.magnitude.name, echo.phase.name, echo.echo_time, echo.volume]
+                [echo.magnitude.name, echo.phase.name, echo.echo_time, echo.index]
                 for echo in acquisition.echoes
             ],
             "affine": acquisition.affine.tolist(),

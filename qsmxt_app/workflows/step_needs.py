@@ -44,6 +44,8 @@ NEEDS = {
 } | {step.name: step.need for step in MAPS.values()}
 # of the inversion and of what averages its maps, where each echo is reconstructed by itself
 BYTES_PER_ECHO_APART = 40
+# magnitude and phase of a coil's echo, and the larger of both as it is read
+BYTES_PER_VOLUME = 16
 
 
 @dataclass(frozen=True)

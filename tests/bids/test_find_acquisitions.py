@@ -210,7 +210,8 @@ def test_four_dimensions_with_a_list_of_echo_times(empty_dataset):
     for part in ("mag", "phase"):
         write_image(empty_dataset.file(f"sub-01_part-{part}_MEGRE.nii.gz"), voxels, **common)
     (acquisition,) = _find(empty_dataset).acquisitions
-    assert [echo.volume for echo in acquisition.echoes] == [0, 1, 2]
+    assert [echo.index for echo in acquisition.echoes] == [(0,), (1,), (2,)]
+    assert acquisition.echo_numbers == (1, 2, 3)
     assert acquisition.shape == (4, 4, 4)
     assert acquisition.echo_times == ECHO_TIMES
     assert len(acquisition.files) == 2
@@ -348,7 +349,12 @@ def test_one_cause_is_told_once_whatever_its_numbers(raw):
 
 
 @pytest.mark.parametrize(
-    ("shape", "said"), [((4, 4, 4, 3), "3 volumes in one file"), ((4, 4, 4, 3, 8), "its shape is 4x4x4x3x8")]
+    ("shape", "said"),
+    [
+        ((4, 4, 4, 3), "3 volumes in one file (4D), but one echo time"),
+        ((4, 4, 4, 3, 8), "3x8 volumes in one file (5D), but one echo time"),
+        ((2, 2, 2, 2, 2, 2), "its shape is 2x2x2x2x2x2"),
+    ],
 )
 def test_more_than_three_dimensions_without_echo_times_are_explained(empty_dataset, shape, said):
     voxels = np.random.default_rng(3).random(shape, np.float32)
@@ -357,6 +363,7 @@ def test_more_than_three_dimensions_without_echo_times_are_explained(empty_datas
         write_image(empty_dataset.file(name), voxels, MagneticFieldStrength=3, EchoTime=0.004)
     (problem,) = _find(empty_dataset).problems
     assert said in problem.message
-    assert ("EchoTime as a list" in problem.hint) == (len(shape) == 4)
     # what test_input_kinds shows to be accepted
-    assert "named with coil- in a BIDS dataset" in problem.hint
+    assert "EchoTime as a list" in problem.hint
+    assert "CoilCombinationMethod none" in problem.hint
+    assert "named with coil-" in problem.hint

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +13,8 @@ from qsmxt_app.bids.acquisition_images import load_acquisition
 from qsmxt_app.bids.dataset import find_acquisitions, open_dataset
 from qsmxt_app.bids.selection import Selection, echo_numbers
 from qsmxt_app.errors import NoInput, NothingSelected, WrongUsage
+from qsmxt_app.settings import Settings
+from qsmxt_app.workflows.plan import plan_scan
 
 
 def _find(raw, **selection):
@@ -194,25 +197,35 @@ def test_headers_without_orientation_are_known_as_such(raw):
     assert "left and right are not known" in first.warnings[0]
 
 
-def _split_into_coils(raw, coils=4, size=16):
-    """Four coils with sensitivities and phases of their own, whose sum is a field of 20 Hz along x."""
+def _coil_images(coils=4, size=16):
+    """Four coils with sensitivities and phases of their own, whose sum is a field of 20 Hz along x.
+
+    Magnitude and phase (x, y, z, echo, coil), and the phase's rate (x, y, z) in rad/s.
+    """
     grid = np.meshgrid(*[np.linspace(-1, 1, size)] * 3, indexing="ij")
-    for echo, time in enumerate(ECHO_TIMES, 1):
-        for coil in range(coils):
-            magnitude = 100 * (1.2 + (-1) ** coil * grid[coil // 2])
+    shape = (*grid[0].shape, len(ECHO_TIMES), coils)
+    images = {part: np.empty(shape, np.float32) for part in ("mag", "phase")}
+    for coil in range(coils):
+        images["mag"][..., coil] = 100 * (1.2 + (-1) ** coil * grid[coil // 2])[..., None]
+        for echo, time in enumerate(ECHO_TIMES):
             phase = 2 * np.pi * 20 * grid[0] * time + 1.9 * coil + 0.4 * coil * grid[1]
-            common = {"EchoTime": time, "MagneticFieldStrength": 3.0}
-            for part, voxels in (("mag", magnitude), ("phase", np.angle(np.exp(1j * phase)))):
-                stem = f"sub-01_rec-uncombined_coil-0{coil + 1}_echo-{echo}_part-{part}_MEGRE"
-                write_image(raw.file(f"{stem}.nii.gz"), voxels.astype(np.float32), **common, Units="rad")
-    return 2 * np.pi * 20 * grid[0]
+            images["phase"][..., echo, coil] = np.angle(np.exp(1j * phase))
+    return images, 2 * np.pi * 20 * grid[0]
 
 
-def test_uncombined_coils_are_one_scan_and_combined_in_the_complex_domain(empty_dataset):
-    rate = _split_into_coils(empty_dataset)
-    (scan,) = _find(empty_dataset).acquisitions
-    assert (scan.stem, scan.echo_times, len(scan.coils)) == ("sub-01_rec-uncombined", ECHO_TIMES, 4)
-    assert len(scan.files) == 24
+def _split_into_coils(raw, coils=4, size=16):
+    images, rate = _coil_images(coils, size)
+    for echo, time in enumerate(ECHO_TIMES):
+        for coil in range(coils):
+            for part, voxels in images.items():
+                stem = f"sub-01_rec-uncombined_coil-0{coil + 1}_echo-{echo + 1}_part-{part}_MEGRE"
+                common = {"EchoTime": time, "MagneticFieldStrength": 3.0, "Units": "rad"}
+                write_image(raw.file(f"{stem}.nii.gz"), voxels[..., echo, coil], **common)
+    return rate
+
+
+def _assert_combined(scan, rate):
+    assert (scan.echo_times, len(scan.coils)) == (ECHO_TIMES, 4)
     images = load_acquisition(scan)
     assert "4 coils combined" in images.phase_scaling
     inside = (slice(3, -3),) * 3
@@ -220,6 +233,80 @@ def test_uncombined_coils_are_one_scan_and_combined_in_the_complex_domain(empty_
         error = np.angle(np.exp(1j * (images.phase[..., echo] - rate * time)))[inside]
         assert np.abs(error - np.median(error)).max() < 0.1
     assert images.magnitude.min() > 100
+
+
+def test_uncombined_coils_are_one_scan_and_combined_in_the_complex_domain(empty_dataset):
+    rate = _split_into_coils(empty_dataset)
+    (scan,) = _find(empty_dataset).acquisitions
+    assert scan.stem == "sub-01_rec-uncombined"
+    assert len(scan.files) == 24
+    _assert_combined(scan, rate)
+
+
+# for each kind: what sidecars say, whether the reading is a guess, and files of (x, y, z, echo, coil)
+SEVERAL_COILS = {
+    "a file an echo": (
+        {"CoilCombinationMethod": "None"}, False,
+        lambda all_: {f"sub-01_echo-{n}": (all_[..., n - 1, :], t) for n, t in enumerate(ECHO_TIMES, 1)},
+    ),
+    "a file an echo, coils along the fifth axis": (
+        {}, True,
+        lambda all_: {f"sub-01_echo-{n}": (all_[..., [n - 1], :], t) for n, t in enumerate(ECHO_TIMES, 1)},
+    ),
+    "the name tells": (
+        {}, False,
+        lambda all_: {
+            f"sub-01_rec-uncombined_echo-{n}": (all_[..., n - 1, :], t) for n, t in enumerate(ECHO_TIMES, 1)
+        },
+    ),
+    "echoes, then coils": ({}, True, lambda all_: {"sub-01": (all_, ECHO_TIMES)}),
+    "coils, then echoes": ({}, True, lambda all_: {"sub-01": (np.swapaxes(all_, 3, 4), ECHO_TIMES)}),
+    "echoes of one coil a file": (
+        {}, False, lambda all_: {f"sub-01_coil-{n}": (all_[..., n - 1], ECHO_TIMES) for n in (1, 2, 3, 4)},
+    ),
+    "a single volume behind the echoes": (
+        {}, False,
+        lambda all_: {f"sub-01_coil-{n}": (all_[..., [n - 1]], ECHO_TIMES) for n in (1, 2, 3, 4)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SEVERAL_COILS)
+def test_uncombined_coils_in_files_of_several_volumes_are_combined(empty_dataset, kind):
+    sidecar, guessed, files = SEVERAL_COILS[kind]
+    images, rate = _coil_images()
+    for part, voxels in images.items():
+        for stem, (image, times) in files(voxels).items():
+            path = empty_dataset.file(f"{stem}_part-{part}_MEGRE.nii.gz")
+            write_image(path, image, EchoTime=times, MagneticFieldStrength=3.0, Units="rad", **sidecar)
+    (scan,) = _find(empty_dataset).acquisitions
+    assert any("fifth axis" in text for text in scan.warnings) == guessed
+    _assert_combined(scan, rate)
+
+
+def test_as_many_echoes_as_coils_in_one_file_are_not_told_apart(empty_dataset):
+    images, _ = _coil_images(3, 8)
+    for part, voxels in images.items():
+        path = empty_dataset.file(f"sub-01_part-{part}_MEGRE.nii.gz")
+        write_image(path, voxels, EchoTime=ECHO_TIMES, MagneticFieldStrength=3.0, Units="rad")
+    (problem,) = _find(empty_dataset).problems
+    assert "echoes and coils cannot be told apart" in problem.message
+    assert "coil-" in problem.hint
+
+
+def test_coils_that_share_files_need_memory(empty_dataset):
+    images, _ = _coil_images()
+    for part, voxels in images.items():
+        path = empty_dataset.file(f"sub-01_part-{part}_MEGRE.nii.gz")
+        write_image(path, voxels, EchoTime=ECHO_TIMES, MagneticFieldStrength=3.0, Units="rad")
+    (scan,) = _find(empty_dataset).acquisitions
+    apart = replace(scan, coils=(), echoes=tuple(replace(echo, index=echo.index[:1]) for echo in scan.echoes))
+    needs = [
+        next(step.memory_gb for step in plan_scan(one, Settings()).maps if step.name == "prepare")
+        for one in (apart, scan)
+    ]
+    # magnitude and phase of all volumes as float32, at least
+    assert needs[1] - needs[0] >= 2 * 4 * images["mag"].size / 1e9
 
 
 def test_coils_that_disagree_are_no_scan(empty_dataset):

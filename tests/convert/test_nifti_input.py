@@ -156,6 +156,44 @@ def test_echoes_in_one_file_and_in_several_make_one_scan(colleague):
     np.testing.assert_array_equal(image.get_fdata(), magnitude[..., 1])
 
 
+@pytest.mark.parametrize("one_file", [True, False])
+def test_uncombined_coils_are_combined(colleague, one_file):
+    x = np.linspace(-1, 1, 12)[:, None, None, None]
+    rate, sensitivity = 120 * x, 100 * (1.5 + x * np.array([1, -1, 0.2, 0.5]))
+    about = {"MagneticFieldStrength": 3, "ScanningSequence": "GR", "CoilCombinationMethod": "None"}
+    offset = np.array([0, 1.9, -2.2, 3.0])
+
+    def voxels(part, time):
+        phase = np.angle(np.exp(1j * (rate * time + offset)))
+        return np.broadcast_to(sensitivity if part == "mag" else phase, (12, 12, 12, 4))
+
+    for part, word in (("mag", "M"), ("phase", "P")):
+        echoes = [voxels(part, time) for time in TIMES]
+        files = {"": (np.stack(echoes, -2), list(TIMES))}
+        if not one_file:
+            files = {f"_e{number}": pair for number, pair in enumerate(zip(echoes, TIMES, strict=True), 1)}
+        for end, (image, time) in files.items():
+            path = colleague.source / "sub-7" / f"gre{end}_{part}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(image.astype(np.float32), AFFINE), path)
+            content = about | {"EchoTime": time, "ImageType": [word], "Units": "rad"}
+            path.with_name(path.name.replace(".nii.gz", ".json")).write_text(json.dumps(content))
+    assert colleague.convert().failures == ()
+    assert colleague.images() == names((1, 2, 3))
+    inside = (slice(3, -3),) * 3
+    for number, time in enumerate(TIMES, 1):
+        image = f"sub-7/anat/sub-7_echo-{number}_part-phase_MEGRE.nii.gz"
+        error = np.angle(np.exp(1j * (nib.load(colleague.raw / image).get_fdata() - rate[..., 0] * time)))[
+            inside
+        ]
+        assert np.abs(error - np.median(error)).max() < 0.1
+        sidecar = colleague.sidecar(image)
+        assert (sidecar["EchoTime"], sidecar["Units"]) == (time, "rad")
+        assert "CoilCombinationMethod" not in sidecar
+    assert "4 coils combined" in read_table(colleague.table).rows[0]["note"]
+    assert find_issues(colleague.raw, config=None) == []
+
+
 @pytest.mark.parametrize("extension", [".csv", ".xlsx"])
 def test_the_table_may_come_back_from_a_spreadsheet(colleague, extension):
     colleague.scan("sub-01/gre", MagneticFieldStrength=None)
@@ -350,8 +388,8 @@ def damage(path):
         (lambda c: c.file(c.bad, shape=(7, 6, 4)), "shape 7x6x4, but 7x6x5"),
         (lambda c: c.file(c.bad, affine=np.diag([1, 1, 3, 1])), "another position"),
         (lambda c: c.file(c.bad, volumes=4), "4 volumes, but 1 echo times"),
-        (lambda c: c.file(c.bad, volumes=4), "named with coil- in a BIDS dataset"),
-        (lambda c: c.file(c.bad, shape=(*SHAPE, 3), volumes=4), "named with coil- in a BIDS dataset"),
+        (lambda c: c.file(c.bad, volumes=4), "CoilCombinationMethod none"),
+        (lambda c: c.file(c.bad, shape=(*SHAPE, 3), volumes=4), "CoilCombinationMethod none"),
         (lambda c: c.file(c.bad, hole=np.nan), "NaN"),
         (lambda c: c.file(c.bad, low=7, high=7), "every voxel is 7"),
         (lambda c: shutil.copytree(c.bad.parent, c.bad.parent / "again"), "would get the same name"),

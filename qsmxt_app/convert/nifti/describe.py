@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 
 from qsmxt_app.bids.acquisition_images import read_image
-from qsmxt_app.bids.headers import ONE_FILE_EACH, same_grid
-from qsmxt_app.convert.converted_image import ConvertedImage
+from qsmxt_app.bids.headers import SEVERAL_VOLUMES, same_grid
+from qsmxt_app.convert.converted_image import ConvertedImage, Part, Suffix
 from qsmxt_app.convert.copying import write_volume
 from qsmxt_app.convert.naming import group_key
+from qsmxt_app.convert.nifti.coils import CombinedEcho, coil_axis, combine_coils
 from qsmxt_app.convert.nifti.table import GRADIENT_ECHOES, Row
 from qsmxt_app.convert.nifti.table_cells import Described, understand
 from qsmxt_app.errors import NoInput, UnusableData
 from qsmxt_app.qsm.phase import scale_phase
 
 _SAMPLES = 200_000
+_OF_COILS = ("CoilCombinationMethod", "Units")
+"""What a sidecar says of uncombined coils and not of the combined images."""
 
 
 @dataclass
@@ -71,30 +74,84 @@ def _describe_acquisition(
 ) -> list[ConvertedImage]:
     if files[0].suffix in GRADIENT_ECHOES:
         _check_grids(files)
+    # whatever the user calls it later, it is the acquisition that begins with this file
+    group = str(files[0].row.file.path.absolute())
+    if (axis := _coil_axis(files)) is not None:
+        echoes = combine_coils(files, axis, work_dir / group_key(group))
+        outcome.notes |= {one.name: echoes[0].rule for one in files}
+        return [
+            image
+            for number, echo in enumerate(echoes, 1)
+            for image in _combined(echo, number, len(echoes), group)
+        ]
     volumes = [volume for one in files for volume in _volumes(one)]
     volumes = _number_echoes(volumes)
     _check_duplicates(volumes)
     sidecars = _phase_metadata(files, outcome)
-    # whatever the user calls it later, it is the acquisition that begins with this file
-    group = str(files[0].row.file.path.absolute())
     return [
-        ConvertedImage(
-            path=_volume_file(volume, work_dir),
-            sidecar=_sidecar(volume) | sidecars.get(volume.file.name, {}),
-            subject=volume.file.subject,
-            session=volume.file.session,
-            suffix=volume.file.suffix,
-            group=group,
+        _image(
+            volume.file,
+            _volume_file(volume, work_dir),
+            _sidecar(volume) | sidecars.get(volume.file.name, {}),
+            group,
             origin=volume.origin,
-            acquisition=volume.file.acquisition,
-            reconstruction=volume.file.reconstruction,
             echo=volume.echo,
-            part=volume.file.part,
-            acquired=_acquired(volume.file.row.file.metadata),
-            run=volume.file.run,
         )
         for volume in volumes
     ]
+
+
+def _image(
+    one: Described,
+    path: Path,
+    sidecar: Mapping[str, Any],
+    group: str,
+    *,
+    origin: str,
+    echo: int | None,
+) -> ConvertedImage:
+    return ConvertedImage(
+        path=path,
+        sidecar=sidecar,
+        subject=one.subject,
+        session=one.session,
+        suffix=one.suffix,
+        group=group,
+        origin=origin,
+        acquisition=one.acquisition,
+        reconstruction=one.reconstruction,
+        echo=echo,
+        part=one.part,
+        acquired=_acquired(one.row.file.metadata),
+        run=one.run,
+    )
+
+
+def _coil_axis(files: Sequence[Described]) -> int | None:
+    """Return the axis of uncombined coils of a scan's files, which must all have it, or None."""
+    if files[0].suffix not in GRADIENT_ECHOES or all(one.row.file.volumes == 1 for one in files):
+        return None
+    try:
+        axes = {coil_axis(one) for one in files}
+    except ValueError:  # told with the volumes
+        return None
+    return axes.pop() if len(axes) == 1 else None
+
+
+def _combined(echo: CombinedEcho, number: int, echoes: int, group: str) -> list[ConvertedImage]:
+    """Magnitude and phase of an echo whose coils were combined."""
+    label = number if echoes > 1 else None
+    suffix: Suffix = "MEGRE" if echoes > 1 else "T2starw"
+    parts: tuple[tuple[Part, Path, dict[str, Any]], ...] = (
+        ("mag", echo.magnitude, {}),
+        ("phase", echo.phase, {"Units": "rad", "PhaseScaling": echo.rule}),
+    )
+    images = []
+    for one, (part, path, more) in zip(echo.sources, parts, strict=True):
+        volume = _Volume(replace(one, part=part, suffix=suffix), None, label, echo.echo_time)
+        sidecar = {key: value for key, value in _sidecar(volume).items() if key not in _OF_COILS} | more
+        images.append(_image(volume.file, path, sidecar, group, origin=one.name, echo=label))
+    return images
 
 
 def _volume_file(volume: _Volume, work_dir: Path) -> Path:
@@ -137,8 +194,7 @@ def _volumes(one: Described) -> list[_Volume]:
     if len(one.echo_times) != count:
         raise UnusableData(
             f"{one.name}: {count} volumes, but {len(one.echo_times)} echo times.",
-            "If the volumes are echoes, give one for each in 'echo_time', with blanks between. "
-            f"{ONE_FILE_EACH}",
+            f"Or write the echo times into 'echo_time', with blanks between. {SEVERAL_VOLUMES}",
         )
     return [_Volume(one, index, index + 1, time) for index, time in enumerate(one.echo_times)]
 

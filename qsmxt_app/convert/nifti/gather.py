@@ -72,8 +72,8 @@ class NiftiFile:
 
     @property
     def volumes(self) -> int:
-        """Length of the fourth dimension."""
-        return self.header.shape[3] if self.header and len(self.header.shape) == 4 else 1
+        """How many volumes the file holds: echoes, uncombined coils, or both."""
+        return math.prod(self.header.shape[3:]) if self.header else 1
 
 
 def gather(
