@@ -127,7 +127,7 @@ def _gzipped(content):
         (_gzipped((348).to_bytes(4, "little") + bytes(400)), UnusableData, "not a NIfTI"),
         (lambda path: write_image(path, VOXELS[:, :, :1]), UnusableData, "single slice"),
         (lambda path: write_image(path, VOXELS[:, :, 0]), UnusableData, "4x5"),
-        (lambda path: write_image(path, np.ones((2, 2, 2, 2, 2))), UnusableData, "2x2x2x2x2"),
+        (lambda path: write_image(path, np.ones((2, 2, 2, 2, 2, 2))), UnusableData, "2x2x2x2x2x2"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path, make, error, text):
