@@ -1,4 +1,4 @@
-"""From the echoes of a scan to what an inversion needs: the field, its Laplacian, and where they are known."""
+"""From the echoes of a scan to what an inversion needs: its field and Laplacian, and where they are known."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.echo_combination import Combination
 from qsmxt_app.qsm.echo_consistency import consistent_echoes
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.field_checks import check_field_fit, echo_number_warning, noise_warning
@@ -70,7 +71,7 @@ def fit_scan_field(
     field_strength: float,
     bipolar: str = "auto",
     unwrapping: str = "romeo",
-    combination: str = "field",
+    combination: Combination = "field",
 ) -> ScanField:
     """Remove phase offsets, fit the field to all echoes, and find out where it is known.
 

@@ -10,9 +10,10 @@ from typing import Any, cast
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
-from qsmxt_app.bids.headers import ImageHeader, read_header
+from qsmxt_app.bids.headers import read_header
 from qsmxt_app.bids.small_file import read_small
 from qsmxt_app.errors import CannotCreateOutput, QsmxtError, UnusableData
 
@@ -74,8 +75,10 @@ def with_suffix(path: Path, suffix: str, ending: str = ".nii.gz") -> Path:
     return path.with_name(f"{stem}{suffix}{ending}")
 
 
-def write_image(values: Any, like: ImageHeader, path: Path, sidecar: Mapping[str, Any] | None = None) -> None:
-    """Write an image on the grid of another one, and a sidecar.
+def write_image(
+    values: Any, affine: NDArray[np.float64], path: Path, sidecar: Mapping[str, Any] | None = None
+) -> None:
+    """Write an image, masks as bytes and all else as float32, and a sidecar.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def write_image(values: Any, like: ImageHeader, path: Path, sidecar: Mapping[str
     array = np.asarray(values)
     stored = array.astype(np.uint8 if array.dtype == bool else np.float32)
     try:
-        nib.save(nib.Nifti1Image(stored, like.affine), path)
+        nib.save(nib.Nifti1Image(stored, affine), path)
         if sidecar is not None:
             text = json.dumps(sidecar, indent=2, default=str)
             with_suffix(path, "", ".json").write_text(f"{text}\n", encoding="utf-8")

@@ -111,6 +111,6 @@ def _write(
         made_by = {"Name": "qsmxt", "Version": __version__, "Step": arguments.command}
         sidecar |= {"GeneratedBy": [made_by | dict(given.options) | dict(made.facts)]}
         path = arguments.output if index == 0 else with_suffix(arguments.output, f"_{name}")
-        write_image(image, header, path, sidecar)
+        write_image(image, header.affine, path, sidecar)
     for warning in made.facts.get("warnings", ()):
         print(f"qsm: {arguments.output}: {warning}")

@@ -60,12 +60,12 @@ def write_maps(arguments: argparse.Namespace) -> None:
                 options=options,
                 threads=arguments.threads,
             )
-            write_image(result.chi, header, output)
+            write_image(result.chi, header.affine, output)
             _tell(result, output, verbose=arguments.verbose)
     except ValueError as error:
         raise UnusableData(str(error)) from error
     if arguments.save_laplacian:
-        write_image(measured.laplacian, header, with_suffix(outputs[0], "_laplacian"))
+        write_image(measured.laplacian, header.affine, with_suffix(outputs[0], "_laplacian"))
 
 
 def _load(

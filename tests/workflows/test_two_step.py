@@ -9,6 +9,7 @@ from mini_dataset import FIELD_STRENGTH, VOXEL_SIZE, mini_head, write_mini_datas
 from nipype import Node, Workflow
 from nipype.interfaces.base import Undefined
 
+from qsmxt_app import reconstruct
 from qsmxt_app.bids.validation import find_issues
 from qsmxt_app.cli import main
 from qsmxt_app.qsm.constants import hz_per_ppm
@@ -186,3 +187,12 @@ def test_sources_in_the_holes_of_a_pass_are_background_to_it(tmp_path):
         b0_direction=(0.0, 0.0, 1.0), field_strength=3.0,
     )  # fmt: skip
     assert Node(inversion, "inversion", base_dir=str(tmp_path)).run().outputs.chi == Undefined
+
+
+def test_the_map_of_a_function_is_that_of_the_command(consensus):
+    echoes = [
+        sorted(consensus.parent.glob(f"raw/sub-01/anat/*part-{part}*.nii.gz")) for part in ("mag", "phase")
+    ]
+    result = reconstruct(*echoes, preset="consensus")
+    np.testing.assert_array_equal(result.chi, image(consensus, "Chimap").astype(np.float32))
+    np.testing.assert_array_equal(result.mask, image(consensus, "desc-qsm_mask") > 0)

@@ -11,7 +11,7 @@ from nipype.interfaces.base import File, traits
 from qsmxt_app.qsm.background import BACKGROUND_METHODS
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.inversion import INVERSION_METHODS
-from qsmxt_app.qsm.padded_grid import field_weights, regularising_noise
+from qsmxt_app.qsm.two_step import FittedField, invert_local_field, remove_background
 from qsmxt_app.workflows.node_base import (
     SKIPPED,
     Step,
@@ -57,18 +57,10 @@ class RemoveBackground(Step):
         mask = second_pass(given.mask, given.whole)
         if mask is None:
             return SKIPPED
-        per_ppm = hz_per_ppm(given.field_strength)
-        method = BACKGROUND_METHODS[given.method]
-        removed = method(
-            load(given.total_field) / np.float32(per_ppm),
-            mask,
-            voxel_size=given.voxel_size,
-            b0_direction=given.b0_direction,
-            weights=field_weights(load(given.field_noise) / per_ppm),
-            threads=given.num_threads,
-        )
+        total = _fitted(given.total_field, given)
+        removed = remove_background(given.method, total, mask, given.num_threads)
         maps = {
-            "local_field": removed.local_field * np.float32(per_ppm),
+            "local_field": removed.local_field * np.float32(hz_per_ppm(given.field_strength)),
             "mask": removed.mask,
             "measured": removed.measured,
         }
@@ -78,7 +70,7 @@ class RemoveBackground(Step):
             "background_iterations": removed.iterations,
             "background_converged": removed.converged,
             "local_field_volume_ml": volume_ml(removed.mask, affine),
-            "background_parameters": method.parameters_for_sidecar(),
+            "background_parameters": BACKGROUND_METHODS[given.method].parameters_for_sidecar(),
         }
 
 
@@ -108,25 +100,24 @@ class InvertField(Step):
         given = self.inputs
         if not defined(given.local_field):
             return SKIPPED
-        mask, per_ppm = load_mask(given.mask), hz_per_ppm(given.field_strength)
-        field_noise = load(given.field_noise) / np.float32(per_ppm)
-        noise = regularising_noise(field_noise, mask)
-        method = INVERSION_METHODS[given.method]
-        result = method(
-            load(given.local_field) / np.float32(per_ppm),
-            mask,
-            voxel_size=given.voxel_size,
-            b0_direction=given.b0_direction,
-            weights=field_weights(field_noise) * load_mask(given.measured),
-            noise=noise,
-            echo_time=float(min(np.diff(given.echo_times), default=given.echo_times[0])),
-            field_strength=given.field_strength,
-            threads=given.num_threads,
+        result, noise = invert_local_field(
+            given.method,
+            _fitted(given.local_field, given),
+            load_mask(given.mask),
+            load_mask(given.measured),
+            given.echo_times,
+            given.num_threads,
         )
         self.save_maps({"chi": result.chi}, load_affine(given.mask), folder)
         return {
             "iterations": result.iterations,
             "converged": result.converged,
             "noise_ppm": noise,
-            "inversion_parameters": method.parameters_for_sidecar(),
+            "inversion_parameters": INVERSION_METHODS[given.method].parameters_for_sidecar(),
         }
+
+
+def _fitted(field: str, given: Any) -> FittedField:
+    """Load a field with what every step of this kind is given."""
+    noise = load(given.field_noise)
+    return FittedField(load(field), noise, given.voxel_size, given.b0_direction, given.field_strength)
