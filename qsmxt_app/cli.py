@@ -18,7 +18,7 @@ from qsmxt_app import __version__
 from qsmxt_app.compiled_cache import kernel_folders, remove_torn_kernels
 from qsmxt_app.config import AUTO, load_settings, preset_names, read_preset
 from qsmxt_app.environment import outside_current_folder
-from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage
+from qsmxt_app.errors import InputOutputFailed, QsmxtError, WrongUsage, limit_reached
 from qsmxt_app.private_folder import check_compiled_cache
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.settings import DEFAULT_PRESET, setting_fields
@@ -66,15 +66,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say("interrupted. Run the same command again to continue.", EXIT_INTERRUPTED)
     except Terminated:
         return _say("terminated. Run the same command again to continue.", EXIT_TERMINATED)
-    except OSError as error:
-        traceback_to_log()
-        where = f" ({error.filename})" if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where += ": the disk or quota is full. Free some space and run again"
-        return _say(f"{error.strerror or error}{where}.", InputOutputFailed.exit_code)
     except Exception as error:
         traceback_to_log()
-        return _say(f"unexpected {type(error).__name__}: {error}. Please report it.", EXIT_UNEXPECTED)
+        return _say(*_explained(error))
+
+
+def _explained(error: Exception) -> tuple[object, int]:
+    """What to say of an error that nothing expected, and the exit code."""
+    if told := limit_reached(error):
+        return told, told.exit_code
+    if not isinstance(error, OSError):
+        return f"unexpected {type(error).__name__}: {error}. Please report it.", EXIT_UNEXPECTED
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where += ": the disk or quota is full. Free some space and run again"
+    return f"{error.strerror or error}{where}.", InputOutputFailed.exit_code
 
 
 def build_parser() -> argparse.ArgumentParser:

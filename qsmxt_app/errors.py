@@ -61,6 +61,23 @@ class CannotCreateOutput(QsmxtError):
 
 
 class InputOutputFailed(QsmxtError):
-    """Reading or writing failed half-way (a full disk, a lost mount)."""
+    """Reading or writing failed half-way (a full disk, a lost mount), or no process can be started."""
 
     exit_code = 74
+
+
+MORE_PROCESSES = "allow more processes and threads (ulimit -u, pids.max), or lower --n-cpus"
+
+
+def limit_reached(error: BaseException) -> InputOutputFailed | None:
+    """Return what to say of an error that a limit on processes and threads caused, or None.
+
+    Examples
+    --------
+    >>> print(str(limit_reached(RuntimeError("can't start new thread")))[:35])
+    No process or thread can be started
+    """
+    no_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    if no_thread or isinstance(error, BlockingIOError):
+        return InputOutputFailed(f"No process or thread can be started: {MORE_PROCESSES}.")
+    return None

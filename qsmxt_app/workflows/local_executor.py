@@ -28,7 +28,7 @@ import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 from qsmxt_app.environment import environment_variables, outside_current_folder
-from qsmxt_app.errors import InputOutputFailed
+from qsmxt_app.errors import MORE_PROCESSES, InputOutputFailed
 from qsmxt_app.workflows.limits import threads_of_new_processes
 
 START_METHOD = "forkserver"
@@ -42,6 +42,7 @@ START_SECONDS, START_ATTEMPTS = 300.0, 3
 """For a process to begin: it takes a tenth of a second, and on a machine at its limit some more."""
 BEGUN = "begun"
 """First message of a worker."""
+NOT_STARTED = "no process could be started"
 OUT_OF_MEMORY = "the worker was killed, probably out of memory: lower --n-cpus or raise --mem-gb"
 StatusCallback = Callable[[Any, str], None]
 
@@ -67,10 +68,16 @@ class _Worker:
     def _start(self) -> None:
         self._attempts += 1
         self._begun, self._since = False, time.monotonic()
-        self.process, self.connection = self._launch()
+        self.process: Any = None
+        try:
+            self.process, self.connection = self._launch()
+        except (OSError, EOFError, RuntimeError) as error:
+            self._failure = str(error)
 
     def outcome(self) -> dict[str, Any] | None:
         """Return None while the node runs, else its traceback (None after success) as nipype wants it."""
+        if self.process is None:
+            return self._again([f"{NOT_STARTED} ({self._failure}): {MORE_PROCESSES}"])
         if not self.connection.poll():
             if self.process.is_alive() or self.connection.poll():
                 return None if self._begun else self._late()
@@ -89,19 +96,20 @@ class _Worker:
         """Start again where a process did not begin in time; give up after some attempts."""
         if time.monotonic() - self._since < START_SECONDS:
             return None
-        self.process.kill()
-        failed = self._finished(
-            [f"the worker did not start within {START_SECONDS:g} s, {self._attempts} times"]
-        )
+        self.kill()
+        return self._again([f"the worker did not start within {START_SECONDS:g} s, {self._attempts} times"])
+
+    def _again(self, lines: list[str]) -> dict[str, Any] | None:
         if self._attempts == START_ATTEMPTS:
-            return failed
+            return {"result": None, "traceback": lines}
         self._start()
         return None
 
     def kill(self) -> None:
         """End the process at once."""
-        self.process.kill()
-        self._finished(None)
+        if self.process is not None:
+            self.process.kill()
+            self._finished(None)
 
     def _finished(self, lines: list[str] | None) -> dict[str, Any]:
         self.process.join()
@@ -137,6 +145,11 @@ class LocalExecutor:
             )
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._context.set_forkserver_preload(list(PRELOADED))
+        self._serve()
+        self._last_task = 0
+
+    def _serve(self) -> None:
+        """Start the server that forks workers, where none runs."""
         # a request that is cut short by a signal makes the server write a traceback: not to the terminal
         with (
             _errors_to(self.log_file),
@@ -145,7 +158,6 @@ class LocalExecutor:
             outside_current_folder(),
         ):
             forkserver.ensure_running()
-        self._last_task = 0
 
     def free(self) -> tuple[float, int]:
         """Return the memory (GB) and the cores that no running node has claimed."""
@@ -160,8 +172,9 @@ class LocalExecutor:
             receiver, sender = self._context.Pipe(duplex=False)
             arguments = (sender, node, str(self.log_file))
             process = self._context.Process(target=_work, args=arguments, daemon=False)
-            process.start()
-            sender.close()
+            self._serve()
+            with sender:
+                _start_in_time(process)
             return process, receiver
 
         self._last_task += 1
@@ -172,7 +185,9 @@ class LocalExecutor:
         """Wait until a worker reports or ends, at most this long."""
         if self.workers:
             connections = [
-                worker.connection for worker in self.workers.values() if isinstance(worker, _Worker)
+                worker.connection
+                for worker in self.workers.values()
+                if isinstance(worker, _Worker) and worker.process is not None
             ]
             wait(connections, timeout=seconds)
 
@@ -290,9 +305,37 @@ class GraphScheduler(MultiProcPlugin):
         lines = (result or {}).get("traceback") or traceback.format_exc().splitlines()
         # nipype adds its own lines below, and frames the traceback with empty ones
         message = next((line.strip() for line in reversed(lines) if line.strip()), "failed without a message")
+        if "start new thread" in message:
+            message = f"{message}: {MORE_PROCESSES}"
         cleaned = super()._clean_queue(jobid, graph, result=result)
         self.failures.append(Failure(self.procs[jobid], message, cleaned["crashfile"]))
         return cleaned
+
+
+def _start_in_time(process: Any) -> None:
+    """Ask the server for a process; a server that does not answer is killed, and starts again next time.
+
+    Raises
+    ------
+    OSError, EOFError, RuntimeError
+        If no process was started.
+    """
+    failed: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            process.start()
+        except BaseException as error:
+            failed.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(START_SECONDS)
+    if asking.is_alive():
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        asking.join()
+    if failed:
+        raise failed[0]
 
 
 def _last_words(exit_code: int | None) -> list[str]:
@@ -307,9 +350,9 @@ def _work(connection: Connection, node: Any, log_file: str) -> None:
     """Run one node; what it prints goes to the log, and it does not outlive the process that asked for it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _print_to(log_file)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    connection.send(BEGUN)
     try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        connection.send(BEGUN)
         node.run()
         outcome = None
     except BaseException:

@@ -13,7 +13,7 @@ from typing import Any
 
 from qsmxt_app.bids.acquisition import Problem
 from qsmxt_app.bids.lock import participant_lock
-from qsmxt_app.errors import QsmxtError
+from qsmxt_app.errors import QsmxtError, limit_reached
 from qsmxt_app.records.json_file import write_record
 from qsmxt_app.records.scan import StepError, record_path
 from qsmxt_app.stopping import obey_stop_signals
@@ -125,8 +125,11 @@ class Study:
             scans.append(ScanOutcome("", "", str(error), error.exit_code))
         except Exception as error:  # one participant must not end the others
             log.exception("sub-%s", subject)
+            told = limit_reached(error)
             message = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}. Please report it."
-            scans.append(ScanOutcome("", "", message, SOMETHING_FAILED))
+            scans.append(
+                ScanOutcome("", "", str(told or message), told.exit_code if told else SOMETHING_FAILED)
+            )
         outcome = ParticipantOutcome(subject, tuple(scans))
         self.outcomes.append(outcome)
         self.display.participant(subject, outcome.text)

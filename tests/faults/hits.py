@@ -3,8 +3,8 @@
     python tests/faults/hits.py [--hits 36] [--seed 1] [--kinds kill terminate ...]
 
 hits runs by each kind of fault in turn, several times before they may come to their end, and prints what
-happened. Some kinds need more: full disk mounts a small file system, out of memory makes a control group,
-quota compiles a few lines of C; where that is impossible they are named.
+happened. Some kinds need more: full disk mounts a small file system, out of memory and few processes make a
+control group, quota, read-only and clock compile a few lines of C; where that is impossible they are named.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflows"))
 
-from fault_kinds import HITS, MEGABYTE, PLACES, RELIEF, Hit, Impossible, Place, Study
+import environment_faults
+import fault_kinds
+from fault_kinds import MEGABYTE, RELIEF, Hit, Impossible, Place, Study
 from mini_dataset import write_mini_dataset
+
+HITS = fault_kinds.HITS | environment_faults.HITS
+PLACES = fault_kinds.PLACES | environment_faults.PLACES
 
 
 def results(out: Path) -> dict[str, bytes]:

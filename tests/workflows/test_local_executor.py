@@ -1,9 +1,11 @@
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,50 @@ def test_a_worker_that_does_not_begin_is_started_again(monkeypatch, begins_at):
         assert worker.outcome() == {"result": None, "traceback": None}
     assert len(processes) == (begins_at or local_executor.START_ATTEMPTS)
     assert not any(process.alive for process in processes)
+
+
+@pytest.mark.parametrize("fails", [1, 2, 99])
+def test_a_limit_on_processes_fails_the_node_with_one_line(fails):
+    """What fork does then: BlockingIOError here, and EOFError where the server failed to."""
+    errors = [BlockingIOError(11, "Resource temporarily unavailable"), EOFError("unexpected EOF")] * 50
+    attempts = []
+
+    def launch():
+        attempts.append(len(attempts))
+        if len(attempts) <= fails:
+            raise errors[len(attempts)]
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        sender.send(None)
+        return NeverBegins(), receiver
+
+    worker = local_executor._Worker(launch)
+    worker.kill()
+    outcomes = [worker.outcome() for _ in range(min(fails, local_executor.START_ATTEMPTS))]
+    if fails == 99:
+        (line,) = outcomes[-1]["traceback"]
+        assert "no process could be started" in line and "ulimit -u" in line
+        assert len(attempts) == local_executor.START_ATTEMPTS
+    else:
+        assert set(outcomes) == {None}
+        worker.process.kill()
+        assert worker.outcome() == {"result": None, "traceback": None}
+
+
+@pytest.mark.parametrize("harm", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_server_of_workers_that_hangs_or_dies_is_replaced(machine, tmp_path, monkeypatch, harm):
+    monkeypatch.setattr(local_executor, "START_SECONDS", 1.0 if harm == signal.SIGSTOP else 60.0)
+    server = forkserver._forkserver._forkserver_pid
+    os.kill(server, harm)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = machine._context.Process(target=sender.send, args=("here",), daemon=False)
+    if harm == signal.SIGSTOP:
+        with pytest.raises((OSError, EOFError)):
+            local_executor._start_in_time(process)
+    monkeypatch.setattr(local_executor, "START_SECONDS", 60.0)
+    (scheduler,) = run(machine, fake_graph("g", tmp_path))
+    assert len(scheduler.ended) == 4
+    assert forkserver._forkserver._forkserver_pid != server
+    receiver.close()
 
 
 def test_a_machine_without_proc_is_told_in_one_line(tmp_path, monkeypatch):
