@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -74,8 +73,15 @@ def write_shared_pages(output_dir: Path, *, group: bool = False) -> None:
 
 
 def _remove_left_overs(folder: Path) -> None:
-    """Remove temporary files of writes that a crash cut short."""
+    """Remove temporary files of writes that a crash cut short.
+
+    Ages are counted from the newest lock: the disk's clock, which may not be this machine's.
+    """
+    now = 0.0
+    for lock in (folder.parent / FOLDER).glob("*.lock"):
+        with contextlib.suppress(OSError):  # another run ends
+            now = max(now, lock.stat().st_mtime)
     for path in folder.glob("**/.*.tmp"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > LEFT_OVER_SECONDS:
+            if now - path.stat().st_mtime > LEFT_OVER_SECONDS:
                 path.unlink()

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from qsmxt_app.workflows.incomplete_nodes import FILES, discard_incomplete_nodes, note_files
+from qsmxt_app.workflows.incomplete_nodes import FILES, discard_incomplete_nodes, made_with, note_files
 
 
 @pytest.fixture
@@ -33,6 +33,10 @@ TORN = {
     "cut result": lambda step: os.truncate(step / "result_step.pklz", 500),
     "lost result": lambda step: (step / "result_step.pklz").unlink(),
     "empty list": lambda step: os.truncate(step / FILES, 0),
+    "other version": lambda step: (step / FILES).write_text(
+        (step / FILES).read_text().replace(made_with()["nipype"], "1.0.0")
+    ),
+    "no version": lambda step: (step / FILES).write_text('{"sizes": {}}'),
     "lost list": lambda step: (step / FILES).unlink(),
 }
 
@@ -56,6 +60,10 @@ def test_a_run_after_a_crash_of_the_machine_gives_the_same_maps(finished):
     work = next((finished.out / ".work").glob("sub_01/*run_1*"))
     os.truncate(next((work / "masks").glob("*.nii")), 400)
     os.truncate(work / "relaxation" / "result_relaxation.pklz", 0)
+    # of a version whose pickle cannot be read any more
+    with gzip.open(work / "field" / "result_field.pklz", "wb") as stream:
+        stream.write(b"cqsmxt_app.gone\nGone\n.")
+    TORN["other version"](work / "field")
     chi.unlink()
     assert finished.again("--no-two-pass") == 0
     again = finished.nodes_run()

@@ -40,6 +40,14 @@ def test_what_a_crash_left_half_written_is_removed_when_it_is_old(tmp_path):
         assert new.exists()
 
 
+def test_a_clock_that_jumps_removes_no_file_that_is_being_written(tmp_path, monkeypatch):
+    new = tmp_path / "sub-01" / "anat" / ".new.nii.gz.1-ab.tmp"
+    write_text(new, "half")
+    monkeypatch.setattr(time, "time", lambda: new.stat().st_mtime + 1e6)
+    with outputs_of(tmp_path, "01", {None}):
+        assert new.exists()
+
+
 def _slow_index(out):
     """A list of participants that is read some time before it is written."""
     names = sorted(path.name for path in out.glob("sub-*"))
