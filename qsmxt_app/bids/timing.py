@@ -12,9 +12,11 @@ from qsmxt_app.errors import UnusableData
 from qsmxt_app.qsm.constants import GAMMA_BAR_MHZ_PER_T
 
 # No gradient echo of a head or body has signal left after this long, even at 0.05 T.
-_LONGEST_ECHO_TIME = 0.5
+LONGEST_ECHO_TIME = 0.5
+# The last echo of ultrashort sequences comes later; what is shorter was divided by 1000 once too often.
+SHORTEST_LAST_ECHO_TIME = 6e-5
 # From Halbach-array scanners (0.05 T) to the strongest human magnet (11.7 T) and animal ones (21 T).
-_FIELD_RANGE = (0.02, 21.5)
+FIELD_RANGE = (0.02, 21.5)
 # The same echo's magnitude and phase may be rounded differently, not by more than this (s).
 _SAME_ECHO_TIME = 1e-5
 
@@ -45,7 +47,7 @@ def _checked_echo_time(value: object, path: Path) -> float:
         raise UnusableData(
             f"{path}: EchoTime is {value} s, most likely milliseconds.", f"Write {value / 1000:g}."
         )
-    if value > _LONGEST_ECHO_TIME:
+    if value > LONGEST_ECHO_TIME:
         raise UnusableData(f"{path}: EchoTime is {value} s, longer than any gradient echo.", hint)
     return float(value)
 
@@ -74,7 +76,12 @@ def agreed_echo_time(times: Mapping[Path, float | None]) -> float:
 
 
 def check_ascending(times: Sequence[float], paths: Sequence[Path]) -> None:
-    """Raise `UnusableData` where echo times repeat or fall from one echo to the next."""
+    """Raise `UnusableData` where echo times repeat, fall from one echo to the next, or are too short."""
+    if times[-1] < SHORTEST_LAST_ECHO_TIME:
+        raise UnusableData(
+            f"{paths[-1]}: EchoTime is {times[-1]:g} s, shorter than any gradient echo.",
+            f"Give EchoTime in seconds; {1000 * times[-1]:g}?",
+        )
     for index in range(1, len(times)):
         before, now = times[index - 1], times[index]
         if abs(now - before) < _SAME_ECHO_TIME:
@@ -111,7 +118,7 @@ def field_strength_of(metadata: Mapping[str, Any], path: Path) -> tuple[float, t
         if measured is None:
             raise UnusableData(f"{path}: no MagneticFieldStrength in its sidecar.", hint)
         nominal = measured
-    low, high = _FIELD_RANGE
+    low, high = FIELD_RANGE
     if not low <= nominal <= high:
         unit = " (gauss or millitesla?)" if nominal > high else ""
         raise UnusableData(f"{path}: a field strength of {nominal:g} T is implausible{unit}.", hint)

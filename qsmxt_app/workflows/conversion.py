@@ -16,6 +16,8 @@ from qsmxt_app.convert.command import (
     raw_folder,
 )
 from qsmxt_app.convert.detect import Input
+from qsmxt_app.convert.dicom.conversion_messages import NO_MAP
+from qsmxt_app.errors import UnusableData
 from qsmxt_app.private_folder import PRIVATE
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.limits import available_cpus
@@ -69,7 +71,13 @@ NIFTI_COLUMNS = ("file", "subject", "session", "suffix", "part", "echo_time", "f
 
 
 def show_conversion(request: Request, found: Input) -> None:
-    """Print what would be converted: the main columns of the review table, and what is not read."""
+    """Print what would be converted: the main columns of the review table, and what a run would say.
+
+    Raises
+    ------
+    QsmxtError
+        What would keep a run from converting anything.
+    """
     settings, output = request.settings, request.output_dir.absolute()
     raw = raw_folder(output, settings)
     check_output_outside_source(request.bids_dir, (output, raw, request.work_dir))
@@ -80,6 +88,10 @@ def show_conversion(request: Request, found: Input) -> None:
     columns = NIFTI_COLUMNS if found.kind == "nifti" else DICOM_COLUMNS
     for line in (*_aligned(rows, columns), *unread):
         console.print(line)
+    if found.kind != "nifti" and not any(row["became"] for row in rows):
+        raise UnusableData(
+            f"{request.bids_dir}: nothing would be converted.", "The table says why; nothing was written."
+        )
     console.print(f"Would convert {request.bids_dir} to {raw}; nothing was written.")
     console.print("--convert-only stops after the conversion.")
 
@@ -109,7 +121,7 @@ def _tell(outcome: ConversionOutcome, request: Request) -> None:
         *outcome.notes,
     ]
     if request.settings.convert_only:
-        lines += [f"no susceptibility map: {reason}" for reason in outcome.reasons]
+        lines += map(NO_MAP.format, outcome.reasons)
     for line in lines:
         log.info("%s", line)
         if request.verbosity >= 0:

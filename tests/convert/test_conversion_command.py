@@ -151,6 +151,21 @@ def test_a_dry_run_writes_nothing(dicom, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_tells_why_a_run_would_convert_nothing_or_make_no_map(tmp_path, capsys):
+    magnitude, phase = echoes(shape=(12, 10, 6), echo_times=TIMES, seed=4)
+    write_all(tmp_path / "magnitude", gradient_echo("siemens", magnitude, phase, TIMES)[:1])
+    command = [str(tmp_path / "out"), "participant", "--dry-run"]
+    assert main([str(tmp_path / "magnitude"), *command]) == 0
+    assert "no susceptibility map: gradient-echo magnitudes were found" in capsys.readouterr().out
+    milliseconds = gradient_echo("siemens", magnitude, phase, [1000 * time for time in TIMES])
+    write_all(tmp_path / "wrong", milliseconds)
+    assert main([str(tmp_path / "wrong"), *command]) == 65
+    told = capsys.readouterr()
+    assert "microseconds?" in told.out
+    assert "nothing would be converted" in told.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_where_the_dataset_goes_can_be_chosen(dicom, tmp_path):
     assert convert(dicom, tmp_path / "out", "--raw-dir", str(tmp_path / "bids")) == 0
     assert len(list((tmp_path / "bids").rglob("*MEGRE.nii.gz"))) == 8

@@ -13,7 +13,9 @@ from qsmxt_app.bids.entities import build_name
 from qsmxt_app.convert.converted_image import ConvertedImage, Part
 from qsmxt_app.convert.dataset import Written
 from qsmxt_app.convert.dicom.conversion_messages import (
+    NO_MAP,
     conversion_notes,
+    doubtful_headers,
     incomplete_series,
     unread_notes,
     why_no_maps,
@@ -101,7 +103,7 @@ def convert_dicom(
 def preview_dicom(
     source: Path, table_stem: Path, work_dir: Path, settings: Settings, n_procs: int
 ) -> tuple[list[dict[str, str]], list[str]]:
-    """Rows of the review table as a conversion would write them, and what it would not read.
+    """Rows of the review table as a conversion would write them, and what it would say.
 
     Nothing is converted or written.
     """
@@ -112,7 +114,8 @@ def preview_dicom(
         name = build_name(entities, image.suffix, ".nii.gz")
         targets.setdefault(image.group, []).append((image, name))
     outcomes = ready.outcomes(targets, {}, finished=False)
-    return rows_of(ready.series, ready.types, ready.review, outcomes.__getitem__), unread_notes(ready)
+    notes = [*unread_notes(ready), *doubtful_headers(ready), *map(NO_MAP.format, why_no_maps(ready))]
+    return rows_of(ready.series, ready.types, ready.review, outcomes.__getitem__), notes
 
 
 def _planned_images(acquisition: PlannedAcquisition) -> list[ConvertedImage]:

@@ -19,6 +19,7 @@ _ADVICE = {
     "damaged file": "Copy or export them again",
 }
 _FEW = 3
+NO_MAP = "no susceptibility map: {0}"
 
 
 def incomplete_series(ready: SortedSeries) -> Iterator[str]:
@@ -84,6 +85,15 @@ def unread_notes(ready: SortedSeries) -> list[str]:
     return [f"not read: {names}. {advice}" for names, advice in _unread(ready).items()]
 
 
+def doubtful_headers(ready: SortedSeries) -> list[str]:
+    """Say what headers of converted series lack or have wrong."""
+    return [
+        f"series {one.key} ({one.scan.description}): {doubt}"
+        for one in ready.series
+        for doubt in ready.doubts(one)
+    ]
+
+
 def conversion_notes(
     source: Path, found: Found, ready: SortedSeries, images: Sequence[ConvertedImage]
 ) -> list[str]:
@@ -112,6 +122,7 @@ def conversion_notes(
         for one in ready.series
         if one.key in ready.grouped.unpaired
     ]
+    notes += doubtful_headers(ready)
     if any(image.suffix in {"T1w", "UNIT1"} for image in images):
         notes.append("T1w images show faces: remove them before the dataset is shared")
     return notes

@@ -157,7 +157,7 @@ def _stack(
         files=files,
         shared=any(len(header.slices) > len(members) for header, _ in members),
         offsets=tuple(round(_offset(one), 3) for _, one in members),
-        corner=members[0][1].position,
+        corner=members[0][1].position if all(one.position for _, one in members) else (),
         n_slices=(scan.expected_slices or 1) if scan.mosaic else len(members),
         acquired=min(acquired, default=None),
     )

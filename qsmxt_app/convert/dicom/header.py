@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
+from qsmxt_app.bids.timing import FIELD_RANGE
 from qsmxt_app.convert.dicom.component import Component, component_of
 from qsmxt_app.convert.dicom.values import (
     Key,
@@ -25,6 +26,7 @@ from qsmxt_app.convert.dicom.values import (
     words,
 )
 from qsmxt_app.convert.dicom.vendors import VENDORS, Vendor, vendor_of
+from qsmxt_app.qsm.constants import GAMMA_BAR_MHZ_PER_T
 
 ENHANCED_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"})
 """SOP classes Enhanced MR Image and Legacy Converted Enhanced MR Image."""
@@ -142,8 +144,8 @@ STANDARD_ELEMENTS = """
     ManufacturerModelName ComplexImageComponent PatientName PatientID PatientBirthDate PatientSex
     ScanningSequence MRAcquisitionType SequenceName SliceThickness
     RepetitionTime EchoTime InversionTime EchoNumbers MagneticFieldStrength SpacingBetweenSlices ProtocolName
-    ReceiveCoilName FlipAngle PulseSequenceName EchoPulseSequence EchoPlanarPulseSequence StudyInstanceUID
-    SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber ImagePositionPatient
+    ImagingFrequency ReceiveCoilName FlipAngle PulseSequenceName EchoPulseSequence EchoPlanarPulseSequence
+    StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber ImagePositionPatient
     ImageOrientationPatient TemporalPositionIdentifier ImageComments SamplesPerPixel
     PhotometricInterpretation NumberOfFrames Rows Columns BitsAllocated PixelSpacing RescaleType
     SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
@@ -200,11 +202,23 @@ def _scan(dataset: Dataset, vendor: Vendor) -> ScanParameters:
         spacing_between_slices=abs(number(dataset, "SpacingBetweenSlices") or 0.0) or None,
         repetition_time=seconds(dataset, "RepetitionTime"),
         inversion_time=seconds(dataset, "InversionTime"),
-        field_strength=positive(dataset, "MagneticFieldStrength"),
+        field_strength=_field_strength(dataset),
         flip_angle=positive(dataset, "FlipAngle"),
         expected_slices=slices if slices and slices > 0 else None,
         mosaic=mosaic,
     )
+
+
+def _field_strength(dataset: Dataset) -> float | None:
+    """Field strength in T; one in gauss or millitesla is converted where only one unit is possible."""
+    given, frequency = positive(dataset, "MagneticFieldStrength"), positive(dataset, "ImagingFrequency")
+    if given is None or given <= FIELD_RANGE[1]:
+        return given
+    possible = [given / unit for unit in (1e4, 1e3) if FIELD_RANGE[0] <= given / unit <= FIELD_RANGE[1]]
+    if frequency is not None:
+        measured = frequency / GAMMA_BAR_MHZ_PER_T
+        possible = [field for field in possible if abs(field - measured) < 0.1 * field]
+    return possible[0] if len(possible) == 1 else given
 
 
 def _scanning_sequence(dataset: Dataset) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from qsmxt_app.convert.dicom.completeness import compare_counts, missing_by_stac
 from qsmxt_app.convert.dicom.find import Found, LeftOut
 from qsmxt_app.convert.dicom.group_acquisitions import group_acquisitions
 from qsmxt_app.convert.dicom.grouping import group_series
+from qsmxt_app.convert.dicom.header_checks import header_doubts, header_problem
 from qsmxt_app.convert.dicom.planned_acquisition import Entry, GroupedSeries, PlannedAcquisition
 from qsmxt_app.convert.dicom.review import (
     CONVERTED,
@@ -97,8 +98,14 @@ class SortedSeries:
                 found[one.key] = FAILED, "", "it was not written: see the log"
             else:
                 note = self.grouped.unpaired.get(one.key) or self.grouped.left_out.get(one.key)
-                found[one.key] = CONVERTED, " ".join(names), f"{why}; not used: {note}" if note else why
+                notes = [why, *([f"not used: {note}"] if note else []), *self.doubts(one)]
+                found[one.key] = CONVERTED, " ".join(names), "; ".join(notes)
         return found
+
+    def doubts(self, one: Series) -> tuple[str, ...]:
+        """What the header of a converted gradient echo lacks or has wrong, in words."""
+        used = self.types[one.key].role == "gradient-echo" and one.key not in self.without
+        return tuple(header_doubts(one)) if used else ()
 
     def used_files(self) -> frozenset[Path]:
         """Files of which images are made."""
@@ -181,21 +188,11 @@ def _taking_part(
         return f"{entry.role}: {reason}"
     if entry.subject not in wanted:
         return "not selected by --participant-label"
-    if lacking := _lacking_geometry(one):
-        return lacking
+    if wrong := header_problem(one, gradient_echo=entry.role == "gradient-echo"):
+        return wrong
     if one.incomplete and not settings.keep_incomplete:
         return _complete_echoes(entry) or f"{MISSING}: {one.incomplete}"
     return entry
-
-
-def _lacking_geometry(series: Series) -> str:
-    """Name what a header lacks without which an image would be given a size or orientation at random."""
-    kinds = [stack.kind for stack in series.stacks]
-    if not all(len(kind.pixel_spacing) == 2 and min(kind.pixel_spacing) > 0 for kind in kinds):
-        return "no voxel size in the header (PixelSpacing): export it again"
-    if not all(len(kind.orientation) == 6 for kind in kinds):
-        return "no orientation in the header (ImageOrientationPatient): export it again"
-    return ""
 
 
 def _complete_echoes(entry: Entry) -> Entry | None:

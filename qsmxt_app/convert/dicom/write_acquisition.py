@@ -14,6 +14,7 @@ from qsmxt_app.arrays import ComplexArray
 from qsmxt_app.bids.derivatives import save_image
 from qsmxt_app.convert.dicom.component import Component
 from qsmxt_app.convert.dicom.converter import ConversionFailed
+from qsmxt_app.convert.dicom.header_checks import SHORTEST_REPETITION_TIME
 from qsmxt_app.convert.dicom.planned_acquisition import Member, PlannedAcquisition
 from qsmxt_app.convert.dicom.vendors import Vendor, vendor_of
 from qsmxt_app.convert.dicom.volumes import Volume
@@ -282,8 +283,9 @@ def _sidecar(acquisition: PlannedAcquisition, member: Member, volume: Volume) ->
     """The converter's sidecar; what it lacks or rounds comes from the DICOM header."""
     sidecar = {key: value for key, value in volume.sidecar.items() if key != "BidsGuess"}
     scan = member.series.scan
+    if scan.field_strength is not None:
+        sidecar["MagneticFieldStrength"] = scan.field_strength  # in tesla, which the header's may not be
     for key, value in (
-        ("MagneticFieldStrength", scan.field_strength),
         ("RepetitionTime", scan.repetition_time),
         ("FlipAngle", scan.flip_angle),
         ("InversionTime", volume.stack.kind.inversion_time),
@@ -291,6 +293,8 @@ def _sidecar(acquisition: PlannedAcquisition, member: Member, volume: Volume) ->
     ):
         if value is not None:
             sidecar.setdefault(key, value)
+    if sidecar.get("RepetitionTime", 1) < SHORTEST_REPETITION_TIME:
+        del sidecar["RepetitionTime"]
     if volume.stack.echo_time is not None:
         sidecar["EchoTime"] = round(volume.stack.echo_time, 9)
     if member.echo is not None:

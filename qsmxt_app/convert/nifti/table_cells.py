@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from qsmxt_app.bids.entities import without_prefix
+from qsmxt_app.bids.timing import FIELD_RANGE, LONGEST_ECHO_TIME
 from qsmxt_app.convert.converted_image import Part, Suffix
 from qsmxt_app.convert.naming import legal_label
 from qsmxt_app.convert.nifti.patterns import PARTS, SUFFIXES
 from qsmxt_app.convert.nifti.table import GRADIENT_ECHOES, Row
 from qsmxt_app.errors import UnusableData
-
-_LONGEST_ECHO_TIME = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +89,9 @@ def understand(row: Row) -> Described:
     UnusableData
         Naming the file and the cell.
     """
-    cells = row.cells
     suffix = _word(row, "suffix", SUFFIXES)
     part = _word(row, "part", PARTS)
     times = _echo_times(row)
-    strength = _numbers(row, "field_strength")
     subject = _label(row, "subject", "sub")
     if subject is None or suffix is None:
         raise UnusableData(f"{row.file.name}: no subject or suffix.", "Fill them in.")
@@ -109,7 +106,7 @@ def understand(row: Row) -> Described:
         part=cast("Part | None", part if suffix in GRADIENT_ECHOES or part == "phase" else None),
         suffix=cast("Suffix", suffix),
         echo_times=times,
-        field_strength=strength[0] if cells.get("field_strength") else None,
+        field_strength=_field_strength(row),
     )
 
 
@@ -150,10 +147,20 @@ def _index(row: Row, entity: str) -> int | None:
 def _echo_times(row: Row) -> tuple[float, ...]:
     times = _numbers(row, "echo_time")
     for time in times:
-        if not 0 < time <= _LONGEST_ECHO_TIME:
+        if not 0 < time <= LONGEST_ECHO_TIME:
             hint = f"Write {time / 1000:g}." if time > 1 else "Correct it."
             raise UnusableData(f"{row.file.name}: echo_time {time:g} is not an echo time in seconds.", hint)
     return times
+
+
+def _field_strength(row: Row) -> float | None:
+    if not (given := _numbers(row, "field_strength")):
+        return None
+    if not FIELD_RANGE[0] <= given[0] <= FIELD_RANGE[1]:
+        raise UnusableData(
+            f"{row.file.name}: field_strength {given[0]:g} is not a field strength in tesla.", "Correct it."
+        )
+    return given[0]
 
 
 def _numbers(row: Row, entity: str) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_writer import (
     VENDORS,
@@ -382,15 +383,59 @@ def test_a_gradient_echo_without_echo_time_is_refused(tmp_path: Path) -> None:
     [
         ({"PixelSpacing": None}, "no voxel size"),
         ({"PixelSpacing": [0, 0]}, "no voxel size"),
+        ({"PixelSpacing": [0.001, 0.001]}, "0.001 x 0.001 mm is implausible"),
         ({"ImageOrientationPatient": None}, "no orientation"),
+        ({"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]}, "no pair of unit vectors"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0.7, 0.7, 0]}, "no pair of unit vectors"),
+        ({"ImagePositionPatient": None}, "no position of the slices"),
+        ({"ImagePositionPatient": [1, 2, 3]}, "all slices are at one place"),
+        ({"MagneticFieldStrength": 15000, "ImagingFrequency": None}, "field strength of 15000 T"),
     ],
 )
-def test_a_gradient_echo_without_geometry_is_refused(
+def test_a_gradient_echo_with_a_header_of_no_use_is_refused(
     tmp_path: Path, extra: dict[str, object], words: str
 ) -> None:
     ready = sort_written(tmp_path, *(replace(one, extra=extra) for one in scan(number=4)))
     assert not ready.grouped.plan
     assert all(words in reason for reason in ready.without.values())
+
+
+@pytest.mark.parametrize(("factor", "words"), [(1e-3, "0.0122 ms are shorter"), (1e3, "12200 ms are longer")])
+def test_echo_times_in_another_unit_are_refused(tmp_path: Path, factor: float, words: str) -> None:
+    series = gradient_echo("siemens", MAGNITUDE, PHASE, [time * factor for time in TIMES])
+    ready = sort_written(tmp_path, *series)
+    assert not ready.grouped.plan
+    assert all(words in reason for reason in ready.without.values())
+
+
+def test_slices_at_uneven_distances_are_refused(tmp_path: Path) -> None:
+    (one,) = gradient_echo("canon", MAGNITUDE[..., :1], PHASE[..., :1], (0.02,), components=("magnitude",))
+    for path in write_all(tmp_path / "in", [one])[:2]:
+        dataset = pydicom.dcmread(path)
+        x, y, z = dataset.ImagePositionPatient
+        dataset.ImagePositionPatient = [x, y, float(z) - 1]
+        dataset.save_as(path)
+    ready = sort_folder(tmp_path / "in", tmp_path / "out")
+    assert "3.00 to 3.9" in next(iter(ready.without.values()))
+    assert "evenly spaced" in next(iter(ready.without.values()))
+
+
+@pytest.mark.parametrize(
+    ("given", "frequency", "tesla"),
+    [
+        (3, 123.2, 3), (30000, None, 3), (30000, 127.7, 3), (15000, 63.9, 1.5), (3000, 127.7, 3),
+        (3000, 12.8, 0.3), (3000, None, 3000), (None, 127.7, None),
+    ],
+)  # fmt: skip
+def test_a_field_strength_in_gauss_or_millitesla_is_read_where_it_is_clear(
+    tmp_path: Path, given: float | None, frequency: float | None, tesla: float | None
+) -> None:
+    extra = {"MagneticFieldStrength": given, "ImagingFrequency": frequency}
+    ready = sort_written(tmp_path, *(replace(one, extra=extra) for one in scan(number=4)))
+    assert {one.scan.field_strength for one in ready.series} == {tesla}
+    assert bool(ready.grouped.plan) == (tesla != given or tesla in {3, None})
+    doubts = {doubt.split(" in ")[0] for one in ready.series for doubt in ready.doubts(one)}
+    assert doubts == ({"no field strength"} if tesla is None else set())
 
 
 def test_images_of_one_uid_at_other_places_are_other_images(tmp_path: Path) -> None:
