@@ -9,6 +9,9 @@ from qsmxt_app.maps.declaration import Computed, MapStep, MeasuredOutput, Need, 
 if TYPE_CHECKING:
     from qsmxt_app.arrays import BoolArray, FloatArray
 
+RATE, SIGNAL = "r2star", "s0"
+"""Names of the outputs that other checks read: R2*, and the signal at an echo time of zero."""
+
 ALGORITHM = "fit of the decay of the magnitude over echoes"
 
 

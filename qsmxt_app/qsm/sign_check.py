@@ -8,9 +8,11 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.dipole import forward_field
+from qsmxt_app.qsm.morphology import erode
 
 OPPOSITE = -0.2
 """Correlation below which the sign of the phase is taken to be wrong."""
@@ -21,6 +23,24 @@ CLEAR = 0.2
 CONTRAST_PPM = (0.1, 60.0)
 """Contrast of air and tissue, as heads give it to within a factor of ten or more to either side."""
 
+DEEP_MM = 25.0
+"""Distance from the border of the mask, from which on a head has few air-filled spaces, and the nuclei."""
+
+FAST_SHARE = 0.02
+"""Share of the deep voxels, those with the highest R2*, that count as rich in iron."""
+
+CLEAR_IRON = 0.5
+"""Standard deviations, of either sign, from which their contrast tells the sign of the map."""
+
+LEAST_SIGNAL = 0.6
+"""Share of the median of S0 below which a deep voxel is bone or air."""
+
+FASTEST_RATE = 150.0
+"""R2* in 1/s above which a voxel's signal has decayed for other reasons than iron in tissue."""
+
+_SMOOTHING_MM = 1.5
+_FEWEST_DEEP = 1000
+_NORMAL_MAD = 1.4826
 GRID_MM = 4.0
 _SHIM_ORDER = 2
 _FEWEST_VOXELS = 200
@@ -126,6 +146,56 @@ def sign_warnings(found: SignCheck | None) -> tuple[str, ...]:
             "0.8 to 3). EchoTime must be in seconds and the phase in radians, or of known range."
         )
     return tuple(warnings)
+
+
+def iron_contrast(
+    chi: FloatArray, r2star: FloatArray, s0: FloatArray, mask: BoolArray, *, voxel_size: Sequence[float]
+) -> float | None:
+    """Susceptibility of the tissue deep in a head that relaxes fastest, above that of the rest.
+
+    Iron in deep grey nuclei and deoxygenated blood in veins raise both R2* and chi. A map of the wrong sign
+    gives the same number with the other sign. Bone and air are left out by their lack of signal.
+
+    Parameters
+    ----------
+    chi : ndarray (x, y, z)
+        ppm.
+    r2star : ndarray (x, y, z)
+        1/s.
+    s0 : ndarray (x, y, z)
+        Signal at an echo time of zero, any unit.
+    mask : ndarray (x, y, z)
+        The object.
+    voxel_size
+        mm.
+
+    Returns
+    -------
+    float or None
+        Difference of medians in standard deviations of chi there; None where the object has no such depth,
+        or chi or R2* do not vary.
+    """
+    inner = erode(mask, DEEP_MM, voxel_size) & (chi != 0)
+    if np.count_nonzero(inner) < _FEWEST_DEEP:
+        return None
+    rate, signal = (_smoothed(np.where(mask, image, 0), mask, voxel_size) for image in (r2star, s0))
+    tissue = inner & (signal > LEAST_SIGNAL * np.median(signal[inner])) & (rate > 0) & (rate < FASTEST_RATE)
+    if np.count_nonzero(tissue) < _FEWEST_DEEP:
+        return None
+    values, rates = chi[tissue], rate[tissue]
+    middle = np.median(values)
+    spread = _NORMAL_MAD * np.median(np.abs(values - middle))
+    fastest = rates > np.quantile(rates, 1 - FAST_SHARE)
+    if not (spread > 0 and fastest.any()):
+        return None
+    return float((np.median(values[fastest]) - middle) / spread)
+
+
+def _smoothed(image: FloatArray, mask: BoolArray, voxel_size: Sequence[float]) -> FloatArray:
+    sigma = [_SMOOTHING_MM / size for size in voxel_size]
+    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
+    smooth = ndimage.gaussian_filter(np.asarray(image, dtype=np.float32), sigma)
+    return np.asarray(smooth / np.maximum(weight, 1e-6), dtype=np.float32)
 
 
 def _field_in_air(filled: FloatArray, voxel_size: Sequence[float], b0: Sequence[float]) -> FloatArray:

@@ -217,12 +217,16 @@ class MapChecks:
         Voxels in the mask.
     edge_fraction
         For each side of the image (`left`, `top`...), the share of that face which the mask touches.
+    iron_contrast
+        Chi where R2* is highest deep in the head, above the rest, in standard deviations: negative in maps of
+        the wrong sign.
     """
 
     chi_spread: float | None = None
     not_finite: int = 0
     mask_voxels: int | None = None
     edge_fraction: dict[str, float] = dataclasses.field(default_factory=dict)
+    iron_contrast: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from qsmxt_app.qsm.sign_check import CLEAR_IRON
 from qsmxt_app.records.scan import ScanRecord
 
 LEVELS = ("error", "warning", "note")
@@ -54,6 +55,7 @@ def find(record: ScanRecord, missing: Sequence[str] = ()) -> tuple[Finding, ...]
         _edges,
         _field,
         _spread,
+        _sign,
         _poor_measures,
         _echoes,
         _geometry,
@@ -74,6 +76,17 @@ def _recorded(record: ScanRecord) -> Iterator[Finding]:
     for warning in record.warnings:
         title, stop, rest = warning.partition(". ")
         yield Finding("warning", title + ("." if stop else ""), rest)
+
+
+def _sign(record: ScanRecord) -> Iterator[Finding]:
+    contrast = record.checks.iron_contrast
+    if contrast is not None and contrast < -CLEAR_IRON:
+        yield Finding(
+            "warning",
+            "The sign of the map seems to be inverted",
+            f"Where R2* is highest deep in the head, χ lies {-contrast:.2g} standard deviations below the "
+            "rest. Iron in nuclei and veins raises both. Multiply the phase images by -1 and run again.",
+        )
 
 
 def _missing(names: Sequence[str]) -> Iterator[Finding]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput
-from qsmxt_app.qsm.sign_check import CLEAR, OPPOSITE
 from qsmxt_app.records.open_values import text, words
 from qsmxt_app.records.quality import Measure
 from qsmxt_app.records.scan import ScanRecord, read_records
@@ -20,6 +19,7 @@ from qsmxt_app.report.panels import PANELS
 from qsmxt_app.report.panels.regional_values import regional_findings
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
+from qsmxt_app.report.sign import describe_sign
 from qsmxt_app.report.thumbnail import write_thumbnail
 from qsmxt_app.report.viewer_section import Viewer, ViewerScan
 from qsmxt_app.report.volumes import ON_COARSE, ON_T1W, Volumes, read_volumes
@@ -131,7 +131,7 @@ def _acquisition(
         findings=findings,
         highlights=_highlights(record, volumes),
         quality=tuple(record.quality.values()),
-        facts=_input_facts(record),
+        facts=_input_facts(output_dir, record),
         settings=_settings(record),
         panels=[panel for _, panel in panels if panel is not None],
         absent=[one.absence(record) for one, panel in panels if panel is None],
@@ -192,7 +192,7 @@ def _highlights(record: ScanRecord, volumes: Volumes) -> list[tuple[str, str]]:
     return [(name, value) for name, value in values if value]
 
 
-def _input_facts(record: ScanRecord) -> list[tuple[str, str]]:
+def _input_facts(output_dir: Path, record: ScanRecord) -> list[tuple[str, str]]:
     inputs = record.inputs
     times = [f"{1000 * time:.4g}" for time in record.inputs.echo_times]
     facts = (
@@ -210,7 +210,7 @@ def _input_facts(record: ScanRecord) -> list[tuple[str, str]]:
         ("Preset", _preset(record)),
         ("Phase scaling", inputs.phase_scaling),
         ("Units of the phase", inputs.phase_units),
-        ("Sign of the phase", _sign(record.field.outline_correlation)),
+        ("Sign of the map", describe_sign(output_dir, record)),
         ("Mask", record.mask.method),
         ("Mask threshold", _amount(record.mask.threshold, "")),
         ("Voxels with a reliable field", _percent(record.field.trusted_fraction)),
@@ -218,19 +218,6 @@ def _input_facts(record: ScanRecord) -> list[tuple[str, str]]:
         ("Mean subtracted from χ", _amount(record.reference.reference_value_ppm, "ppm")),
     )
     return [(name, value) for name, value in facts if value]
-
-
-def _sign(correlation: float | None) -> str:
-    """What the field that the outline of the head causes tells of the sign, and how clearly."""
-    if correlation is None:
-        return ""
-    if correlation > CLEAR:
-        agreement = "as the outline of the head predicts"
-    elif correlation < OPPOSITE:
-        agreement = "opposite to what the outline of the head predicts"
-    else:
-        agreement = "not decided by the outline of the object"
-    return f"{agreement} (correlation {show_number(correlation, 2)})"
 
 
 def _reference(record: ScanRecord) -> str:

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_json
+from qsmxt_app.maps.relaxation import RATE, SIGNAL
 from qsmxt_app.qsm.map_quality import homogeneous_tissue, local_noise, streaking
 from qsmxt_app.qsm.mask_checks import edge_shares
+from qsmxt_app.qsm.sign_check import iron_contrast
 from qsmxt_app.records.json_file import to_json, write_record
 from qsmxt_app.records.open_values import number
 from qsmxt_app.records.quality import Measure, state_of
@@ -129,7 +131,19 @@ def check_maps(output_dir: Path, record: ScanRecord) -> MapChecks:
             found["chi_spread"] = float(upper - lower) / NORMAL_QUARTILES
     if mask is not None:
         found |= {"mask_voxels": int(np.count_nonzero(mask)), "edge_fraction": _edge_fractions(mask != 0)}
-    return MapChecks(**found)
+    return MapChecks(**found, iron_contrast=_iron_contrast(output_dir, record))
+
+
+def _iron_contrast(output_dir: Path, record: ScanRecord) -> float | None:
+    maps = [_finite(record.output(output_dir, key)) for key in ("chi", RATE, SIGNAL, "mask")]
+    edges = record.inputs.voxel_size
+    if edges is None or len({volume.shape for volume in maps if volume is not None}) != 1:
+        return None
+    chi, rate, signal, mask = maps
+    if chi is None or rate is None or signal is None or mask is None:
+        return None
+    size = [edge * record.inputs.length_scale for edge in edges]
+    return iron_contrast(chi, rate, signal, mask != 0, voxel_size=size)
 
 
 def measure_quality(output_dir: Path, record: ScanRecord) -> dict[str, Measure]:

@@ -13,11 +13,11 @@ from qsmxt_app.report.findings import Finding
 from qsmxt_app.report.panel import Panel, PanelType, Table
 from qsmxt_app.report.pictures import figure_uri
 from qsmxt_app.report.rendering import show_number
+from qsmxt_app.report.sign import AGREEING_NUCLEI, iron_rich_nuclei
 from qsmxt_app.segment.expected_values import Compared, compare, read_regional_values
 
 _COLOURS = {"L": "#0b5c6b", "R": "#8a4b08", "": "#3b3f46"}
 _SIDES = {"L": "left", "R": "right", "": "both sides"}
-_OPPOSITE_SHARE = 0.75
 _HEIGHT_OF_A_ROW = 0.26
 
 
@@ -57,15 +57,13 @@ def regional_values_panel(output_dir: Path, record: ScanRecord) -> Panel | None:
 
 def regional_findings(output_dir: Path, record: ScanRecord) -> tuple[Finding, ...]:
     """Say when nuclei that hold iron are diamagnetic: the sign of the phase, or the labels, are wrong."""
-    compared = compare(read_regional_values(record.output(output_dir, "stats")))
-    rich = [one for one in compared if one.expected.low > 0]
-    dark = [one for one in rich if one.median < 0]
-    if not rich or len(dark) < _OPPOSITE_SHARE * len(rich):
+    rich, dark = iron_rich_nuclei(output_dir, record)
+    if not rich or dark < AGREEING_NUCLEI * rich:
         return ()
     return (
         Finding(
             "warning",
-            f"{len(dark)} of {len(rich)} iron-rich nuclei are more diamagnetic than white matter",
+            f"{dark} of {rich} iron-rich nuclei are more diamagnetic than white matter",
             "Iron makes tissue more paramagnetic. Either the phase has the opposite sign: "
             "multiply the phase images by -1 and run again. Or the regions are misaligned: check "
             "their outlines.",
