@@ -44,6 +44,20 @@ ATTACKS: dict[str, tuple[str, ...]] = {
         "workflows/test_local_executor.py::test_a_lost_worker_fails_its_node_and_nothing_else",
         "workflows/test_local_executor.py::test_a_worker_that_does_not_begin_is_started_again",
         "workflows/test_local_executor.py::test_workers_end_with_a_killed_parent",
+        "workflows/test_local_executor.py::test_a_server_of_workers_that_hangs_or_dies_is_replaced",
+    ),
+    "a limit on processes and threads": (
+        "workflows/test_local_executor.py::test_a_limit_on_processes_fails_the_node_with_one_line",
+    ),
+    "no /proc": ("workflows/test_local_executor.py::test_a_machine_without_proc_is_told_in_one_line",),
+    "a work folder that is torn, or of other versions": ("workflows/test_incomplete_nodes.py",),
+    "two runs, or two versions, on one output": (
+        "workflows/test_output_locks.py",
+        "report/test_index_page.py::test_a_record_of_a_newer_version_is_named_and_breaks_no_page",
+    ),
+    "a clock that jumps": (
+        "workflows/test_output_locks.py::test_a_clock_that_jumps_removes_no_file_that_is_being_written",
+        "bids/test_lock.py::test_a_holder_elsewhere_that_gives_signs_is_left_alone",
     ),
     "a compiled cache that a power loss tore": ("test_compiled_cache.py",),
     "files that change while they are read": (

@@ -17,6 +17,14 @@ def test_every_attack_is_there() -> None:
     assert set((TESTS / "security").glob("test_*.py")) <= listed
 
 
+def test_the_page_on_security_has_a_row_for_each_attack() -> None:
+    page = (TESTS.parent / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [
+        line.split("|")[1].strip() for line in page.partition("## Attacks")[2].splitlines() if "|" in line
+    ]
+    assert rows[2:] == list(ATTACKS)
+
+
 @pytest.mark.parametrize(
     ("ended", "state"),
     [

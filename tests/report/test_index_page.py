@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,11 @@ def test_links_lead_to_pages_that_exist(outputs: Outputs) -> None:
 def test_an_empty_dataset_has_an_index(outputs: Outputs) -> None:
     tree = html.fromstring(build_index(outputs.folder).read_bytes())
     assert "No participant has outputs yet." in tree.text_content()
+
+
+def test_a_record_of_a_newer_version_is_named_and_breaks_no_page(outputs: Outputs) -> None:
+    path = outputs.add()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
+    page = build_participant_report(outputs.folder, "01").read_text()
+    assert "it is of version 99, and this version of qsmxt reads version 2" in page
+    assert "sub-01" in build_index(outputs.folder).read_text()

@@ -86,25 +86,31 @@ def test_a_run_does_not_wait_for_pages_that_another_writes(tmp_path, monkeypatch
     assert (tmp_path / ".locks" / output_locks.WANTED).exists()
 
 
-def _initialise(raw, out, barrier):
+def _initialise(raw, out, barrier, version):
     barrier.wait()
     for _ in range(20):
-        initialise_derivative(out, raw, "1.0")
+        initialise_derivative(out, raw, version)
 
 
-def test_the_description_is_whole_at_any_time(tmp_path, processes):
+def test_the_description_is_whole_at_any_time_though_two_versions_write_it(tmp_path, processes):
     raw, out = tmp_path / "raw", tmp_path / "out"
     raw.mkdir()
     (raw / "dataset_description.json").write_text(json.dumps({"Name": "x", "BIDSVersion": "1.10.0"}))
     barrier = processes.Barrier(5)
-    runs = [processes.Process(target=_initialise, args=(raw, out, barrier)) for _ in range(4)]
+    runs = [
+        processes.Process(target=_initialise, args=(raw, out, barrier, version))
+        for version in ("1.0", "2.0", "1.0", "2.0")
+    ]
     for process in runs:
         process.start()
     barrier.wait()
     seen = 0
     while any(process.is_alive() for process in runs):
         if (out / "dataset_description.json").exists():
-            assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+            described = json.loads((out / "dataset_description.json").read_text())
+            assert described["DatasetType"] == "derivative"
+            (maker,) = described["GeneratedBy"]
+            assert maker["Version"] in {"1.0", "2.0"}
             seen += 1
         if (out / ".bidsignore").exists():
             assert (out / ".bidsignore").read_text().endswith("\n")
