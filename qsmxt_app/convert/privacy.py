@@ -34,7 +34,7 @@ _SCANNER_KEYS = _keys(
     NumberOfExcitations NumberOfKSpaceTrajectories NumberOfPointsPerArm PartialFourierEnabled
     PatientPosition PercentPhaseFOV PercentSampling PhaseEncodingAxis PhaseEncodingDirectionDisplayed
     PhaseEncodingPolarityGE PhaseEncodingSteps PhaseEncodingStepsNoPartialFourier
-    PhaseEncodingStepsOutOfPlane PhaseOversampling PhaseRange PhaseResolution PhilipsRWVIntercept
+    PhaseEncodingStepsOutOfPlane PhaseOversampling PhaseRange PhaseResolution PhaseScaling PhilipsRWVIntercept
     PhilipsRWVSlope PhilipsRescaleIntercept PhilipsRescaleSlope PhilipsScaleSlope PixelBandwidth
     ProtocolName PulseSequenceName RawImage ReadoutMode ReadoutPolarity ReconMatrixPE
     ReconstructionMethod RefLinesPE RepetitionTimeInversion SAR SeriesDescription SeriesNumber

@@ -43,7 +43,13 @@ def test_echo_times_of_magnitude_and_phase_must_agree():
 
 
 @pytest.mark.parametrize(
-    ("times", "text"), [((0.004, 0.004), "the same as"), ((0.008, 0.004), "shorter than")]
+    ("times", "text"),
+    [
+        ((0.004, 0.004), "the same as"),
+        ((0.008, 0.004), "shorter than the echo before"),
+        # divided by 1000 once too often
+        ((4e-6, 8e-6), "shorter than any gradient echo"),
+    ],
 )
 def test_echo_times_must_ascend(times, text):
     with pytest.raises(UnusableData, match=f"b: .*{text}"):

@@ -166,6 +166,16 @@ def test_a_dry_run_tells_why_a_run_would_convert_nothing_or_make_no_map(tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("components", [("magnitude", "phase"), ("magnitude", "real", "imaginary")])
+def test_the_dataset_tells_that_the_sign_of_ge_was_changed(tmp_path, components):
+    magnitude, phase = echoes(shape=(12, 10, 6), echo_times=TIMES, seed=4)
+    write_all(tmp_path / "in", gradient_echo("ge", magnitude, phase, TIMES, components=components))
+    assert convert(tmp_path / "in", tmp_path / "out") == 0
+    sidecars = sorted((tmp_path / "out" / "sourcedata").rglob("*part-phase*.json"))
+    for path in sidecars:
+        assert "GE" in json.loads(path.read_text())["PhaseScaling"]
+
+
 def test_where_the_dataset_goes_can_be_chosen(dicom, tmp_path):
     assert convert(dicom, tmp_path / "out", "--raw-dir", str(tmp_path / "bids")) == 0
     assert len(list((tmp_path / "bids").rglob("*MEGRE.nii.gz"))) == 8

@@ -107,14 +107,19 @@ def preview_dicom(
 
     Nothing is converted or written.
     """
-    ready, _ = sort_series(_find(source, table_stem, work_dir, settings, n_procs), table_stem, settings)
+    ready, labels = sort_series(_find(source, table_stem, work_dir, settings, n_procs), table_stem, settings)
     images = [image for acquisition in ready.grouped.plan for image in _planned_images(acquisition)]
     targets: dict[str, list[tuple[ConvertedImage, str]]] = {}
     for image, entities in zip(images, name_images(images), strict=True):
         name = build_name(entities, image.suffix, ".nii.gz")
         targets.setdefault(image.group, []).append((image, name))
     outcomes = ready.outcomes(targets, {}, finished=False)
-    notes = [*unread_notes(ready), *doubtful_headers(ready), *map(NO_MAP.format, why_no_maps(ready))]
+    notes = [
+        *labels.notes,
+        *unread_notes(ready),
+        *doubtful_headers(ready),
+        *map(NO_MAP.format, why_no_maps(ready)),
+    ]
     return rows_of(ready.series, ready.types, ready.review, outcomes.__getitem__), notes
 
 

@@ -265,7 +265,9 @@ def _write_polar(
         sidecar = _sidecar(acquisition, member, volume)
         path = place.add(member, "mag", sidecar | _image_type(sidecar, "MAGNITUDE"))
         save_image(polar.magnitude, volume.affine, path)
-    rule = "angle of real and imaginary parts" if _from_parts(parts) else "angle of the combined channels"
+    rule = "angle of the combined channels"
+    if _from_parts(parts):
+        rule = "; ".join(filter(None, ["angle of real and imaginary parts", _vendor(member).sign_rule]))
     sidecar = _sidecar(acquisition, member, volume) | {"Units": "rad", "PhaseScaling": rule}
     sidecar |= _image_type(sidecar, "PHASE")
     save_image(polar.phase, volume.affine, place.add(member, "phase", sidecar))
