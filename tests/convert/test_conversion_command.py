@@ -176,6 +176,19 @@ def test_the_dataset_tells_that_the_sign_of_ge_was_changed(tmp_path, components)
         assert "GE" in json.loads(path.read_text())["PhaseScaling"]
 
 
+def test_headers_in_other_units_do_not_reach_the_dataset(tmp_path, capsys):
+    magnitude, phase = echoes(shape=(12, 10, 6), echo_times=TIMES, seed=4)
+    extra = {"RepetitionTime": 0.035, "MagneticFieldStrength": 30000}
+    write_all(tmp_path / "in", gradient_echo("siemens", magnitude, phase, TIMES, extra=extra))
+    assert convert(tmp_path / "in", tmp_path / "out") == 0
+    assert "RepetitionTime of 0.035 ms is implausible" in capsys.readouterr().err
+    sidecars = [
+        json.loads(path.read_text()) for path in (tmp_path / "out" / "sourcedata").rglob("*MEGRE.json")
+    ]
+    assert {sidecar["MagneticFieldStrength"] for sidecar in sidecars} == {3.0}
+    assert not any("RepetitionTime" in sidecar for sidecar in sidecars)
+
+
 def test_where_the_dataset_goes_can_be_chosen(dicom, tmp_path):
     assert convert(dicom, tmp_path / "out", "--raw-dir", str(tmp_path / "bids")) == 0
     assert len(list((tmp_path / "bids").rglob("*MEGRE.nii.gz"))) == 8

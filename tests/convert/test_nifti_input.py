@@ -412,6 +412,7 @@ def test_what_cannot_be_used_is_one_line_and_the_rest_is_converted(colleague, ch
     [
         ({"echo_time": "20"}, "20 is not an echo time in seconds. Write 0.02"),
         ({"echo_time": "fast"}, "'fast' is not a number"),
+        ({"field_strength": "30000"}, "30000 is not a field strength in tesla"),
         ({"part": "fase"}, "'fase' is not one of mag, phase"),
         ({"suffix": "GRE"}, "'GRE' is not one of"),
         ({"subject": "../.."}, "has no letter or digit"),

@@ -74,7 +74,10 @@ def pixel_digest(path: Path) -> str:
 
 
 def _same_images(one: Series, two: Series) -> bool:
-    same_person = one.scan.patient_id == two.scan.patient_id and one.scan.study_date == two.scan.study_date
+    same_person = all(
+        getattr(one.scan, name) == getattr(two.scan, name)
+        for name in ("patient_id", "patient_name", "birth_date", "study_date")
+    )
     if not same_person or len(one.stacks) != len(two.stacks) or one.number != two.number:
         return False
     if one.uid == two.uid and one.scan.study_uid == two.scan.study_uid:
