@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, parse_name
-from qsmxt_app.convert.dicom.find import UNPACK, list_files
-from qsmxt_app.convert.dicom.header import elements
-from qsmxt_app.convert.dicom.reading import NotDicom, PackedFile, UnusableFile, read_dataset
 from qsmxt_app.errors import NoInput
 from qsmxt_app.terminal import named
 
@@ -36,6 +33,16 @@ def detect_input(folder: Path) -> Input:
     """
     if is_bids(folder):
         return Input("bids")
+    return _search(folder)
+
+
+def _search(folder: Path) -> Input:
+    """Tell what the files of a folder are that is no BIDS dataset."""
+    # pydicom and all that reads headers: a BIDS dataset needs none of it
+    from qsmxt_app.convert.dicom.find import UNPACK, list_files
+    from qsmxt_app.convert.dicom.header import elements
+    from qsmxt_app.convert.dicom.reading import NotDicom, PackedFile, UnusableFile, read_dataset
+
     # what a file manager leaves beside a file (._name) is not an image
     paths = [Path(path) for path in list_files(folder)[0] if not Path(path).name.startswith(".")]
     nifti = tuple(path for path in paths if path.name.lower().endswith(IMAGE_EXTENSIONS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 
@@ -34,7 +34,12 @@ def noise_from_misfit(misfit: FloatArray, degrees_of_freedom: int) -> float:
     """
     if misfit.size == 0 or degrees_of_freedom < 1:
         raise ValueError("the noise level needs residuals: there are no voxels or no degrees of freedom")
-    return float(np.sqrt(np.quantile(misfit, QUANTILE) / chi2.ppf(QUANTILE, degrees_of_freedom)))
+    return float(np.sqrt(np.quantile(misfit, QUANTILE) / chi_squared_quantile(QUANTILE, degrees_of_freedom)))
+
+
+def chi_squared_quantile(share: float, degrees_of_freedom: int) -> float:
+    """Quantile of chi squared, without scipy.stats, whose import takes longer than many a step."""
+    return float(2 * gammaincinv(degrees_of_freedom / 2, share))
 
 
 def noise_from_detail(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 
@@ -220,11 +219,18 @@ def similarity(
     float
         -1 to 1; 0 where one of both is constant or there is no voxel.
     """
-    ranks = [rankdata(image[voxels]) for image in (magnitude, phase)]
+    ranks = [_ranks(image[voxels]) for image in (magnitude, phase)]
     spread = float(np.prod([np.std(values) for values in ranks])) if ranks[0].size else 0.0
     if not spread > 0:
         return 0.0
     return float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())) / spread)
+
+
+def _ranks(values: FloatArray) -> NDArray[np.float64]:
+    """Ranks, equal values sharing their mean (scipy.stats takes longer to import than many a step)."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(count) - (count - 1) / 2)[place]
+    return np.full(values.shape, np.nan) if np.isnan(values).any() else ranks
 
 
 def _sample(mask: BoolArray) -> tuple[NDArray[np.intp], ...]:

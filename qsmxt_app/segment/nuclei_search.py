@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import correlate
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.morphology import dilate
@@ -102,6 +101,8 @@ class _Body:
         self, chi: FloatArray, known: FloatArray, centre: NDArray[np.int64], reach: int
     ) -> FloatArray:
         """Contrast at all shifts within `reach` voxels of one, minus infinity where too little is known."""
+        from scipy.signal import correlate  # takes longer to import than many a step
+
         start = self.corner + centre - reach
         size = np.array(self.inside.shape) + 2 * reach
         image, weight = _cut(chi * known, start, size), _cut(known, start, size)

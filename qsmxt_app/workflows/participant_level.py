@@ -16,7 +16,6 @@ from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.private_folder import PRIVATE
 from qsmxt_app.terminal import PlainConsole, counted
 from qsmxt_app.workflows.boilerplate import write_boilerplate
-from qsmxt_app.workflows.conversion import convert_input, show_conversion
 from qsmxt_app.workflows.given_masks import settings_with_masks
 from qsmxt_app.workflows.machine_share import share_machine
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
@@ -77,6 +76,8 @@ def run_participants(request: Request) -> int:
 
 
 def _convert_and_run(request: Request, found: Input) -> int:
+    from qsmxt_app.workflows.conversion import convert_input, show_conversion  # of what BIDS needs nothing
+
     if request.settings.dry_run:
         show_conversion(request, found)
         return 0

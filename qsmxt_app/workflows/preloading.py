@@ -6,6 +6,8 @@ A function without threads: those that this process started would not exist in i
 
 from __future__ import annotations
 
+import contourpy  # noqa: F401
+import matplotlib.backends.backend_svg  # noqa: F401 (for reports, which import it where they draw)
 import numpy as np
 import scipy.fft  # noqa: F401
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.stats
 from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.noise import chi_squared_quantile
 
 Method = Literal["wrapped-differences", "trigonometric"]
 _METHODS = ("wrapped-differences", "trigonometric")
@@ -195,7 +195,7 @@ def _noise_of_magnitude(
     gain = 4 * s.sum() ** 2 + 2 * (s**2).sum()  # variance of the Laplacian of white noise of variance 1
     n = magnitude.shape[3]
     if n > 1:
-        expected = scipy.stats.chi2.median(n - 1)
+        expected = chi_squared_quantile(0.5, n - 1)
         return float(np.sqrt(np.median(misfit[mask]) / expected / gain))
     image = magnitude[..., 0].astype(np.float64)
     total = sum(s[a] * (np.roll(image, 1, a) + np.roll(image, -1, a) - 2 * image) for a in range(3))

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-
 from qsmxt_app.records.scan import ScanRecord
 from qsmxt_app.report.findings import Finding
 from qsmxt_app.report.panel import Panel, PanelType, Table
-from qsmxt_app.report.pictures import figure_uri
+from qsmxt_app.report.pictures import figure_uri, new_figure
 from qsmxt_app.report.rendering import show_number
 from qsmxt_app.report.sign import AGREEING_NUCLEI, iron_rich_nuclei
 from qsmxt_app.segment.expected_values import Compared, compare, read_regional_values
@@ -77,8 +74,7 @@ def _name(one: Compared) -> str:
 
 
 def _plot(compared: Sequence[Compared]) -> str:
-    figure = Figure(figsize=(4.8, 0.9 + _HEIGHT_OF_A_ROW * len(compared)), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = new_figure(4.8, 0.9 + _HEIGHT_OF_A_ROW * len(compared))
     axes = figure.subplots()
     for row, one in enumerate(compared):
         low, high = 1000 * one.expected.low, 1000 * one.expected.high

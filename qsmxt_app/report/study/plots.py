@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
-from qsmxt_app.report.pictures import figure_uri
+from qsmxt_app.report.pictures import figure_uri, new_figure
 from qsmxt_app.report.study.values import ALL, MapSummary, RegionSummary
 
 REGIONS_PER_PLOT = 30
@@ -32,8 +30,7 @@ def distribution_plots(summary: MapSummary) -> list[tuple[str, str]]:
 def _draw(summary: MapSummary, regions: tuple[RegionSummary, ...]) -> str:
     groups = sorted({group for region in summary.regions for group in region.values})
     height = 1.1 + len(regions) * max(0.3, 0.17 * len(groups))
-    figure = Figure(figsize=(8.2, height), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = new_figure(8.2, height)
     axes = figure.subplots()
     for row, region in enumerate(regions):
         for number, group in enumerate(groups):
