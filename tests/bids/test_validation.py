@@ -83,13 +83,14 @@ def test_without_home_network_and_path(raw, tmp_path):
             command = alone + command
     environment = {
         "HOME": "/dev/null/home",
-        "DENO_DIR": str(tmp_path / "deno"),
+        "TMPDIR": str(tmp_path / "temporary"),
         "PATH": "/nonexistent",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
+    (tmp_path / "temporary").mkdir()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert not (tmp_path / "deno").exists(), "the validator left its cache behind"
+    assert not list((tmp_path / "temporary").iterdir()), "the validator left its cache behind"
 
 
 @pytest.mark.parametrize(
