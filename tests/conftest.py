@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +15,13 @@ import pytest
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SHARE = max(1, CORES // WORKERS)
+
+# the tests start hundreds of processes, and each of them would compile 350 modules again
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# what Deno compiles of the BIDS validator
+os.environ.setdefault("DENO_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "deno"))
 
 # before numpy is imported, by what is imported below
 for library in ("OMP", "OPENBLAS", "MKL"):
@@ -46,9 +54,10 @@ def prepared_process() -> None:
 def processes() -> Any:
     """Context of processes that are forked from a server without threads."""
     from qsmxt_app.workflows.limits import threads_of_new_processes
+    from qsmxt_app.workflows.local_executor import PRELOADED
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["qsmxt_app.workflows.preloading"])
+    context.set_forkserver_preload(list(PRELOADED))  # runs in this process share the server
     with threads_of_new_processes(1):
         forkserver.ensure_running()
     return context

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import pickle
+import runpy
 from pathlib import Path
 
+import numba
 import pytest
 
 from qsmxt_app.compiled_cache import kernel_folders, remove_torn_kernels
@@ -18,28 +18,31 @@ from numba import njit
 def twice(number):
     return 2 * number
 
-print(twice(21))
+result = twice(21)
 """
 
 
-def _run(folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / "cache")}
-    (folder / "kernel.py").write_text(KERNEL)
-    command = [sys.executable, str(folder / "kernel.py")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def _run(kernel: Path) -> int:
+    return int(runpy.run_path(str(kernel))["result"])
 
 
 @pytest.mark.parametrize("content", [b"", bytes(500), None], ids=["empty", "zeros", "cut"])
-def test_torn_kernels_are_removed_and_whole_ones_stay(tmp_path: Path, content: bytes | None) -> None:
-    assert _run(tmp_path).stdout == "42\n"
+def test_torn_kernels_are_removed_and_whole_ones_stay(
+    tmp_path: Path, content: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    kernel = tmp_path / "kernel.py"
+    kernel.write_text(KERNEL)
+    assert _run(kernel) == 42
     assert remove_torn_kernels([tmp_path]) == []
     files = sorted(path for path in (tmp_path / "cache").rglob("*.nb[ic]"))
     assert len(files) == 2
     for path in files:
         path.write_bytes(path.read_bytes()[:-9] if content is None else content)
-    assert _run(tmp_path).returncode != 0
+    with pytest.raises((EOFError, pickle.UnpicklingError)):
+        _run(kernel)
     assert sorted(remove_torn_kernels([tmp_path])) == files
-    assert _run(tmp_path).stdout == "42\n"
+    assert _run(kernel) == 42
 
 
 def test_where_kernels_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from qsmxt_app.registration.transform_files import invert_displacement
 from qsmxt_app.workflows.resources import limited_threads
 
 QUICK = Deformation(iterations=(60, 30), shrink=(2, 1))
+BRIEF = Deformation(iterations=(30, 10), shrink=(2, 1))
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +88,14 @@ def test_nothing_folds_and_bytes_are_the_same(lumps: Image) -> None:
 
 
 def test_syn_finds_the_same_bend(lumps: Image, bent: tuple[Transform, Image]) -> None:
+    """In the middle alone: SyN takes a hundred times as long as the greedy method."""
     true, moved = bent
-    points = inner_points(lumps)
+    middle = Image(np.ascontiguousarray(lumps.array[8:-8, 10:-10, 6:-6]), lumps.affine.copy())
+    middle.affine[:3, 3] += lumps.affine[:3, :3] @ [8, 10, 6]
+    points = inner_points(middle)
     error = {}
     for method in METHODS:
-        found = register_deformable([Pair(lumps, moved)], lumps.grid, Transform(), QUICK, method)
+        found = register_deformable([Pair(middle, moved)], middle.grid, Transform(), BRIEF, method)
         error[method] = np.linalg.norm(found.map_points(points) - true.map_points(points), axis=-1).mean()
     assert error["greedy"] < 0.4
     assert error["syn"] < 0.8  # of voxels of 2 mm

@@ -133,7 +133,8 @@ def test_what_computes_nothing(folders: Folders, options: str) -> None:
 
 
 def test_the_group_level_and_reports(folders: Folders) -> None:
-    test_the_participant_level(folders, "scratch", [])
+    if not (folders.out / "sub-01.html").exists():
+        test_the_participant_level(folders, "scratch", [])
     run([folders.bin / "qsmxt", *folders.arguments, "--reports-only"], cwd=folders.work)
     group = [folders.raw, folders.out, "group", "-w", folders.work, "-q"]
     run([folders.bin / "qsmxt", *group], cwd=folders.out)
@@ -173,16 +174,17 @@ def test_tgv_qsm(folders: Folders) -> None:
     assert folders.executed == []
 
 
-@pytest.mark.parametrize("path", ["", f"{os.curdir}:{os.sep}absent"], ids=["empty", "relative"])
-def test_entries_of_pythonpath_that_mean_the_current_folder(
-    folders: Folders, tmp_path: Path, path: str
-) -> None:
-    """Python imports a few modules by itself before it runs any of ours: those it may take from there."""
+def test_entries_of_pythonpath_that_mean_the_current_folder(folders: Folders, tmp_path: Path) -> None:
+    """Python imports a few modules by itself before it runs any of ours: those it may take from there.
+
+    All steps are computed: what they import late is found by the same entries.
+    """
     later = [name for name in not_imported_by("pass") if not name.endswith("customize")]
     plant(tmp_path, folders.bin / "executed", later)
-    entries = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), path])) + os.pathsep
-    command = [folders.bin / "qsmxt", *folders.arguments, "--clean-workdir"]
-    run(command, cwd=tmp_path, PYTHONPATH=os.pathsep + entries)
+    # an empty entry, a relative one, one that does not exist, and an empty one at the end
+    entries = ["", os.environ.get("PYTHONPATH", ""), os.curdir, f"{os.sep}absent", ""]
+    command = [folders.bin / "qsmxt", *folders.arguments, "-w", tmp_path / "work", "--clean-workdir"]
+    run(command, cwd=tmp_path, PYTHONPATH=os.pathsep.join(entries))
     assert folders.executed == []
 
 

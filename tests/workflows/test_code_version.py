@@ -78,19 +78,16 @@ def test_texts_comments_and_other_modules_are_not(toy, file, old, new):
 
 
 def test_the_digest_does_not_depend_on_the_process():
-    """The order of a set of words changes with the seed of Python's hashes."""
+    """The order of a set of words changes with the seed of Python's hashes, which is another one here."""
     script = "from qsmxt_app.workflows.nodes import FitField; print(FitField().inputs.algorithm_version)"
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", script],
-            env={"PYTHONHASHSEED": seed, "PATH": ""},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(found) == 1
+    there = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONHASHSEED": "1", "PATH": ""},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert there.strip() == nodes.FitField().inputs.algorithm_version
 
 
 @pytest.mark.parametrize(
