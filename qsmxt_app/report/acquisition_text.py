@@ -107,7 +107,7 @@ SIDECAR_KEYS = tuple(key for item in ITEMS for key in item.keys)
 
 
 def acquisition_sentences(record: ScanRecord) -> tuple[str, ...]:
-    """Write how the data were acquired and reconstructed, and what of it must be added by hand.
+    """Write how the data were acquired and reconstructed.
 
     Parameters
     ----------
@@ -117,15 +117,24 @@ def acquisition_sentences(record: ScanRecord) -> tuple[str, ...]:
     if not record.inputs.echo_times:
         return ()
     sidecar = record.inputs.sidecar
-    missing = [item.title for item in ITEMS if not item.words(sidecar)]
+    return (_acquired(record, sidecar), _geometry(record), _reconstructed(record, sidecar))
+
+
+def to_add(record: ScanRecord) -> tuple[str, ...]:
+    """Say to an author what is to be reported as well, and is not recorded with the images.
+
+    Parameters
+    ----------
+    record
+        As for :func:`acquisition_sentences`.
+    """
+    if not record.inputs.echo_times:
+        return ()
+    missing = [item.title for item in ITEMS if not item.words(record.inputs.sidecar)]
     if not record.inputs.readout_told and len(record.inputs.echo_times) > 1:
         missing.append("readout polarity")
-    asked = (
-        f"Also to be reported, and not recorded with the images: {', '.join(missing)}, and flow compensation."
-        if missing
-        else "Also to be reported, and not recorded with the images: flow compensation."
-    )
-    return (_acquired(record, sidecar), _geometry(record), _reconstructed(record, sidecar), asked)
+    listed = f"{', '.join(missing)}, and flow compensation" if missing else "flow compensation"
+    return (f"To be added by the author, as it is not recorded with the images: {listed}.",)
 
 
 def _acquired(record: ScanRecord, sidecar: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@ def write_citations(output_dir: Path, planned: Iterable[ScanRecord] | None = Non
         paragraphs[group] = ("group level",)
     references = cited(sentence for item in paragraphs for sentence in item.sentences)
     texts = [
-        (item.paragraph, ", ".join(stems) if len(paragraphs) > 1 else "")
+        (item.paragraph, ", ".join(stems) if len(paragraphs) > 1 else "", " ".join(item.notes))
         for item, stems in paragraphs.items()
     ]
     folder = output_dir / "logs"
@@ -77,12 +77,14 @@ def _grouped(records: Iterable[ScanRecord]) -> dict[Methods, tuple[str, ...]]:
     return found
 
 
-def _markdown(texts: list[tuple[str, str]], references: tuple[Reference, ...]) -> str:
+def _markdown(texts: list[tuple[str, str, str]], references: tuple[Reference, ...]) -> str:
     lines = ["# Methods", _INTRODUCTION]
-    for paragraph, stems in texts:
+    for paragraph, stems, notes in texts:
         # Markdown passes HTML through, so what comes from a record must not look like it.
         lines += [
-            html.escape(line, quote=False) for line in (f"({stems})" if stems else "", paragraph) if line
+            html.escape(line, quote=False)
+            for line in (f"({stems})" if stems else "", paragraph, f"({notes})" if notes else "")
+            if line
         ]
     items = (f"- {item.sentence()} [doi:{item.doi}](https://doi.org/{item.doi})" for item in references)
     return encodable("\n\n".join([*lines, "## References", "\n".join(items)]) + "\n")

@@ -5,13 +5,17 @@ Each check compares a recorded fact with a limit that the text states; without t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qsmxt_app.qsm.sign_check import CLEAR_IRON
 from qsmxt_app.records.scan import ScanRecord
 
 LEVELS = ("error", "warning", "note")
+VERDICTS = {"error": "not usable", "warning": "look first", "note": "usable", "": "usable"}
+"""What the most serious finding means for who wants to use the map; on the page and in the list alike."""
+NO_RECORD = "no record"
+VERDICT_ORDER = ("failed", "not usable", NO_RECORD, "look first", "usable")
 
 HEAD_ML = (300.0, 7000.0)
 LARGEST_HOLE_FRACTION = 0.25
@@ -62,6 +66,24 @@ def find(record: ScanRecord, missing: Sequence[str] = ()) -> tuple[Finding, ...]
     )
     found = [*_missing(missing), *(finding for check in checks for finding in check(record))]
     return tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level)))
+
+
+def worst(findings: Iterable[Finding]) -> str:
+    """Return the most serious level among findings, or empty text."""
+    return min((finding.level for finding in findings), key=LEVELS.index, default="")
+
+
+def verdict(record: ScanRecord, level: str) -> str:
+    """Say in a word or two whether a map can be used.
+
+    Parameters
+    ----------
+    record
+        What was done.
+    level
+        Of its most serious finding.
+    """
+    return "failed" if record.failed else VERDICTS[level]
 
 
 def _failures(record: ScanRecord) -> Iterator[Finding]:

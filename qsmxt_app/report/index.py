@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.records.scan import ScanRecord, read_records
-from qsmxt_app.report.findings import find
+from qsmxt_app.report import page_script
+from qsmxt_app.report.findings import NO_RECORD, VERDICT_ORDER, find, verdict, worst
 from qsmxt_app.report.panels.regional_values import regional_findings
-from qsmxt_app.report.participant import worst
 from qsmxt_app.report.rendering import render
 from qsmxt_app.report.thumbnail import read_thumbnail
 
@@ -29,6 +31,7 @@ class Row:
     name: str
     link: str
     level: str
+    verdict: str
     state: str
     acquisitions: int
     quality: str
@@ -57,15 +60,24 @@ def build_index(output_dir: Path) -> Path:
         if (output_dir / name).is_file()
     ]
     path = output_dir / "index.html"
-    write_text(path, render("index.html", rows=rows, links=links, summary=_summary(rows)))
+    write_text(
+        path,
+        render(
+            "index.html",
+            rows=rows,
+            links=links,
+            summary=_summary(rows),
+            version=__version__,
+            scripts=page_script.policy((), "index.js"),
+            script=page_script.code("index.js"),
+        ),
+    )
     return path
 
 
 def _summary(rows: Sequence[Row]) -> str:
-    failed, doubted = (sum(row.level == level for row in rows) for level in ("error", "warning"))
-    review = "needs review" if doubted == 1 else "need review"
-    states = ((len(rows) - failed - doubted, "done"), (doubted, review), (failed, "failed"))
-    summary = ", ".join(f"{count} {words}" for count, words in states if count)
+    verdicts = Counter(row.verdict for row in rows)
+    summary = ", ".join(f"{verdicts[one]} {one}" for one in VERDICT_ORDER if verdicts[one])
     return f"{len(rows)} participant{'s' * (len(rows) != 1)}: {summary}."
 
 
@@ -73,10 +85,12 @@ def _row(output_dir: Path, label: str, *, with_picture: bool) -> Row:
     name = f"sub-{label}"
     records = read_records(output_dir, label)
     page = f"{name}.html"
-    level, state, summary = _state(output_dir, records)
+    level, judged, summary = _judge(output_dir, records)
+    failed = sum(record.failed for record in records)
+    state = f"{failed} of {len(records)} failed" if 0 < failed < len(records) else judged
     link = quote(page) if (output_dir / page).is_file() else ""
     picture = read_thumbnail(output_dir, label) if with_picture else ""
-    return Row(name, link, level, state, len(records), _quality(records), summary, picture)
+    return Row(name, link, level, judged, state, len(records), _quality(records), summary, picture)
 
 
 def _quality(records: Sequence[ScanRecord]) -> str:
@@ -86,15 +100,13 @@ def _quality(records: Sequence[ScanRecord]) -> str:
     return ", ".join(beyond) or ("good" if "good" in states else "")
 
 
-def _state(output_dir: Path, records: Sequence[ScanRecord]) -> tuple[str, str, str]:
+def _judge(output_dir: Path, records: Sequence[ScanRecord]) -> tuple[str, str, str]:
+    """Return the level, the verdict and the first finding of the worst scan."""
     if not records:
-        return "warning", "no record", "Nothing was recorded: not run yet, or stopped early."
-    findings = [
-        finding for record in records for finding in (*find(record), *regional_findings(output_dir, record))
-    ]
-    failed = sum(record.failed for record in records)
+        return "warning", NO_RECORD, "Nothing was recorded: not run yet, or stopped early."
+    found = [[*find(record), *regional_findings(output_dir, record)] for record in records]
+    verdicts = {verdict(record, worst(own)) for record, own in zip(records, found, strict=True)}
+    findings = [finding for own in found for finding in own]
     level = worst(findings)
     first = next((finding.title for finding in findings if finding.level == level and level != "note"), "")
-    if failed:
-        return level, "failed" if failed == len(records) else f"{failed} of {len(records)} failed", first
-    return level, "done" if level in ("", "note") else "done, with warnings", first
+    return level, min(verdicts, key=VERDICT_ORDER.index), first

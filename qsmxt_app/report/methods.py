@@ -20,7 +20,7 @@ from qsmxt_app.qsm.tgv import TGVOptions
 from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
 from qsmxt_app.records.open_values import number, numbers, text
 from qsmxt_app.records.scan import STRIPPED, ScanRecord
-from qsmxt_app.report.acquisition_text import acquisition_sentences
+from qsmxt_app.report.acquisition_text import acquisition_sentences, to_add
 from qsmxt_app.report.labelling_text import segmentation_sentences
 from qsmxt_app.report.pictures import CHI
 from qsmxt_app.report.references import all_references
@@ -63,9 +63,10 @@ _ECHO_MEANS = {
 
 @dataclass(frozen=True)
 class Methods:
-    """Sentences with citations, and the references that they cite in order of appearance."""
+    """Sentences with citations, and what an author has to add to them."""
 
     sentences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def paragraph(self) -> str:
@@ -93,7 +94,7 @@ def describe_methods(record: ScanRecord) -> Methods:
         *segmentation_sentences(record),
         _shown(),
     ]
-    return Methods(tuple(sentence for sentence in sentences if sentence))
+    return Methods(tuple(sentence for sentence in sentences if sentence), to_add(record))
 
 
 def render_citations(sentence: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.errors import NoInput
 from qsmxt_app.records.open_values import text, words
 from qsmxt_app.records.quality import Measure
 from qsmxt_app.records.scan import ScanRecord, read_records
+from qsmxt_app.report import page_script
 from qsmxt_app.report.embedding import voxels_per_scan
-from qsmxt_app.report.findings import LEVELS, Finding, find
+from qsmxt_app.report.findings import VERDICT_ORDER, Finding, find, verdict, worst
 from qsmxt_app.report.methods import Methods, cited, describe_methods
 from qsmxt_app.report.panel import Panel, ScanPage
 from qsmxt_app.report.panels import PANELS
@@ -20,11 +23,13 @@ from qsmxt_app.report.panels.regional_values import regional_findings
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
 from qsmxt_app.report.sign import describe_sign
+from qsmxt_app.report.step_words import step_words
 from qsmxt_app.report.thumbnail import write_thumbnail
 from qsmxt_app.report.viewer_section import Viewer, ViewerScan
 from qsmxt_app.report.volumes import ON_COARSE, ON_T1W, Volumes, read_volumes
 
-_STATES = {"error": "failed", "warning": "look at the warnings", "note": "done", "": "done"}
+MOST_FINDINGS = 3
+"""Findings that stand at the top of the page; all of them stand below."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Acquisition:
     level: str
     state: str
     findings: Sequence[Finding]
+    worst: Sequence[Finding]
+    more: int
     highlights: Sequence[tuple[str, str]]
     quality: Sequence[Measure]
     facts: Sequence[tuple[str, str]]
@@ -97,14 +104,18 @@ def build_participant_report(output_dir: Path, subject: str, *, volumes: str = "
             write_thumbnail(output_dir, label, read)
         if "chi" in read.embedded:
             scans.append(_viewer_scan(output_dir, record, read))
+    viewer = Viewer(scans) if scans else None
     page = render(
         "participant.html",
         title=f"sub-{label}",
         acquisitions=acquisitions,
         summary=_summary(acquisitions),
-        viewer=Viewer(scans) if scans else None,
+        viewer=viewer,
         references=cited(sentence for item in acquisitions for sentence in item.methods.sentences),
         software=_versions(acquisitions),
+        version=__version__,
+        scripts=page_script.policy(viewer.sources if viewer else ()),
+        script=page_script.code(),
     )
     path = output_dir / f"sub-{label}.html"
     write_text(path, page)
@@ -120,6 +131,7 @@ def _acquisition(
         *regional_findings(output_dir, record),
     )
     level = worst(findings)
+    serious = [finding for finding in findings if finding.level != "note"]
     page = ScanPage(output_dir, record, volumes, anatomy, coarse)
     panels = [(one, one.make(page)) for one in PANELS]
     return Acquisition(
@@ -127,8 +139,10 @@ def _acquisition(
         title=record.title,
         record=record,
         level=level,
-        state=_STATES[level],
+        state=verdict(record, level),
         findings=findings,
+        worst=serious[:MOST_FINDINGS],
+        more=len(findings) - len(serious[:MOST_FINDINGS]),
         highlights=_highlights(record, volumes),
         quality=tuple(record.quality.values()),
         facts=_input_facts(output_dir, record),
@@ -144,19 +158,12 @@ def _summary(acquisitions: Sequence[Acquisition]) -> str:
     """Say in a sentence what was found, what became of it, and how long it took."""
     sessions = {item.record.entities.get("ses", "") for item in acquisitions} - {""}
     among = f" in {len(sessions)} sessions" if len(sessions) > 1 else ""
-    failed = sum(item.level == "error" for item in acquisitions)
-    doubted = sum(item.level == "warning" for item in acquisitions)
+    verdicts = Counter(item.state for item in acquisitions)
     count = f"{len(acquisitions)} {'acquisitions' if len(acquisitions) != 1 else 'acquisition'}{among}"
     single = sum(len(item.record.inputs.echo_times) == 1 for item in acquisitions)
-    states = [
-        f"{number_of} {words}"
-        for number_of, words in (
-            (failed, "failed"),
-            (single, "qualitative, of a single echo"),
-            (doubted, "needs review" if doubted == 1 else "need review"),
-        )
-        if number_of
-    ] or ["nothing unusual"]
+    states = [f"{verdicts[state]} {state}" for state in VERDICT_ORDER if verdicts[state]]
+    if single:
+        states.append(f"{single} qualitative, of a single echo")
     # what several scans share, such as the labels of a T1w, stands in the record of each
     steps = {step for item in acquisitions for step in item.record.all_timings.items()}
     seconds = sum(spent for _, spent in steps)
@@ -173,11 +180,6 @@ def _viewer_scan(output_dir: Path, record: ScanRecord, volumes: Volumes) -> View
     return ViewerScan(record.title, volumes.embedded, regions, size)
 
 
-def worst(findings: Sequence[Finding]) -> str:
-    """Return the most serious level among findings, or empty text."""
-    return min((finding.level for finding in findings), key=LEVELS.index, default="")
-
-
 def _highlights(record: ScanRecord, volumes: Volumes) -> list[tuple[str, str]]:
     chi, inversion = volumes.statistics.get("chi", {}), record.inversion
     stopped = " (not converged)" if inversion.converged is False else ""
@@ -187,9 +189,14 @@ def _highlights(record: ScanRecord, volumes: Volumes) -> list[tuple[str, str]]:
         ("Unreliable phase", _percent(record.mask.hole_fraction)),
         ("Field error, median", _amount(record.field.noise_median_hz, "Hz")),
         ("Iterations", f"{inversion.iterations}{stopped}" if inversion.iterations else ""),
-        ("All steps", show_duration(sum(record.all_timings.values())) if record.all_timings else ""),
+        ("Measures of quality", _good_measures(record)),
     )
     return [(name, value) for name, value in values if value]
+
+
+def _good_measures(record: ScanRecord) -> str:
+    states = [measure.state for measure in record.quality.values() if measure.state]
+    return f"{states.count('good')} of {len(states)} good" if states else ""
 
 
 def _input_facts(output_dir: Path, record: ScanRecord) -> list[tuple[str, str]]:
@@ -240,7 +247,7 @@ def _settings(record: ScanRecord) -> list[tuple[str, str]]:
 def _steps(record: ScanRecord) -> list[Step]:
     timings, memory = record.all_timings, record.all_memory_mb
     longest = max(timings.values(), default=0.0) or 1.0
-    return [Step(name, time, memory.get(name), time / longest) for name, time in timings.items()]
+    return [Step(step_words(name), time, memory.get(name), time / longest) for name, time in timings.items()]
 
 
 def _versions(acquisitions: Sequence[Acquisition]) -> list[tuple[str, str]]:

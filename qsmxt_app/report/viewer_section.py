@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from qsmxt_app.report.embedding import Embedded
+from qsmxt_app.report.page_script import source
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Viewer:
         return _compressed("niivue.umd.js")
 
     @property
-    def policy(self) -> str:
-        """Sources of scripts for the page's content security policy: just these two texts."""
-        return f"script-src {_hash('viewer.js')} {_hash('niivue.umd.js')}"
+    def sources(self) -> tuple[str, ...]:
+        """Hashes of its scripts, for the page's content security policy."""
+        return tuple(source(_text(name)) for name in ("viewer.js", "niivue.umd.js"))
 
 
 def _identifier(index: int, key: str) -> str:
@@ -90,12 +90,6 @@ def _identifier(index: int, key: str) -> str:
 @cache
 def _text(name: str) -> str:
     return files("qsmxt_app.report").joinpath("viewer", name).read_text(encoding="utf-8")
-
-
-@cache
-def _hash(name: str) -> str:
-    digest = hashlib.sha256(_text(name).encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 @cache

@@ -50,6 +50,16 @@ class GroupSettings:
         "its space: template, or a scan such as sub-01 or sub-01_ses-A (default: the one with the same grid)",
         metavar="SPACE",
     )
+    exclude_rated: str | None = setting(
+        None,
+        "leave out scans that somebody rated on their pages: bad, or doubtful (and bad)",
+        choices=("bad", "doubtful"),
+    )
+    ratings: Path | None = setting(
+        None,
+        "table of ratings, or folder of tables, as the pages save them (default: OUTPUT_DIR/ratings)",
+        metavar="FILE|DIR",
+    )
     group_by: str | None = setting(
         None, "column of participants.tsv by which the report groups regional values", metavar="COLUMN"
     )

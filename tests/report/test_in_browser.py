@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from report_data import Outputs, group_record, group_table, head, ras_affine, region_maps, rotation
 
+from qsmxt_app.group.ratings import Rating, read_ratings
 from qsmxt_app.report import build_index, build_participant_report, write_citations
 from qsmxt_app.report.study.page import build_group_report
 
@@ -118,7 +119,8 @@ class Tab:
         """Colours of the viewer's picture after it was drawn again."""
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
         picture = self.page.locator("#viewer-canvas").screenshot()
-        return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), dtype=int)
+        colours = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), dtype=int)
+        return colours[1:-1, 1:-1]  # the canvas may begin within a pixel of the page
 
     def go_to(self, x: int, y: int, z: int) -> None:
         for axis, value in zip("xyz", (x, y, z), strict=True):
@@ -137,9 +139,42 @@ def test_tables_of_the_group_are_sorted_by_a_click(browser: Any, folder: Path) -
     tab.page.close()
 
 
+def test_a_rating_is_kept_and_saved_as_the_group_reads_it(browser: Any, folder: Path, tmp_path: Path) -> None:
+    tab = Tab(browser, folder / "sub-02.html").open()
+    scan = tab.page.locator(".rating").first
+    scan.get_by_label("bad").check()
+    scan.get_by_label("Comment").fill("moved\ta lot")
+    tab.page.reload()
+    assert scan.get_by_label("bad").is_checked()
+    with tab.page.expect_download() as download:
+        scan.get_by_role("button", name="Save as TSV").click()
+    download.value.save_as(tmp_path / download.value.suggested_filename)
+    assert read_ratings(tmp_path) == {"sub-02": Rating("bad", "moved a lot")}
+    assert tab.complaints == []
+    tab.page.close()
+
+
+def test_pages_follow_each_other_as_in_the_list_that_led_there(browser: Any, folder: Path) -> None:
+    tab = Tab(browser, folder / "index.html").open()
+    tab.page.get_by_role("searchbox").fill("failed")
+    assert tab.page.locator("tbody tr:visible").count() == 1
+    tab.page.get_by_role("searchbox").fill("")
+    tab.page.get_by_role("link", name="sub-01").click()
+    assert tab.page.locator("#previous").is_hidden()
+    tab.page.get_by_role("link", name="Next: sub-02").click()
+    assert tab.page.locator("h1").text_content() == "sub-02"
+    assert tab.page.locator("#next").is_hidden()
+    tab.page.get_by_role("link", name="Previous: sub-01").click()
+    assert tab.page.locator("h1").text_content() == "sub-01"
+    assert tab.complaints == []
+    tab.page.close()
+
+
 @pytest.fixture(scope="module")
 def viewer_tab(browser: Any, folder: Path) -> Iterator[Tab]:
     tab = Tab(browser, folder / "sub-01.html", width=800).open().ready()
+    # pictures of the viewer show the viewer, not what stays in place above it
+    tab.page.add_style_tag(content=".pages { position: static; }")
     yield tab
     tab.page.close()
 

@@ -29,10 +29,10 @@ def test_each_participant_has_its_state(outputs: Outputs) -> None:
     outputs.add("sub-04", maps={}, change=lambda content: content.update(warnings=["Look. Twice."]))
     (outputs.folder / "sub-05").mkdir()
     assert rows(outputs) == {
-        "sub-01": ["done", "1", "", ""],
+        "sub-01": ["usable", "1", "", ""],
         "sub-02": ["1 of 2 failed", "2", "", "The step “tgv” failed"],
         "sub-03": ["failed", "1", "", "The step “tgv” failed"],
-        "sub-04": ["done, with warnings", "1", "", "Look."],
+        "sub-04": ["look first", "1", "", "Look."],
         "sub-05": ["no record", "0", "", "Nothing was recorded: not run yet, or stopped early."],
     }
 
@@ -47,9 +47,9 @@ def test_everybody_is_counted_and_pictured(outputs: Outputs) -> None:
     for subject in ("01", "02"):
         build_participant_report(outputs.folder, subject)
     tree = html.fromstring(build_index(outputs.folder).read_bytes())
-    assert tree.xpath("//p[@class='summary']/text()") == ["2 participants: 1 needs review, 1 failed."]
+    assert tree.xpath("//p[@class='summary']/text()") == ["2 participants: 1 failed, 1 look first."]
     assert rows(outputs)["sub-01"] == [
-        "done, with warnings", "1", "1 poor, 1 to review", "Poor quality: noise",
+        "look first", "1", "1 poor, 1 to review", "Poor quality: noise",
     ]  # fmt: skip
     (picture,) = tree.xpath("//tr[th//a/text()='sub-01']//img/@src")
     image = Image.open(io.BytesIO(base64.b64decode(picture.partition("base64,")[2])))

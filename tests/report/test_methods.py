@@ -90,7 +90,9 @@ SIDECAR = {
 def acquired(**sidecar: Any) -> str:
     content = record("sub-01", {})
     content["inputs"] |= {"sidecar": sidecar, "readout_told": True}
-    return describe_methods(parse_record(content)).paragraph
+    methods = describe_methods(parse_record(content))
+    assert "added by the author" not in methods.paragraph
+    return " ".join((methods.paragraph, *methods.notes))
 
 
 def test_every_item_of_the_consensus_is_told_or_asked_for() -> None:
@@ -103,7 +105,7 @@ def test_every_item_of_the_consensus_is_told_or_asked_for() -> None:
         "shown in gray from -0.1 to 0.1 ppm", "relative to its mean over the mask",
     ):  # fmt: skip
         assert words in told, words
-    assert "not recorded with the images: flow compensation." in told
+    assert "as it is not recorded with the images: flow compensation." in told
     for key in SIDECAR.keys() - {"Manufacturer", "ManufacturersModelName"}:
         assert acquired(**{name: value for name, value in SIDECAR.items() if name != key}) != told
     asked = acquired()

@@ -62,8 +62,8 @@ def test_a_finished_acquisition_shows_every_section(outputs: Outputs) -> None:
     tree = page(outputs)
     assert tree.xpath("//h1/text()") == ["sub-01"]
     assert headings(tree) == [
-        "3-D viewer", "Session A, run 1 done", "Susceptibility (χ)", "Phase", "Mask", "Field", "R2*",
-        "Susceptibility-weighted images", "Convergence", "Not shown", "Input",
+        "Session A, run 1 usable", "3-D viewer", "Session A, run 1 usable", "Susceptibility (χ)", "Phase",
+        "Mask", "Field", "R2*", "Susceptibility-weighted images", "Convergence", "Not shown", "Input",
         "Time and memory", "Methods", "References", "Software",
     ]  # fmt: skip
     text = tree.text_content()
@@ -146,7 +146,7 @@ def test_the_headline_counts_what_the_quality_table_calls_poor(outputs: Outputs)
     }  # fmt: skip
     outputs.add(change=lambda content: content.update(quality={"streaking": poor}))
     tree = page(outputs)
-    assert tree.xpath("//p[@class='summary']/text()")[0].startswith("1 acquisition: 1 needs review.")
+    assert tree.xpath("//p[@class='summary']/text()")[0].startswith("1 acquisition: 1 look first.")
     assert tree.xpath("//div[@class='finding warning']")
 
 
@@ -162,7 +162,7 @@ def test_a_finished_acquisition_of_a_head_warns_of_nothing(outputs: Outputs) -> 
     outputs.add(change=lambda content: content["inputs"].update(voxel_size=[1.0, 1.0, 1.0]))
     tree = page(outputs)
     assert not tree.xpath("//div[starts-with(@class, 'finding')]")
-    assert "Nothing unusual was found." in tree.text_content()
+    assert "No check found a fault." in tree.text_content()
 
 
 def test_what_scans_share_counts_once_in_the_time_that_all_took(outputs: Outputs) -> None:
@@ -174,7 +174,7 @@ def test_what_scans_share_counts_once_in_the_time_that_all_took(outputs: Outputs
     outputs.add("sub-01_run-2", change=spend(20.0))
     tree = page(outputs)
     assert "All steps took 1 min 20 s" in tree.text_content()
-    steps = tree.xpath("//section[@id='acquisition-1']//table//tr[contains(., 'register_atlas')]")
+    steps = tree.xpath("//section[@id='acquisition-1']//table//tr[contains(., 'registration of the atlas')]")
     assert "50 s" in " ".join(steps[0].text_content().split())
 
 
@@ -187,7 +187,9 @@ def test_a_failed_acquisition_says_what_failed_why_and_where_to_read_more(output
     assert all(part in words for part in ("masks", "the mask is empty", "logs/run/crash.txt"))
     assert "No susceptibility map was written, because a step failed." in section.text_content()
     assert tree.xpath("//section[@id='acquisition-2']//img")
-    assert "failed" in tree.xpath("//nav//li[1]//span/text()")
+    first = tree.xpath("//section[contains(@class, 'verdict')]")[0]
+    assert first.xpath(".//h2/span/text()") == ["failed"]
+    assert "masks" in first.xpath(".//ul[@class='worst']/li")[0].text_content()
 
 
 def drop(*keys: str) -> Callable[[dict[str, Any]], None]:
@@ -205,7 +207,7 @@ def test_a_single_echo_has_no_r2star_and_the_page_says_why(outputs: Outputs) -> 
     text = page(outputs).text_content()
     assert "No R2* map: it needs at least two echoes." in text
     assert "only one echo" in text
-    assert "1 acquisition: 1 qualitative, of a single echo" in text
+    assert "1 acquisition: 1 look first, 1 qualitative, of a single echo" in text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.bids.derivatives import sidecar_path
 from qsmxt_app.bids.entities import parse_name, without_prefix
 from qsmxt_app.group.csv_text import read_tsv_file
+from qsmxt_app.group.ratings import FOLDER, left_out, read_ratings
 from qsmxt_app.records.group import MissingScan
 from qsmxt_app.records.open_values import text, words
 from qsmxt_app.records.scan import ScanRecord, read_records
@@ -88,15 +89,25 @@ def read_study(output_dir: Path, raw: Path, subjects: Sequence[str], settings: S
     subjects
         Labels without `sub-`.
     settings
-        Its selection of sessions, acquisitions and runs is followed.
+        Its selection of sessions, acquisitions and runs is followed, and of ratings.
+
+    Raises
+    ------
+    NoInput, UnusableData
+        Ratings that are to be followed do not exist, or cannot be understood.
     """
     scans: list[GroupScan] = []
     missing: list[MissingScan] = []
     wanted = _wanted(settings)
+    rated = {}
+    if settings.exclude_rated:
+        rated = left_out(read_ratings(settings.ratings or output_dir / FOLDER), settings.exclude_rated)
     for subject in subjects:
         records = [record for record in read_records(output_dir, subject) if _selected(record, wanted)]
         for record in records:
             found = _read_scan(output_dir, subject, record)
+            if record.stem in rated:
+                found = MissingScan(subject, record.stem, str(rated[record.stem]))
             (scans if isinstance(found, GroupScan) else missing).append(found)  # type: ignore[arg-type]
         missing += _not_run(raw, subject, records, wanted)
     return StudyOutputs(tuple(scans), tuple(missing))
