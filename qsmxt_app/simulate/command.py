@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, get_args
 
+from qsmxt_app.simulate.cohort import TrueEffects
 from qsmxt_app.simulate.dataset import write_dataset
 from qsmxt_app.simulate.person import Anatomy
 from qsmxt_app.simulate.receive import OddPhase, ReceivePhase
@@ -27,7 +29,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m qsmxt_app.simulate", description=__doc__)
     add = parser.add_argument
     add("out", metavar="OUT", type=Path, help="folder of the BIDS dataset to write")
-    add("--subjects", type=int, default=1, metavar="N", help="number of different people (default: 1)")
+    add(
+        "--subjects", "--participants", type=int, default=1, metavar="N",
+        help="number of different people, with an age, a sex and a group each (default: 1)",
+    )  # fmt: skip
+    for name, whose in (
+        ("group", "of patients, every second person"), ("sex", "of men"), ("age", "per year beyond 50"),
+    ):  # fmt: skip
+        add(
+            f"--{name}-effect", type=_effect, action="append", default=[], metavar="TISSUE=PPM",
+            help=f"change of susceptibility {whose}, such as putamen=0.02; may be given several times",
+        )  # fmt: skip
     add(
         "--voxel-size", type=float, nargs="+", default=[2.0], metavar="MM",
         help="voxel edge, or three of them (default: 2)",
@@ -67,6 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _effect(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        ppm = float(number)
+    except ValueError:
+        ppm = math.nan
+    if not math.isfinite(ppm):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a tissue and a number, as putamen=0.02 is")
+    return name, ppm
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = _parser()
@@ -91,10 +114,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             odd=OddPhase(args.echo_constants, tuple(args.echo_scales), args.high_pass),
             declare_readout=not args.undeclared_readout,
         )
+        effects = TrueEffects(dict(args.group_effect), dict(args.sex_effect), dict(args.age_effect))
     except ValueError as problem:
         parser.error(str(problem))
     try:
-        write_dataset(args.out, subjects=args.subjects, seed=args.seed, protocol=protocol, truth=args.truth)
+        write_dataset(
+            args.out,
+            subjects=args.subjects,
+            seed=args.seed,
+            protocol=protocol,
+            truth=args.truth,
+            effects=effects,
+        )
     except OSError as problem:
         print(f"simulate: cannot write {problem.filename or args.out}: {problem.strerror}", file=sys.stderr)
         return _CANNOT_CREATE

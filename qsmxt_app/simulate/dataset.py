@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qsmxt_app import __version__
 from qsmxt_app.qsm.constants import GAMMA_BAR_MHZ_PER_T
+from qsmxt_app.simulate.cohort import PARTICIPANTS_JSON, TrueEffects, draw_participant, participants_tsv
 from qsmxt_app.simulate.structural import INVERSION_TIME, REPETITION_TIME, simulate_t1w
 from qsmxt_app.simulate.subject import DigitalSubject, Protocol, simulate_subject
 
@@ -26,7 +27,13 @@ random. No person was scanned. Written by qsmxt {version}: python -m qsmxt_app.s
 
 
 def write_dataset(
-    out: Path, *, subjects: int = 1, seed: int = 0, protocol: Protocol, truth: Path | None = None
+    out: Path,
+    *,
+    subjects: int = 1,
+    seed: int = 0,
+    protocol: Protocol,
+    truth: Path | None = None,
+    effects: TrueEffects | None = None,
 ) -> None:
     """Simulate people and write them as BIDS.
 
@@ -41,6 +48,8 @@ def write_dataset(
     protocol : Protocol
     truth
         Folder for the truth, where wanted; created, or empty.
+    effects
+        Of age, sex and group on susceptibility; none by default.
 
     Raises
     ------
@@ -62,10 +71,11 @@ def write_dataset(
         },
     )
     (out / "README").write_text(_README.format(subjects=subjects, seed=seed, version=__version__))
-    labels = [f"sub-{number:02d}" for number in range(1, subjects + 1)]
-    (out / "participants.tsv").write_text("participant_id\n" + "".join(f"{label}\n" for label in labels))
-    for number, label in enumerate(labels, start=1):
-        subject = simulate_subject(seed, number, protocol)
+    people = {f"sub-{n:02d}": draw_participant(seed, n) for n in range(1, subjects + 1)}
+    (out / "participants.tsv").write_text(participants_tsv(people))
+    _write_json(out / "participants.json", PARTICIPANTS_JSON)
+    for number, (label, person) in enumerate(people.items(), start=1):
+        subject = simulate_subject(seed, number, protocol, effects.of(person) if effects else None)
         _write_gradient_echo(out / label / "anat", label, subject, protocol)
         structural = simulate_t1w(
             seed, number, voxel_size=max(1.0, min(protocol.voxel_size)), anatomy=protocol.anatomy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -112,15 +113,7 @@ def make_person(seed: int, index: int, anatomy: Anatomy = "basic") -> Person:
     """
     rng = np.random.default_rng([seed, index])
     template = load_template()
-    # all people have the same dura: a number drawn for it would change the other tissues of all people
-    chi = np.array(
-        [t.chi + (t.chi_between * rng.standard_normal() if t.name != "Dura" else 0) for t in TISSUES],
-        dtype=np.float32,
-    )
-    for name, number in LABELS.items():  # both sides of one person resemble each other
-        if name.startswith("Right-"):
-            left = LABELS[name.replace("Right-", "Left-")]
-            chi[number] = chi[left] + 0.25 * (chi[number] - TISSUES[number].chi)
+    chi = draw_chi(rng)
     displacement = tuple(_deformation(rng) for _ in range(3))
     gap, thickness = random_field(rng, HEAD_BOX, 4.0, 12.0), random_field(rng, HEAD_BOX, 4.0, 14.0)
     person = Person(
@@ -144,6 +137,28 @@ def make_person(seed: int, index: int, anatomy: Anatomy = "basic") -> Person:
         return person
     person = _adult(np.random.default_rng([seed, index, 4]), person)
     return _elderly(person) if anatomy == "elderly" else person
+
+
+def draw_chi(rng: np.random.Generator) -> FloatArray:
+    """Draw the mean susceptibility in ppm of every tissue of a person."""
+    # all people have the same dura: a number drawn for it would change the other tissues of all people
+    chi = np.array(
+        [t.chi + (t.chi_between * rng.standard_normal() if t.name != "Dura" else 0) for t in TISSUES],
+        dtype=np.float32,
+    )
+    for name, number in LABELS.items():  # both sides of one person resemble each other
+        if name.startswith("Right-"):
+            left = LABELS[name.replace("Right-", "Left-")]
+            chi[number] = chi[left] + 0.25 * (chi[number] - TISSUES[number].chi)
+    return chi
+
+
+def change_chi(person: Person, change: Mapping[str, float]) -> Person:
+    """Return the person with susceptibility in ppm added to tissues, by their name."""
+    chi = person.chi.copy()
+    for name, ppm in change.items():
+        chi[LABELS[name]] += np.float32(ppm)
+    return replace(person, chi=chi)
 
 
 def _adult(rng: np.random.Generator, person: Person) -> Person:

@@ -14,7 +14,7 @@ from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.field import coarse_field, smooth_sources, two_scale_field
 from qsmxt_app.simulate.geometry import ScanGrid, scan_grid
-from qsmxt_app.simulate.person import Anatomy, Person, make_person
+from qsmxt_app.simulate.person import Anatomy, Person, change_chi, make_person
 from qsmxt_app.simulate.receive import OddPhase, ReceivePhase, receive_phase, spoil_phase
 from qsmxt_app.simulate.shim import Shim, fit_shim, subtract_shim
 from qsmxt_app.simulate.signal import block_majority, block_mean, make_coil, polynomials, scan_signal
@@ -165,6 +165,7 @@ def simulate_subject(
     seed: int = 0,
     index: int = 1,
     protocol: Protocol = Protocol(),
+    chi_change: Mapping[str, float] | None = None,
 ) -> DigitalSubject:
     """Simulate a scan of one person.
 
@@ -175,13 +176,15 @@ def simulate_subject(
     index
         Number of the person, from 1.
     protocol : Protocol
+    chi_change
+        Susceptibility in ppm to add to tissues, by their name; nothing else of the person changes.
 
     Returns
     -------
     DigitalSubject
         Two calls with the same arguments return the same bytes.
     """
-    head = _whole_head(seed, index, protocol.anatomy)
+    head = _whole_head(seed, index, protocol.anatomy, tuple((chi_change or {}).items()))
     person = head.person
     grid = scan_grid(protocol.voxel_size, protocol.b0_direction)
     tissue, chi, brain = sample_anatomy(person, grid.fine_origin, grid.fine_steps, grid.fine_shape)
@@ -238,8 +241,10 @@ class _WholeHead:
 
 
 @lru_cache(maxsize=1)
-def _whole_head(seed: int, index: int, anatomy: Anatomy) -> _WholeHead:
-    person = make_person(seed, index, anatomy)
+def _whole_head(
+    seed: int, index: int, anatomy: Anatomy, chi_change: tuple[tuple[str, float], ...]
+) -> _WholeHead:
+    person = change_chi(make_person(seed, index, anatomy), dict(chi_change))
     shape = grid_shape(HEAD_BOX, COARSE_MM)
     # sampled twice as fine, so that the smooth sources see partial volume
     _, chi, brain = sample_anatomy(
