@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -123,9 +124,12 @@ def _run(arguments: list[str]) -> int:
         build_parser().print_help()
         return 0
     options = vars(parse_arguments(arguments))
-    if options["analysis_level"] not in LEVELS:
-        level = options["analysis_level"]
+    level = options["analysis_level"]
+    if level not in LEVELS:
         raise WrongUsage(f"'{level}' is not a valid analysis level.", nearest(level, LEVELS))
+    if level == "group" and re.match(r"\s*\w+\s*~", options["model"] or ""):
+        # at the participant level, a model is a network
+        options["model_formula"], options["model"] = options["model"], None
     flags = {f.name: options[f.name] for f in setting_fields() if options[f.name] is not None}
     settings = load_settings(flags)
 
@@ -144,7 +148,7 @@ def _run(arguments: list[str]) -> int:
         verbosity=options["verbose"] - options["quiet"],
         command=shlex.join(["qsmxt", *arguments]),
     )
-    if options["analysis_level"] == "participant":
+    if level == "participant":
         return run_participants(request)
     missing = name_missing(settings.submitted, request.output_dir) if settings.submitted else 0
     return run_group(request) or missing

@@ -103,6 +103,17 @@ def assemble(
         Rows in the order of participant, session, acquisition, run, atlas, map and region. What is not
         known is empty.
     """
+    joined = sorted(with_phenotypes(rows, participants, sessions), key=_order)
+    extra = tuple(phenotype_columns([participants, sessions]).values())
+    scan = (*SCAN, LEFT_OVER) if any(LEFT_OVER in row for row in joined) else SCAN
+    columns = (*scan, *COLUMNS[len(SCAN) :], *extra)
+    return GroupTables(csv_text(columns, joined), _wide(joined, (*scan, *extra)))
+
+
+def with_phenotypes(
+    rows: Iterable[Mapping[str, str]], participants: Sequence[Row], sessions: Sequence[Row]
+) -> list[dict[str, str]]:
+    """Give rows of scans the columns of participants.tsv and sessions.tsv, as `assemble` has them."""
     phenotypes = phenotype_columns([participants, sessions])
     people = {row.get("participant_id", ""): row for row in participants}
     visits = {(row.get("participant_id", ""), row.get("session_id", "")): row for row in sessions}
@@ -111,11 +122,7 @@ def assemble(
         who = row["participant_id"]
         known = {**people.get(who, {}), **_given(visits.get((who, row.get("session_id", "")), {}))}
         joined.append({**row, **{column: known.get(name, "") for name, column in phenotypes.items()}})
-    joined.sort(key=_order)
-    extra = tuple(phenotypes.values())
-    scan = (*SCAN, LEFT_OVER) if any(LEFT_OVER in row for row in joined) else SCAN
-    columns = (*scan, *COLUMNS[len(SCAN) :], *extra)
-    return GroupTables(csv_text(columns, joined), _wide(joined, (*scan, *extra)))
+    return joined
 
 
 def _wide(rows: Sequence[Row], fixed: Sequence[str]) -> str:

@@ -66,13 +66,61 @@ class Inconsistency:
     who: str
 
 
+@dataclass(frozen=True)
+class RegionalModel:
+    """How regional values were compared; the estimates are in `table`.
+
+    Attributes
+    ----------
+    formula, measure, value, correction, doubtful
+        What was asked for.
+    table
+        File with a row for every region and coefficient, relative to the output folder.
+    units
+        Of the estimates.
+    effects
+        Coefficients but the intercept.
+    differing
+        Regions in which each is significant after correction.
+    regions
+        Number of regions that were fitted.
+    mixed
+        Whether participants have a random intercept.
+    references, centres
+        Reference level of each variable of words, and mean of each variable of numbers.
+    group_sizes
+        Participants of each level.
+    not_fitted
+        Regions without a model, and why.
+    """
+
+    formula: str
+    measure: str = ""
+    value: str = ""
+    correction: str = ""
+    doubtful: str = ""
+    table: str = ""
+    units: str = ""
+    effects: tuple[str, ...] = ()
+    differing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    regions: int = 0
+    scans: int = 0
+    participants: int = 0
+    mixed: bool = False
+    references: dict[str, str] = field(default_factory=dict)
+    centres: dict[str, float] = field(default_factory=dict)
+    group_sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+    not_fitted: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupRecord:
     """What was done with all participants.
 
     Attributes
     ----------
-    template
+    template, model
         None where none was made.
     outputs
         Files by kind; `similarity` holds how similar each scan is to the template.
@@ -81,6 +129,7 @@ class GroupRecord:
     version: int = VERSION
     status: Literal["", "done", "failed"] = ""
     template: TemplateResult | None = None
+    model: RegionalModel | None = None
     missing: tuple[MissingScan, ...] = ()
     inconsistent_settings: tuple[Inconsistency, ...] = ()
     failures: tuple[StepError, ...] = ()

@@ -13,6 +13,7 @@ from qsmxt_app.records.group import read_group_record
 from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report.labelling_text import group_sentences
 from qsmxt_app.report.methods import Methods, cited, describe_methods
+from qsmxt_app.report.model_text import model_sentences
 from qsmxt_app.report.rendering import encodable, render
 
 _INTRODUCTION = (
@@ -37,7 +38,8 @@ def write_citations(output_dir: Path, planned: Iterable[ScanRecord] | None = Non
         The Markdown, HTML and BibTeX files.
     """
     paragraphs = _grouped(_with_a_map(output_dir) if planned is None else planned)
-    group = Methods(group_sentences(read_group_record(output_dir))) if planned is None else Methods(())
+    record = read_group_record(output_dir) if planned is None else None
+    group = Methods((*group_sentences(record), *model_sentences(record)))
     if group.sentences:
         paragraphs[group] = ("group level",)
     references = cited(sentence for item in paragraphs for sentence in item.sentences)

@@ -63,3 +63,18 @@ class GroupSettings:
     group_by: str | None = setting(
         None, "column of participants.tsv by which the report groups regional values", metavar="COLUMN"
     )
+    model_formula: str | None = setting(
+        None,
+        "compare regional values by a linear model, such as 'chi ~ group + age + sex': a map, and columns of "
+        "participants.tsv or sessions.tsv with +, :, * and brackets; at the group level also --model FORMULA",
+        metavar="FORMULA",
+    )
+    model_correction: str = setting(
+        "fdr",
+        "correction of p values over regions: false discovery rate, or family-wise error",
+        choices=("fdr", "holm", "bonferroni"),
+    )
+    model_value: str = setting("mean", "value of a region that is compared", choices=("mean", "median"))
+    model_doubtful: str = setting(
+        "exclude", "what is done with regional values marked as doubtful", choices=("exclude", "include")
+    )

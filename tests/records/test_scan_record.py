@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsmxt_app.records.group import GROUP_RECORD, GroupRecord, Round, TemplateResult, read_group_record
+from qsmxt_app.records.group import (
+    GROUP_RECORD,
+    GroupRecord,
+    RegionalModel,
+    Round,
+    TemplateResult,
+    read_group_record,
+)
 from qsmxt_app.records.json_file import UnreadableRecord, write_record
 from qsmxt_app.records.quality import Measure
 from qsmxt_app.records.scan import (
@@ -133,6 +140,8 @@ def test_the_record_of_the_group_is_read_back_and_version_1_too(tmp_path: Path) 
     assert read_group_record(tmp_path) is None
     template = TemplateResult("study", participants={"sub-01": ("sub-01",)}, rounds=(Round(0.1, 0.2),))
     record = GroupRecord(status="done", template=template, failures=(StepError("deform", "failed"),))
+    model = RegionalModel("chi ~ group", effects=("group[b]",), differing={"group[b]": ("putamen left",)})
+    record = dataclasses.replace(record, model=model)
     (tmp_path / "figures").mkdir()
     write_record(record, tmp_path / GROUP_RECORD)
     assert read_group_record(tmp_path) == record

@@ -2,6 +2,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from report_data import Outputs
 
 from qsmxt_app.records.group import GROUP_RECORD
@@ -75,6 +76,30 @@ def test_the_group_level_has_its_own_paragraph_and_references(outputs: Outputs) 
     assert {"avants2008", "avants2010", "joshi2004"} <= set(
         re.findall(r"@article\{(\w+)", written[2].read_text())
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "cited"),
+    [
+        ({"correction": "fdr"}, {"seabold2010", "benjamini1995", "shapiro1965"}),
+        ({"correction": "holm", "mixed": True}, {"seabold2010", "holm1979", "laird1982", "shapiro1965"}),
+    ],
+)
+def test_the_model_of_regional_values_is_described(outputs: Outputs, change: dict, cited: set[str]) -> None:
+    outputs.add("sub-01")
+    path = outputs.folder / GROUP_RECORD
+    path.parent.mkdir()
+    model = {
+        "formula": "r2star ~ group + age", "measure": "r2star", "value": "median", "doubtful": "exclude",
+        "regions": 28, "scans": 30, "participants": 24, "references": {"group": "[@control]"}, **change,
+    }  # fmt: skip
+    before = set(re.findall(r"@\w+\{(\w+)", write_citations(outputs.folder)[2].read_text()))
+    path.write_text(json.dumps({"model": model}))
+    written = write_citations(outputs.folder)
+    text = written[0].read_text(encoding="utf-8")
+    assert "of 28 regions in 30 scans of 24 participants" in text
+    assert "by the formula r2star ~ group + age. Reference levels were group: [ @control]." in text
+    assert set(re.findall(r"@\w+\{(\w+)", written[2].read_text())) - before == cited
 
 
 def test_names_cannot_bring_html_into_the_text(outputs: Outputs) -> None:

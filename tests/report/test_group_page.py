@@ -93,6 +93,55 @@ def test_damaged_files_do_no_harm(tmp_path: Path) -> None:
     assert "<h1>Group</h1>" in build_group_report(tmp_path).read_text()
 
 
+MODEL = {
+    "formula": "chi ~ group", "measure": "chi", "value": "mean", "correction": "fdr", "doubtful": "exclude",
+    "table": "group_desc-model_stats.tsv", "units": "ppm", "effects": ["group[patient]"], "regions": 2,
+    "differing": {"group[patient]": ["putamen left"]}, "scans": 24, "participants": 24,
+    "references": {"group": "control"}, "warnings": ["few in a group"],
+}  # fmt: skip
+ESTIMATES = (
+    "region\themisphere\tterm\testimate\tci_low\tci_high\tp\tp_corrected\teffect_size\teffect_size_kind\tn_scans"
+    "\tremarks\n"
+    "putamen\tL\tgroup[patient]\t0.02\t0.01\t0.03\t0.001\t0.002\t1.2\tHedges g\t24\tn/a\n"
+    "<b>x</b>\tn/a\tgroup[patient]\t0.001\t-0.01\t0.012\t0.8\t0.8\t0.1\tHedges g\t23"
+    "\tresiduals are not normal\n"
+    "broken\tL\tgroup[patient]\tx\n"
+)
+
+
+def statistics_of(page: str) -> str:
+    section = page[page.index('<section id="statistics">') :]
+    return section[: section.index("</main>")]
+
+
+def test_statistics_say_where_an_effect_was_found_and_what_to_keep_in_mind(tmp_path: Path) -> None:
+    group_record(tmp_path, model=MODEL)
+    (tmp_path / MODEL["table"]).write_text(ESTIMATES)
+    section = statistics_of(build_group_report(tmp_path).read_text())
+    assert "1 of 2 regions: putamen left" in section
+    assert "few in a group" in section
+    assert section.count("<strong>") == 1
+    assert "<strong>0.002</strong>" in section
+    assert "residuals are not normal" in section
+    assert "&lt;b&gt;x" in section
+    assert "broken" not in section
+    assert section.count('<img class="effect"') == 1
+    # nothing found is no good news
+    assert "fine" not in section
+
+
+def test_statistics_that_found_nothing_do_not_say_that_there_is_nothing(tmp_path: Path) -> None:
+    group_record(tmp_path, model={**MODEL, "differing": {}, "table": "../secret.tsv"})
+    section = statistics_of(build_group_report(tmp_path).read_text())
+    assert "does not show that there is no effect" in section
+    assert "secret" not in section
+
+
+def test_pages_without_a_model_have_no_statistics(tmp_path: Path) -> None:
+    group_record(tmp_path)
+    assert "Statistics" not in build_group_report(tmp_path).read_text()
+
+
 def test_without_a_run_there_is_no_page(tmp_path: Path) -> None:
     with pytest.raises(NoInput, match="group level"):
         build_group_report(tmp_path)

@@ -25,11 +25,13 @@ from qsmxt_app.report.rendering import render, show_duration, show_memory, show_
 from qsmxt_app.report.study.panels import change_panel, template_panel
 from qsmxt_app.report.study.plots import distribution_plots
 from qsmxt_app.report.study.quality import quality_table, similarities
+from qsmxt_app.report.study.statistics import HEAD, statistics_section
 from qsmxt_app.report.study.values import MOST_OUTLIERS, MapSummary, Outlier, outliers, read_values, summarise
 
 SECTIONS = (
     ("missing", "Left out"),
     ("template", "Template"),
+    ("statistics", "Statistics"),
     ("values", "Regional values"),
     ("outliers", "Outliers"),
     ("quality", "Quality"),
@@ -93,6 +95,7 @@ def build_group_report(output_dir: Path) -> Path:
     shown = {
         "missing": missing,
         "template": panels,
+        "statistics": record.model,
         "values": maps,
         "outliers": maps,
         "quality": quality.rows and quality.head,
@@ -107,6 +110,8 @@ def build_group_report(output_dir: Path) -> Path:
         missing=missing,
         name=record.template.name if record.template else "",
         panels=panels,
+        statistics=statistics_section(output_dir, record.model),
+        statistics_head=HEAD,
         maps=maps,
         group_by=record.group_by,
         outliers=[LinkedOutlier(one, _page(output_dir, one.participant)) for one in found[:MOST_OUTLIERS]],

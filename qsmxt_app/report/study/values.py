@@ -86,7 +86,7 @@ def read_values(path: Path, group_by: str) -> list[Value]:
     groups = group_names([row.get(group_by) or "" for row in rows] if group_by else [])
     found = []
     for row in rows:
-        mean = _number(row.get("mean"))
+        mean = finite_number(row.get("mean"))
         if mean is None:
             continue
         side = {"L": " left", "R": " right"}.get(row.get("hemisphere") or "", "")
@@ -115,7 +115,7 @@ def group_names(cells: Sequence[str]) -> dict[str, str]:
     {'': 'not known', 'f': 'f', 'm': 'm'}
     """
     different = sorted(set(cells))
-    numbers = {cell: number for cell in different if (number := _number(cell)) is not None}
+    numbers = {cell: number for cell in different if (number := finite_number(cell)) is not None}
     known = [cell for cell in different if cell]
     names = {cell: cell or "not known" for cell in different}
     if len(known) <= MOST_GROUPS:
@@ -190,7 +190,8 @@ def _region(name: str, found: Sequence[Value]) -> RegionSummary:
     return RegionSummary(name, dict(sorted(groups.items())), cells)
 
 
-def _number(cell: str | None) -> float | None:
+def finite_number(cell: str | None) -> float | None:
+    """Return the number that a cell of a table holds; None for anything else."""
     try:
         number = float(cell or "")
     except ValueError:

@@ -19,9 +19,10 @@ from qsmxt_app.convert.detect import is_bids
 from qsmxt_app.errors import NoInput, QsmxtError, WrongUsage
 from qsmxt_app.group.csv_text import read_tsv_file
 from qsmxt_app.group.inconsistent_settings import InconsistentSetting, inconsistent_settings
+from qsmxt_app.group.statistics.formula import Formula
 from qsmxt_app.group.tables import assemble, scan_rows
 from qsmxt_app.private_folder import PRIVATE
-from qsmxt_app.records.group import MissingScan
+from qsmxt_app.records.group import MissingScan, RegionalModel
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.study.page import build_group_report
 from qsmxt_app.terminal import PlainConsole
@@ -58,6 +59,7 @@ from qsmxt_app.workflows.study_level.inputs import (
     read_phenotypes,
     read_study,
 )
+from qsmxt_app.workflows.study_level.regional_model import check_model, model_lines, write_model
 from qsmxt_app.workflows.study_level.study import DURATIONS, WORKFLOW, BuiltTemplate, Person, Stages
 
 log = logging.getLogger("qsmxt")
@@ -83,6 +85,8 @@ class GroupPlan:
         Existing template to register participants to; None: one is built.
     custom
         A segmentation to measure.
+    formula
+        Of the model that compares regional values.
     """
 
     raw: Path
@@ -92,6 +96,7 @@ class GroupPlan:
     name: str
     existing: ExistingTemplate | None
     custom: CustomSegmentation | None
+    formula: Formula | None = None
 
 
 def run_group(request: Request) -> int:
@@ -147,6 +152,7 @@ class GroupLevel:
         self.template: BuiltTemplate | None = None
         self.warped: dict[str, list[WarpedScan]] = {}
         self.outputs: dict[str, Any] = {}
+        self.model: RegionalModel | None = None
 
     def run(self) -> int:
         """Run all stages; return the exit code."""
@@ -176,7 +182,7 @@ class GroupLevel:
                 self.settings.stop_on_first_crash,
             )
             problems = self._results(stages)
-        self._tables()
+        problems |= self._model(self._tables())
         result = self._result(stages, problems)
         log_file = self.folder.log_file.relative_to(self.output_dir).as_posix()
         write_group_record(result, self.output_dir, self.settings, self.request.command, log_file)
@@ -188,6 +194,7 @@ class GroupLevel:
             existing=self.settings.template_from,
             people=tuple(self.people),
             template=self.template,
+            model=self.model,
             missing=tuple(self.missing),
             inconsistent_settings=self.plan.inconsistent_settings,
             failures={**stages.failures, **problems},
@@ -253,8 +260,8 @@ class GroupLevel:
     def _finisher(self, stages: Stages) -> Finisher:
         return Finisher(stages, self.settings, self.plan.name, existing=self.plan.existing is not None)
 
-    def _tables(self) -> None:
-        """Write the regional values of all scans."""
+    def _tables(self) -> str:
+        """Write the regional values of all scans; return the tidy table."""
         rows = []
         for scan in self.plan.study.scans:
             files = [scan.files.get("stats"), self._custom_table(scan)]
@@ -268,6 +275,20 @@ class GroupLevel:
             "wide": "group_stats_wide.csv",
             "rows": len(rows),
         }
+        return tables.tidy
+
+    def _model(self, table: str) -> dict[str, str]:
+        """Compare regional values as asked for; return what went wrong."""
+        if self.plan.formula is None:
+            return {}
+        try:
+            self.model = write_model(self.plan.formula, self.settings, table, self.plan.raw, self.output_dir)
+        except QsmxtError as error:
+            log.exception("model")
+            return {"model": str(error)}
+        for line in model_lines(self.model):
+            log.info("%s", line)
+        return {}
 
     def _custom_table(self, scan: GroupScan) -> Path | None:
         relative = self.outputs.get("custom", {}).get(scan.stem)
@@ -297,6 +318,7 @@ def _summary(result: GroupResult, plan: GroupPlan, outputs: dict[str, Any]) -> l
         lines.append(f"template {plan.name}: {rounds} deformable rounds; {result.template.ended}")
     if not outputs["tables"]["rows"]:
         lines.append("group_stats.csv is empty: no participant has regional values (segmentation)")
+    lines += model_lines(result.model) if result.model else []
     lines += map(str, plan.inconsistent_settings)
     lines += [f"left out: {one.scan or f'sub-{one.participant}'}: {one.reason}" for one in result.missing]
     lines += [f"failed: {name.replace('_', ' ')}: {message}" for name, message in result.failures.items()]
@@ -333,8 +355,9 @@ def _plan(request: Request) -> GroupPlan:
                 f"--custom-dseg {custom.file} is in the template, which --no-template leaves out.",
                 "Leave out --no-template.",
             )
+    formula = check_model(settings, study.scans, phenotypes, raw)
     mixed = tuple(inconsistent_settings({scan.stem: scan.made for scan in study.scans}))
-    return GroupPlan(raw, study, mixed, phenotypes, name, existing, custom)
+    return GroupPlan(raw, study, mixed, phenotypes, name, existing, custom, formula)
 
 
 def _raw_dataset(request: Request) -> Path:
@@ -367,4 +390,6 @@ def _show(plan: GroupPlan, request: Request) -> None:
     elif request.settings.template:
         rounds = request.settings.template_rounds
         line(f"A template tpl-{plan.name} would be built, in at most {rounds} deformable rounds.")
+    if plan.formula:
+        line(f"Regional values would be compared by {plan.formula.text}.")
     line(f"Results would go to {request.output_dir}, intermediate files to {request.work_dir}.")

@@ -14,6 +14,7 @@ from qsmxt_app.records.group import (
     GroupRecord,
     Inconsistency,
     MissingScan,
+    RegionalModel,
     Round,
     TemplateResult,
 )
@@ -32,6 +33,7 @@ class GroupResult:
     existing: Path | None
     people: tuple[Person, ...]
     template: BuiltTemplate | None
+    model: RegionalModel | None
     missing: tuple[MissingScan, ...]
     inconsistent_settings: tuple[InconsistentSetting, ...]
     failures: Mapping[str, str]
@@ -47,6 +49,7 @@ def write_group_record(
     record = GroupRecord(
         status="failed" if result.failures else "done",
         template=_template(result, settings),
+        model=result.model,
         missing=result.missing,
         inconsistent_settings=tuple(Inconsistency(one.what, one.who) for one in result.inconsistent_settings),
         failures=tuple(StepError(name, text) for name, text in result.failures.items()),

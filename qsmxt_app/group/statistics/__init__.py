@@ -1,0 +1,1 @@
+"""Regional values of a study compared by a linear model."""
