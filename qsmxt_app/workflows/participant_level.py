@@ -105,8 +105,14 @@ def _show_or_run(request: Request, plan: RunPlan) -> int:
     if request.settings.dry_run:
         request.check_folders(request.bids_dir)
         _show(plan, request)
-        return 0
+        return 0 if plan.all_scans else _code_of_problems(plan)
     return _run(request, plan)
+
+
+def _code_of_problems(plan: RunPlan) -> int:
+    """Return how a run would end where nothing can be processed."""
+    codes = {problem.exit_code for problems in plan.problems.values() for problem in problems}
+    return SOMETHING_FAILED if len(codes) > 1 else next(iter(codes), 0)
 
 
 def _describe(request: Request, plan: RunPlan) -> int:

@@ -156,3 +156,12 @@ def test_a_dry_run_counts_participants_and_scans(tmp_path, capsys):
     assert "Would process 1 participant, 1 scan with labels on" in capsys.readouterr().out
     assert main([*arguments, "--segmentation", "none"]) == 0
     assert "Would process 2 participants, 2 scans on" in capsys.readouterr().out
+
+
+def test_a_dry_run_ends_as_a_run_of_unusable_data_would(tmp_path, capsys):
+    raw = write_mini_dataset(tmp_path / "raw")
+    for image in raw.rglob("*phase*.nii.gz"):
+        image.unlink()
+    arguments = [str(raw), str(tmp_path / "out"), "participant", "--dry-run", "--skip-bids-validation"]
+    assert main(arguments) == 65
+    assert "cannot be used" in capsys.readouterr().out
