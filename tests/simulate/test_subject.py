@@ -1,4 +1,7 @@
-"""Simulated scans: signal, noise, phase, and what two scans of one person share."""
+"""Simulated scans: signal, noise, phase, and what two scans of one person share.
+
+That two calls give the same bytes is tested where they are written (`test_dataset.py`).
+"""
 
 import numpy as np
 import pytest
@@ -6,11 +9,9 @@ from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter, map_
 
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.dipole import forward_field
-from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol, simulate_subject
+from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
 from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.geometry import scan_grid
-from qsmxt_app.simulate.person import make_person
-from qsmxt_app.simulate.subject import _whole_head
 from qsmxt_app.simulate.tissues import LABELS
 
 
@@ -23,15 +24,6 @@ def quiet(subject, gradient=3.0):
     truth = subject.truth
     steep = sum(abs(g) for g in np.gradient(truth.total_field))
     return binary_erosion(truth.brain_mask, iterations=2) & (steep < gradient)
-
-
-def test_two_calls_give_the_same_bytes(scans):
-    _whole_head.cache_clear()
-    make_person.cache_clear()
-    again = simulate_subject(31, 1, Protocol((4.0, 4.0, 4.0), snr=1e6))
-    np.testing.assert_array_equal(again.phase, scans.straight.phase)
-    np.testing.assert_array_equal(again.magnitude, scans.straight.magnitude)
-    np.testing.assert_array_equal(again.truth.total_field, scans.straight.truth.total_field)
 
 
 def test_noise_is_as_asked(scans):
