@@ -55,7 +55,7 @@ def run_study(folder: Path, subjects: tuple[str, ...]) -> KilledStudy:
 
     The first participant has two sessions, so that two tasks write one participant.
     """
-    raw = write_mini_dataset(folder / "raw", subjects)
+    raw = write_mini_dataset(folder / "raw", subjects, echoes=2)
     into_sessions(raw, subjects[0], ("A", "B"))
     study = KilledStudy(raw, folder / "out", f"sub-{subjects[-2]}", f"sub-{subjects[-1]}")
     flag, count = folder / "burst", len(subjects) + 1

@@ -41,7 +41,7 @@ def results(out: Path) -> dict[str, bytes]:
 
 def prepare(folder: Path) -> Study:
     """Make a dataset and run it undisturbed."""
-    study = Study(write_mini_dataset(folder / "raw"))
+    study = Study(write_mini_dataset(folder / "raw", echoes=2))
     place = Place(folder / "undisturbed", study.raw)
     started = time.monotonic()
     with place.start() as process:
