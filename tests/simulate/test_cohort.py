@@ -2,10 +2,12 @@
 
 import csv
 import io
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
+from qsmxt_app.simulate import subject
 from qsmxt_app.simulate.cohort import (
     MEAN_AGE,
     OLDEST,
@@ -17,6 +19,8 @@ from qsmxt_app.simulate.cohort import (
     participants_tsv,
 )
 from qsmxt_app.simulate.command import main
+from qsmxt_app.simulate.person import Person, change_chi
+from qsmxt_app.simulate.tissues import LABELS, TISSUES
 
 
 def test_groups_are_balanced_and_ages_are_of_adults() -> None:
@@ -59,11 +63,25 @@ def test_effects_that_cannot_be_are_refused_in_one_line(given, said, tmp_path, c
     assert not (tmp_path / "out").exists()
 
 
-def test_only_the_tissue_itself_changes(person) -> None:
-    from qsmxt_app.simulate.person import change_chi
-    from qsmxt_app.simulate.tissues import LABELS
+def test_only_the_tissue_itself_changes() -> None:
+    nobody = Person(**{**dict.fromkeys(field.name for field in fields(Person)), "chi": np.ones(len(TISSUES))})
+    expected = np.ones(len(TISSUES))
+    expected[LABELS["Left-Putamen"]] += 0.02
+    np.testing.assert_allclose(change_chi(nobody, {"Left-Putamen": 0.02}).chi, expected, atol=1e-6)
+    assert (nobody.chi == 1).all()
 
-    changed = change_chi(person, {"Left-Putamen": 0.02}).chi - person.chi
-    expected = np.zeros(len(changed))
-    expected[LABELS["Left-Putamen"]] = 0.02
-    np.testing.assert_allclose(changed, expected, atol=1e-6)
+
+def test_effects_that_are_asked_for_reach_the_person(monkeypatch, tmp_path) -> None:
+    class Reached(Exception):
+        pass
+
+    def head(seed, index, anatomy, chi_change):
+        raise Reached(chi_change)
+
+    monkeypatch.setattr(subject, "_whole_head", head)
+    person = draw_participant(2, 1)
+    change = TrueEffects(age={"putamen": 0.001}).of(person)
+    with pytest.raises(Reached) as reached:
+        main([str(tmp_path / "bids"), "--seed", "2", "--age-effect", "putamen=0.001"])
+    assert change
+    assert dict(reached.value.args[0]) == change
