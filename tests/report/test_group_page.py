@@ -58,6 +58,16 @@ def test_few_scans_have_no_outlier(tmp_path: Path) -> None:
     assert outliers(read_values(group_table(tmp_path, {**few, "sub-12": 9.0}), "")) == []
 
 
+def test_few_scans_are_not_called_fine(tmp_path: Path) -> None:
+    group_record(tmp_path)
+    group_table(tmp_path, dict(list(PEOPLE.items())[:3]))
+    page = build_group_report(tmp_path).read_text()
+    assert "outliers are not looked for" in page
+    assert 'class="fine"' not in page
+    group_table(tmp_path, PEOPLE)
+    assert 'class="fine"' in build_group_report(tmp_path).read_text()
+
+
 def test_only_the_script_of_the_page_may_run(tmp_path: Path) -> None:
     group_table(tmp_path, PEOPLE)
     group_record(tmp_path)
@@ -135,6 +145,15 @@ def test_statistics_that_found_nothing_do_not_say_that_there_is_nothing(tmp_path
     section = statistics_of(build_group_report(tmp_path).read_text())
     assert "does not show that there is no effect" in section
     assert "secret" not in section
+
+
+def test_many_regions_are_folded_away(tmp_path: Path) -> None:
+    group_record(tmp_path, model=MODEL)
+    head, first, *_ = ESTIMATES.splitlines(keepends=True)
+    rows = [first.replace("putamen", f"region {number}") for number in range(45)]
+    (tmp_path / MODEL["table"]).write_text("".join([head, *rows]))
+    shown, folded = statistics_of(build_group_report(tmp_path).read_text()).split("Further regions")
+    assert (shown.count('<img class="effect"'), folded.count('<img class="effect"')) == (1, 2)
 
 
 def test_pages_without_a_model_have_no_statistics(tmp_path: Path) -> None:

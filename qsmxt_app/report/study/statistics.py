@@ -28,6 +28,10 @@ _CORRECTIONS = {
     "holm": "family-wise error, Holm",
     "bonferroni": "family-wise error, Bonferroni",
 }
+_DOUBTFUL = {
+    "exclude": "left out of their region, since they say little about the tissue; counted under remarks",
+    "include": "kept, although they say little about the tissue; counted under remarks",
+}
 _INK, _SOFT = "#0b5c6b", "#7c8896"
 _MARKERS = {"L": "o", "R": "s", "": "D"}
 
@@ -132,7 +136,7 @@ def _facts(model: RegionalModel) -> list[tuple[str, str]]:
         ("Means, to which numbers are relative", "; ".join(centres)),
         ("Fitted by", "mixed model, random intercept" if model.mixed else "ordinary least squares"),
         ("p corrected over", f"{model.regions} regions, each term by itself ({correction})"),
-        ("Doubtful values", "left out" if model.doubtful == "exclude" else "kept"),
+        ("Doubtful values", _DOUBTFUL.get(model.doubtful, model.doubtful)),
         ("Not fitted", "; ".join(f"{name}: {why}" for name, why in model.not_fitted.items())),
     )
     return [(name, value) for name, value in facts if value]
