@@ -31,7 +31,8 @@ def header_problem(series: Series, *, gradient_echo: bool) -> str:
     str
         Empty where nothing is wrong.
     """
-    found = next((reason for stack in series.stacks for reason in _geometry(series, stack)), "")
+    with np.errstate(all="ignore"):  # of numbers that no header should have
+        found = next((reason for stack in series.stacks for reason in _geometry(series, stack)), "")
     return found or (_timing(series) if gradient_echo else "")
 
 
