@@ -31,6 +31,7 @@ _FLAT = 1e-4
 """Fraction of the image's variance below which a neighbourhood carries no information."""
 _PATIENCE = 8
 _INVERSION_STEPS = 15
+_FADE_VOXELS = 5
 
 
 @dataclass(frozen=True)
@@ -99,22 +100,72 @@ def deform(
         that of numba.
     """
     options = deformation or Deformation()
+    start = np.zeros((3, *_level_shape(grid.shape, options.shrink[0])), dtype=np.float32)
+    field = _deformed(pairs, grid, initial, options, start)
+    return initial.then(Transform((_warp_of(field, grid),)))
+
+
+def refine(pairs: Sequence[Pair], grid: Grid, found: Transform, deformation: Deformation) -> Transform:
+    """Deform the moving images further on a grid in a part of the fixed ones.
+
+    Parameters
+    ----------
+    pairs, grid, deformation
+        As for :func:`deform`; one level, without shrinking.
+    found : Transform
+        Of :func:`deform` from a linear transform.
+
+    Returns
+    -------
+    Transform
+        `found` with a further displacement field, of the part.
+    """
+    coarse, *linear = found.steps
+    if not isinstance(coarse, Warp):
+        raise ValueError("there is no deformation to refine")
+    points = np.moveaxis(np.indices(grid.shape), 0, -1) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    # the whole field goes on, not what is added to it: smoothing is what holds it together
+    start = _in_voxels(coarse.map_points(points) - points, grid)
+    field = _deformed(pairs, grid, Transform(tuple(linear)), deformation, start, hold=True)
+    there = points + _in_world(field, grid)
+    added = _in_voxels(coarse.inverse().map_points(there) - points, grid) * _fading(grid.shape)
+    return found.then(Transform((_warp_of(added, grid),)))
+
+
+def _fading(shape: tuple[int, int, int]) -> FloatArray:
+    """From 0 at the faces of a box to 1 inside, so that a deformation of the box ends without a step."""
+    edges = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in shape]
+    nearest = np.minimum(np.minimum(edges[0][:, None, None], edges[1][:, None]), edges[2])
+    return np.minimum(nearest / np.float32(_FADE_VOXELS), np.float32(1)).astype(np.float32)
+
+
+def _deformed(
+    pairs: Sequence[Pair],
+    grid: Grid,
+    initial: Transform,
+    options: Deformation,
+    field: FloatArray,
+    *,
+    hold: bool = False,
+) -> FloatArray:
+    """Displacements (3, x, y, z) in voxels of the grid, from those of the coarsest level."""
     fixed = [_standardised(apply(pair.fixed, grid).array) for pair in pairs]
     moving = [_standardised(apply(pair.moving, grid, initial).array) for pair in pairs]
     weights = [
         pair.weight * (np.ones(grid.shape) if pair.where is None else pair.where).astype(np.float32)
         for pair in pairs
     ]
-    field = np.zeros((3, *_level_shape(grid.shape, options.shrink[0])), dtype=np.float32)
     for iterations, shrink in zip(options.iterations, options.shrink, strict=True):
         images = [_level(array, shrink) for array in (*fixed, *moving, *weights)]
         field = _refined(field, images[0].shape)
         n = len(pairs)
-        level = _Level(images[:n], images[n : 2 * n], images[2 * n :], options)
+        level = _Level(images[:n], images[n : 2 * n], images[2 * n :], options, hold)
         field = level.run(field, iterations)
-    field = _refined(field, grid.shape)
-    warp = Warp(_in_world(field, grid), _in_world(_inverse(field), grid), grid.affine)
-    return initial.then(Transform((warp,)))
+    return _refined(field, grid.shape)
+
+
+def _warp_of(field: FloatArray, grid: Grid) -> Warp:
+    return Warp(_in_world(field, grid), _in_world(_inverse(field), grid), grid.affine)
 
 
 class _Level:
@@ -126,8 +177,10 @@ class _Level:
         moving: Sequence[FloatArray],
         weights: Sequence[FloatArray],
         options: Deformation,
+        hold: bool,
     ) -> None:
         self.pairs, self.options = list(zip(fixed, moving, weights, strict=True)), options
+        self.hold = hold
         shape = fixed[0].shape
         self.warped, self.mean, self.square, self.product, self.scratch = np.empty((5, *shape), np.float32)
         self.update = np.empty((3, *shape), np.float32)
@@ -172,7 +225,7 @@ class _Level:
 
     def _smooth(self, field: FloatArray, sigma: float) -> None:
         for component in field:
-            smooth(component, (sigma,) * 3, out=component, scratch=self.scratch)
+            smooth(component, (sigma,) * 3, hold=self.hold, out=component, scratch=self.scratch)
 
 
 def _standardised(array: FloatArray) -> FloatArray:
@@ -201,7 +254,13 @@ def _refined(field: FloatArray, shape: tuple[int, ...]) -> FloatArray:
 
 
 def _in_world(field: FloatArray, grid: Grid) -> FloatArray:
-    return np.asarray(np.moveaxis(field, 0, -1) @ grid.affine[:3, :3].T, dtype=np.float32)
+    turned = grid.affine[:3, :3].astype(np.float32) @ field.reshape(3, -1)
+    return np.ascontiguousarray(turned.T).reshape(*field.shape[1:], 3)
+
+
+def _in_voxels(displacement: NDArray[np.floating], grid: Grid) -> FloatArray:
+    moved = np.linalg.inv(grid.affine[:3, :3]) @ displacement.reshape(-1, 3).T
+    return np.ascontiguousarray(moved, dtype=np.float32).reshape(3, *grid.shape)
 
 
 def _inverse(field: FloatArray) -> FloatArray:

@@ -57,6 +57,13 @@ class Grid:
         affine[:3, 3] += self.affine[:3, :3] @ (ratio - 1) / 2
         return Grid((x, y, z), affine)
 
+    def part(self, box: tuple[slice, ...]) -> Grid:
+        """Voxels of a box alone; they keep their place in the world."""
+        affine = np.array(self.affine, dtype=np.float64)
+        affine[:3, 3] += affine[:3, :3] @ [edge.start for edge in box]
+        x, y, z = (edge.stop - edge.start for edge in box)
+        return Grid((x, y, z), affine)
+
     @property
     def is_orthogonal(self) -> bool:
         """Whether the axes stand at right angles, as ITK wants them."""

@@ -14,6 +14,8 @@ MOST_SAMPLES = 5
 """Samples along one edge of a voxel: a fifth of the edge is fine enough for any share of it."""
 _LOOKED_AT = 4
 """Every how many rows of voxels the distance of neighbours is looked at."""
+_BLOCK = 4
+"""Voxels of labels along an edge of the blocks that are looked at as a whole."""
 EQUAL = 1e-4
 """Shares of a voxel that differ by less are equal: coordinates are known to about a hundred thousandth."""
 
@@ -42,19 +44,51 @@ def resample_labels(labels: Image, grid: Grid, transform: Transform | None = Non
 
     Notes
     -----
-    Every voxel of the grid is mapped once, whatever the number of points in it, and memory is that of three
-    such volumes, whatever the number of labels: the mapping is taken as linear within a voxel.
+    Every voxel of the box that labels come to is mapped once, whatever the number of points in it, and memory
+    is that of three such volumes, whatever the number of labels: within a voxel the mapping counts as linear.
     """
-    coordinates = np.empty((*grid.shape, 3), dtype=np.float32)
     through = transform or Transform()
+    whole = np.zeros(grid.shape, np.int32), np.ones(grid.shape, np.float32)
+    box = reached_box(labels, grid, through)
+    part = grid.part(box)
+    if min(part.shape) > 0:
+        coordinates = np.empty((*part.shape, 3), dtype=np.float32)
 
-    def fill(slab: slice) -> None:
-        coordinates[slab] = indices(slab_points(grid, slab), through, labels.affine)
+        def fill(slab: slice) -> None:
+            coordinates[slab] = indices(slab_points(part, slab), through, labels.affine)
 
-    in_slabs(fill, grid)
-    source = np.ascontiguousarray(labels.array, dtype=np.int32)
-    found, fraction = _resample(source, coordinates, _samples_per_edge(coordinates))
-    return ResampledLabels(Image(found, grid.affine), fraction)
+        in_slabs(fill, part)
+        source = np.ascontiguousarray(labels.array, dtype=np.int32)
+        whole[0][box], whole[1][box] = _resample(source, coordinates, _samples_per_edge(coordinates))
+    return ResampledLabels(Image(whole[0], grid.affine), whole[1])
+
+
+def reached_box(labels: Image, grid: Grid, transform: Transform) -> tuple[slice, slice, slice]:
+    """Box of a grid beyond which labels of another space do not come.
+
+    Parameters
+    ----------
+    labels : Image
+        0 is the background.
+    grid : Grid
+    transform : Transform
+        From the labels' space to the grid's.
+    """
+    # the background is most of an image, and mapping its voxels most of the work
+    padded = np.pad(labels.array != 0, [(0, -n % _BLOCK) for n in labels.array.shape])
+    x, y, z = (n // _BLOCK for n in padded.shape)
+    present = padded.reshape(x, _BLOCK, y, _BLOCK, z, _BLOCK).any(axis=(1, 3, 5))
+    centres = np.argwhere(present) * _BLOCK + (_BLOCK - 1) / 2
+    if len(centres) == 0:
+        return slice(0, 0), slice(0, 0), slice(0, 0)
+    points = transform.inverse().map_points(centres @ labels.affine[:3, :3].T + labels.affine[:3, 3])
+    to_index = np.linalg.inv(grid.affine)
+    index = points @ to_index[:3, :3].T + to_index[:3, 3]
+    margin = _BLOCK * max(labels.voxel_size) / np.asarray(grid.voxel_size) + 1
+    low = np.clip(np.floor(index.min(0) - margin), 0, grid.shape).astype(int)
+    high = np.clip(np.ceil(index.max(0) + margin) + 1, low, grid.shape).astype(int)
+    u, v, w = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return u, v, w
 
 
 def _samples_per_edge(coordinates: NDArray[np.float32]) -> tuple[int, int, int]:

@@ -157,7 +157,7 @@ def _write_step(group: Any, step: Step) -> None:
     _write_text(group, "TransformType", "DisplacementFieldTransform_double_3_3")
     group["TransformFixedParameters"] = np.concatenate([np.asarray(p, dtype=np.float64) for p in place])
     vectors = (step.displacement * _FLIP).transpose(2, 1, 0, 3).ravel()
-    group.create_dataset("TransformParameters", data=vectors, compression="gzip", compression_opts=4)
+    group.create_dataset("TransformParameters", data=vectors, compression="gzip", compression_opts=1)
 
 
 def _read_steps(path: Path, *, invert: bool) -> list[Step]:

@@ -22,6 +22,7 @@ from qsmxt_app.qsm.smoothing import smooth
 from qsmxt_app.registration import Grid, Image, Transform, apply, crop
 from qsmxt_app.registration.greedy import Deformation, Pair, deform
 from qsmxt_app.registration.image import bounding_box as around
+from qsmxt_app.registration.label_resampling import reached_box
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.head_position import coarser, find_head, similarity_within
 
@@ -101,16 +102,23 @@ def _middle(head: Image) -> NDArray:
 
 
 def _mask_on(grid: Grid, model: Image, from_atlas: Transform) -> BoolArray:
-    return np.asarray(
-        apply(model.with_array((model.array > 0).astype(np.float32)), grid, from_atlas).array > 0.5
-    )
+    mask = np.zeros(grid.shape, dtype=bool)
+    inside = model.with_array((model.array > 0).astype(np.float32))
+    box = reached_box(inside, grid, from_atlas)
+    mask[box] = apply(inside, grid.part(box), from_atlas).array > 0.5
+    return mask
 
 
 def _is_skull_stripped(head: NDArray, expected: BoolArray, voxel_size: tuple[float, float, float]) -> bool:
     if not expected.any():
         return False
-    box = around(expected, [max(_RIM_MM) / size for size in voxel_size])
-    near, far = (dilate(expected[box], radius, voxel_size) for radius in _RIM_MM)
+    # every few voxels will do: they are counted
+    strides = [max(1, int(_WORKING_MM / size)) for size in voxel_size]
+    some = tuple(slice(None, None, n) for n in strides)
+    sizes = [n * size for n, size in zip(strides, voxel_size, strict=True)]
+    head, expected = head[some], expected[some]
+    box = around(expected, [max(_RIM_MM) / size for size in sizes])
+    near, far = (dilate(expected[box], radius, sizes) for radius in _RIM_MM)
     rim = far & ~near
     return bool(rim.any() and (head[box][rim] == 0).mean() > _NOTHING)
 

@@ -19,10 +19,12 @@ from qsmxt_app.arrays import BoolArray
 from qsmxt_app.qsm.morphology import dilate
 from qsmxt_app.registration import Grid, Image, Transform, apply, crop, resample_labels
 from qsmxt_app.registration.deformable import GREEDY, register_deformable
-from qsmxt_app.registration.greedy import Deformation, Pair, deform
+from qsmxt_app.registration.greedy import Deformation, Pair, deform, refine
+from qsmxt_app.registration.label_resampling import reached_box
 from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.chi_borders import refine_borders_with_chi
+from qsmxt_app.segment.head_position import coarser
 from qsmxt_app.segment.nuclei_search import GROUP_REACH_MM, OWN_REACH_MM, Placement, find_nuclei
 from qsmxt_app.segment.prepare import PreparedT1w
 from qsmxt_app.segment.regions import Region
@@ -39,7 +41,14 @@ _REACH_MM = 6.0
 _SEARCH_MM = GROUP_REACH_MM + OWN_REACH_MM + 4.0
 _AROUND_PPM, _BLUR_VOXELS = -0.02, 0.7
 """Chi around nuclei, and the blur of a map, in the model of nuclei that are further away."""
-_TO_T1W = Deformation(iterations=(100, 60, 20), shrink=(4, 2, 1))
+_TO_T1W = Deformation(iterations=(100, 60), shrink=(2, 1))
+_AT_NUCLEI = Deformation(iterations=(30,), shrink=(1,))
+_AT_NUCLEI_MM, _FADES_MM = 8.0, 10.0
+"""Surroundings of nuclei in which they are deformed at full resolution, and width of the rim beyond in which
+this ends."""
+_PRESENT = 0.3
+"""Share of a voxel above which there is something of a label."""
+_WHOLE = Deformation(iterations=(100, 60, 20), shrink=(4, 2, 1))
 _TO_CHI = Deformation(iterations=(40, 30), shrink=(2, 1), radius=3)
 _UPDATE_MM, _FIELD_MM = 2.0, 1.0
 _LEAST_UPDATE, _LEAST_FIELD = 1.5, 0.7
@@ -47,16 +56,17 @@ _LEAST_UPDATE, _LEAST_FIELD = 1.5, 0.7
 are, less would follow the noise of a map."""
 
 
-def atlas_to_t1w(
-    atlas: Atlas, prepared: PreparedT1w, deformation: Deformation = _TO_T1W, method: str = GREEDY
-) -> Transform:
+def atlas_to_t1w(atlas: Atlas, prepared: PreparedT1w, method: str = GREEDY) -> Transform:
     """Register an atlas to a T1w image, from the affine transform that found the brain.
+
+    The whole brain is registered at twice the working resolution, and then nuclei and what is around them at
+    the full one: borders of cortex and white matter follow from the image itself afterwards. An atlas without
+    nuclei, and SyN, are registered at the full resolution everywhere.
 
     Parameters
     ----------
     atlas : Atlas
     prepared : PreparedT1w
-    deformation : Deformation
     method
         Of the deformable registration: `greedy` or `syn`.
 
@@ -67,8 +77,20 @@ def atlas_to_t1w(
     """
     fixed = crop(prepared.stripped, prepared.brain, 6.0)
     model = crop(atlas.t1w, atlas.brain, 4.0)
-    pair, grid = Pair(fixed, model), working_grid(fixed)
-    return register_deformable([pair], grid, prepared.from_atlas, deformation, method)
+    grid = working_grid(fixed)
+    nuclei = [region.index for region in atlas.regions if region.kind == "nucleus"]
+    if method != GREEDY or not nuclei:
+        return register_deformable([Pair(fixed, model)], grid, prepared.from_atlas, _WHOLE, method)
+    coarse = 2 * grid.voxel_size[0]
+    small = coarser(fixed, coarse)
+    whole = deform([Pair(small, coarser(model, coarse))], small.grid, prepared.from_atlas, _TO_T1W)
+    found = np.isin(atlas.labels.array, nuclei).astype(np.float32)
+    there = apply(atlas.labels.with_array(found), small.grid, whole).array > _PRESENT
+    near = small.with_array(dilate(there, _AT_NUCLEI_MM, small.voxel_size).astype(np.float32))
+    cut = crop(fixed, apply(near, fixed.grid).array > 0.5, _FADES_MM)
+    fine = working_grid(cut)
+    where = apply(near, fine).array > 0.5
+    return refine([Pair(cut, model, where=where)], fine, whole, _AT_NUCLEI)
 
 
 def working_grid(image: Image, voxel_mm: float = WORKING_MM) -> Grid:
@@ -151,7 +173,7 @@ def place_nuclei(
     nuclei = chi_nuclei(atlas)
     if atlas.chi is None or not nuclei.array.any():
         return None
-    placed = apply(nuclei.with_array((nuclei.array > 0).astype(np.float32)), chi.grid, to_scan).array > 0.3
+    placed = _place(nuclei, chi.grid, to_scan)
     if not (placed & mask).any():
         return None
     found, expected = _search(nuclei, to_scan, atlas.regions, chi, mask, placed)
@@ -166,8 +188,17 @@ def place_nuclei(
     model = np.zeros(int(moved.array.max()) + 1, np.float32)
     model[shown] = np.asarray(contrast) - _AROUND_PPM
     bright = moved.with_array(gaussian_filter(model[moved.array], _BLUR_VOXELS))
-    here = apply(moved.with_array((moved.array > 0).astype(np.float32)), chi.grid).array > 0.3
+    here = _place(moved, chi.grid, Transform())
     return NucleiOnScan(moved, _deform_near(bright, Transform(), chi, mask, here), found, atlas.regions)
+
+
+def _place(labels: Image, grid: Grid, transform: Transform) -> BoolArray:
+    """Voxels of a grid that labels fill, or nearly so."""
+    box = reached_box(labels, grid, transform)
+    found = np.zeros(grid.shape, dtype=bool)
+    present = labels.with_array((labels.array > 0).astype(np.float32))
+    found[box] = apply(present, grid.part(box), transform).array > _PRESENT
+    return found
 
 
 def _search(

@@ -20,6 +20,7 @@ def posteriors(
     expected: FloatArray,
     spread: FloatArray,
     around: FloatArray,
+    least: FloatArray,
     posterior: FloatArray,
 ) -> None:  # pragma: no cover
     """Compute how probable each class is in each voxel.
@@ -36,6 +37,8 @@ def posteriors(
         Standard deviation of its brightness.
     around : ndarray (classes, voxels)
         Share of a class among the neighbours; no voxels: neighbours do not count.
+    least : ndarray (classes,)
+        What the logarithm must exceed for a class to be possible in a voxel.
     posterior : ndarray (classes, voxels)
         Filled with the result.
     """
@@ -45,6 +48,9 @@ def posteriors(
     for v in range(values.size):
         most = np.float32(-np.inf)
         for n in range(spread.size):
+            if logarithm[n, v] <= least[n]:
+                evidence[n] = np.float32(-np.inf)
+                continue
             off = (values[v] - expected[n, v]) / spread[n]
             found = logarithm[n, v] - width[n] - np.float32(0.5) * off * off
             if counts:
@@ -54,6 +60,9 @@ def posteriors(
         # the likeliest is 1 before the division, so that nothing underflows
         total = np.float32(0)
         for n in range(spread.size):
+            if evidence[n] == np.float32(-np.inf):
+                evidence[n] = 0
+                continue
             evidence[n] = math.exp(evidence[n] - most)
             total += evidence[n]
         for n in range(spread.size):

@@ -42,11 +42,10 @@ _PLACE_MM = {"wide": 2.0, "nucleus": 1.0}
 """How far a registration errs: folds of the cortex by more than nuclei."""
 _ROUNDS = 8
 _NEIGHBOUR_ROUNDS = 3
-_NEIGHBOUR_VOXELS = 0.7
+_NEIGHBOUR_VOXELS, _NEIGHBOUR_REACH = 0.7, 2.0
 _CONFIDENT = 0.5
 _LOCAL_MM, _GLOBAL = 4.0, 0.05
 """Width over which a class's brightness is averaged, and weight of its overall brightness in that."""
-_FAR = 1e-3
 _VOXELS_AT_ONCE = 65_536
 _LEAST = 1e-5
 _LEAST_SPREAD = 0.02
@@ -154,9 +153,13 @@ def _class_of_voxels(
     )
     values /= np.float32(bright or 1.0)
     varying = [n for n, name in enumerate(classes.names) if name == "white" or name not in _WIDE]
-    local = _LocalBrightness(brain, prior, varying, voxel_size)
-    # no prior is zero: intensity must be able to overrule the place
     logarithm = np.log(prior)
+    # no prior of a wide class is zero: intensity must be able to overrule the place
+    least = np.array([-np.inf if name in _WIDE else np.log(_LEAST) for name in classes.names], np.float32)
+    number = np.full(brain.shape, -1, dtype=np.int32)
+    number[brain] = np.arange(values.size)
+    parts = [_Part.of(number, brain, share > _LEAST) for share in prior]
+    local = _LocalBrightness(parts, varying, voxel_size)
     posterior = np.where(prior > _CONFIDENT, prior, 0)  # the first estimate looks at sure places alone
     expected, around = prior, np.empty((len(prior), 0), np.float32)
     for number in range(_ROUNDS):
@@ -165,8 +168,8 @@ def _class_of_voxels(
         local.adapt(expected, values, posterior)
         # neighbours only once the brightness has settled, else they would confirm the first guess
         if number >= _ROUNDS - _NEIGHBOUR_ROUNDS:
-            around = _neighbours(posterior, brain)
-        _decide(values, logarithm, expected, spread, around, posterior)
+            around = _neighbours(posterior, parts)
+        _decide(values, logarithm, expected, spread, around, least, posterior)
     result = np.full(labels.shape, -1, dtype=np.int32)
     result[brain] = posterior.argmax(0)
     return result
@@ -178,45 +181,65 @@ def _decide(
     expected: FloatArray,
     spread: FloatArray,
     around: FloatArray,
+    least: FloatArray,
     posterior: FloatArray,
 ) -> None:
     """Fill in the probabilities of the classes (classes, voxels)."""
 
     def decide(part: slice) -> None:
         share = around[:, part]
-        posteriors(values[part], logarithm[:, part], expected[:, part], spread, share, posterior[:, part])
+        here = values[part], logarithm[:, part], expected[:, part]
+        posteriors(*here, spread, share, least, posterior[:, part])
 
     in_parts(decide, values.size, _VOXELS_AT_ONCE)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The box of the brain in which a class may be.
+
+    Attributes
+    ----------
+    inside : ndarray of bool (x, y, z)
+        Voxels of the brain in the box.
+    voxels : ndarray (n,)
+        Their numbers among those of the brain, in C order.
+    """
+
+    inside: BoolArray
+    voxels: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, number: NDArray[np.int32], brain: BoolArray, where: BoolArray) -> _Part:
+        """Find the box around some of the brain's voxels, which are numbered; all of it around none."""
+        possible = np.zeros(brain.shape, dtype=bool)
+        possible[brain] = where if where.any() else True
+        box = bounding_box(possible, [_NEIGHBOUR_REACH] * 3)
+        here = number[box]
+        return cls(here >= 0, here[here >= 0])
+
+    def volume(self, values: FloatArray) -> FloatArray:
+        """Values of the brain's voxels in the box, 0 outside the brain."""
+        volume = np.zeros(self.inside.shape, dtype=np.float32)
+        volume[self.inside] = values[self.voxels]
+        return volume
 
 
 class _LocalBrightness:
     """Local mean intensity of classes: the thalamus is brighter laterally, and some bias field remains."""
 
-    def __init__(
-        self, brain: BoolArray, prior: FloatArray, varying: list[int], voxel_size: tuple[float, ...]
-    ) -> None:
-        number = np.full(brain.shape, -1, dtype=np.int32)
-        number[brain] = np.arange(prior.shape[1])
+    def __init__(self, parts: list[_Part], varying: list[int], voxel_size: tuple[float, ...]) -> None:
         self.sigma = [_LOCAL_MM / size for size in voxel_size]
-        self.places = []
-        for n in varying:
-            where = np.zeros(brain.shape, dtype=bool)
-            where[brain] = prior[n] > _FAR
-            if where.any():
-                box = bounding_box(where, [1.0, 1.0, 1.0])
-                self.places.append((n, number[box]))
+        self.places = [(n, parts[n]) for n in varying]
 
     def adapt(self, expected: FloatArray, values: FloatArray, posterior: FloatArray) -> None:
         """Replace the mean of a class by the mean around each voxel, where there is enough of it."""
-        for n, number in self.places:
-            inside = number >= 0
-            voxels = number[inside]
-            share, bright = np.zeros((2, *number.shape), dtype=np.float32)
-            share[inside] = posterior[n, voxels]
-            bright[inside] = posterior[n, voxels] * values[voxels]
+        for n, part in self.places:
+            share = part.volume(posterior[n])
+            bright = share * part.volume(values)
             share, bright = (smooth(a, self.sigma, truncate=2.5) for a in (share, bright))
             mean = (bright + _GLOBAL * expected[n, 0]) / (share + _GLOBAL)
-            expected[n, voxels] = mean[inside]
+            expected[n, part.voxels] = mean[part.inside]
 
 
 def _index(classes: TissueClasses, name: str) -> int:
@@ -252,12 +275,11 @@ def _gaussians(values: FloatArray, posterior: FloatArray) -> tuple[FloatArray, F
     return centre.astype(np.float32), np.maximum(spread, _LEAST_SPREAD).astype(np.float32)
 
 
-def _neighbours(posterior: FloatArray, brain: BoolArray) -> FloatArray:
-    out = np.empty_like(posterior)
-    volume = np.zeros(brain.shape, dtype=np.float32)
-    for n, share in enumerate(posterior):
-        volume[brain] = share
-        out[n] = _smoothed(volume, volume > _FAR, [_NEIGHBOUR_VOXELS] * 3, truncate=2.5)[brain]
+def _neighbours(posterior: FloatArray, parts: list[_Part]) -> FloatArray:
+    out = np.zeros_like(posterior)
+    for n, part in enumerate(parts):
+        share = smooth(part.volume(posterior[n]), [_NEIGHBOUR_VOXELS] * 3, truncate=2.5)
+        out[n, part.voxels] = share[part.inside]
     return out
 
 

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.registration import Image, Transform, Warp, apply, linear
 from qsmxt_app.registration.deformable import METHODS, register_deformable
-from qsmxt_app.registration.greedy import Deformation, Pair, deform
+from qsmxt_app.registration.greedy import Deformation, Pair, deform, refine
 from qsmxt_app.registration.transform_files import invert_displacement
 from qsmxt_app.workflows.resources import limited_threads
 
@@ -73,6 +73,26 @@ def test_only_where_a_pair_pulls_is_anything_moved(lumps: Image, bent: tuple[Tra
     warp = cast(Warp, found.steps[0])
     assert abs(warp.displacement[4:10, 10:-10, 10:-10]).mean() > 0.3
     assert abs(warp.displacement[30:]).max() < 0.02
+
+
+def test_a_part_is_refined_and_the_rest_left_alone(lumps: Image, bent: tuple[Transform, Image]) -> None:
+    true, moved = bent
+    rough = deform([Pair(lumps, moved)], lumps.grid, Transform(), Deformation(iterations=(12,), shrink=(2,)))
+    part = lumps.grid.part((slice(8, 32), slice(8, 36), slice(6, 30)))
+    where = np.zeros(part.shape, dtype=bool)
+    where[4:-4, 4:-4, 4:-4] = True
+    step = Deformation(iterations=(40,), shrink=(1,))
+    found = refine([Pair(lumps, moved, where=where)], part, rough, step)
+    inner = np.argwhere(where) @ part.affine[:3, :3].T + part.affine[:3, 3]
+    before, after = (
+        np.linalg.norm(one.map_points(inner) - true.map_points(inner), axis=-1).mean()
+        for one in (rough, found)
+    )
+    assert after < 0.6 * before
+    back = found.inverse().map_points(found.map_points(inner))
+    assert np.linalg.norm(back - inner, axis=-1).max() < 0.3
+    face = part.affine[:3, 3] + np.argwhere(~where[0]) @ part.affine[:3, 1:3].T
+    assert np.linalg.norm(found.map_points(face) - rough.map_points(face), axis=-1).max() < 0.05
 
 
 def test_nothing_folds_and_bytes_are_the_same(lumps: Image) -> None:
