@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from qsmxt_app.arrays import FloatArray
 from qsmxt_app.simulate.anatomy import sample_anatomy
 from qsmxt_app.simulate.geometry import VIEW_CENTRE, scan_grid
-from qsmxt_app.simulate.person import Anatomy, make_person
+from qsmxt_app.simulate.person import Anatomy, Person, make_person
 from qsmxt_app.simulate.signal import polynomials
 from qsmxt_app.simulate.tissues import inversion_recovery_amplitude
 
@@ -40,13 +40,18 @@ class StructuralImage:
 
 
 def simulate_t1w(
-    seed: int = 0, index: int = 1, *, voxel_size: float = 1.0, anatomy: Anatomy = "basic"
+    seed: int = 0,
+    index: int = 1,
+    *,
+    voxel_size: float = 1.0,
+    anatomy: Anatomy = "basic",
+    person: Person | None = None,
 ) -> StructuralImage:
     """Simulate the T1-weighted scan of a person.
 
     Parameters
     ----------
-    seed, index, anatomy
+    seed, index, anatomy, person
         As for :func:`~qsmxt_app.simulate.subject.simulate_subject`.
     voxel_size
         mm.
@@ -57,7 +62,7 @@ def simulate_t1w(
     still = np.linalg.inv(motion)  # voxels are looked up where the head was during the gradient echo
     amplitude = inversion_recovery_amplitude(INVERSION_TIME, REPETITION_TIME)
     image = np.zeros(grid.shape, dtype=np.float32)
-    subdivision, person = grid.subdivision, make_person(seed, index, anatomy)
+    subdivision, person = grid.subdivision, person or make_person(seed, index, anatomy)
     for offset in np.ndindex(*subdivision):
         centre = (np.array(offset) + 0.5) / subdivision - 0.5
         origin = grid.affine[:3, 3] + grid.affine[:3, :3] @ centre

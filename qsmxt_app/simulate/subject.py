@@ -166,6 +166,7 @@ def simulate_subject(
     index: int = 1,
     protocol: Protocol = Protocol(),
     chi_change: Mapping[str, float] | None = None,
+    person: Person | None = None,
 ) -> DigitalSubject:
     """Simulate a scan of one person.
 
@@ -178,13 +179,16 @@ def simulate_subject(
     protocol : Protocol
     chi_change
         Susceptibility in ppm to add to tissues, by their name; nothing else of the person changes.
+    person : Person
+        To be scanned. None: the one that seed, index and the protocol's anatomy give.
 
     Returns
     -------
     DigitalSubject
         Two calls with the same arguments return the same bytes.
     """
-    head = _whole_head(seed, index, protocol.anatomy, tuple((chi_change or {}).items()))
+    changes = tuple((chi_change or {}).items())
+    head = _whole_head(person) if person else _drawn_head(seed, index, protocol.anatomy, changes)
     person = head.person
     grid = scan_grid(protocol.voxel_size, protocol.b0_direction)
     tissue, chi, brain = sample_anatomy(person, grid.fine_origin, grid.fine_steps, grid.fine_shape)
@@ -241,10 +245,13 @@ class _WholeHead:
 
 
 @lru_cache(maxsize=1)
-def _whole_head(
+def _drawn_head(
     seed: int, index: int, anatomy: Anatomy, chi_change: tuple[tuple[str, float], ...]
 ) -> _WholeHead:
-    person = change_chi(make_person(seed, index, anatomy), dict(chi_change))
+    return _whole_head(change_chi(make_person(seed, index, anatomy), dict(chi_change)))
+
+
+def _whole_head(person: Person) -> _WholeHead:
     shape = grid_shape(HEAD_BOX, COARSE_MM)
     # sampled twice as fine, so that the smooth sources see partial volume
     _, chi, brain = sample_anatomy(
