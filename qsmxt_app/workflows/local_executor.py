@@ -34,8 +34,9 @@ from qsmxt_app.workflows.limits import threads_of_new_processes
 START_METHOD = "forkserver"
 PRELOADED = ("qsmxt_app.workflows.preloading", "qsmxt_app.report.participant")
 """Modules that workers share instead of importing them each."""
-SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""For libraries that start threads on import: the server forks without; steps set their own number."""
+THREADING = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+"""For libraries that start threads on import: the server forks without; steps set their own number. Threads
+that wait must sleep, because steps side by side have more threads together than there are cores."""
 MEMORY_OF_MACHINE = Path("/proc/meminfo")
 """Read by nipype."""
 START_SECONDS, START_ATTEMPTS = 300.0, 3
@@ -154,7 +155,7 @@ class LocalExecutor:
         with (
             _errors_to(self.log_file),
             threads_of_new_processes(self.n_procs),
-            environment_variables(SINGLE_THREADED),
+            environment_variables(THREADING),
             outside_current_folder(),
         ):
             forkserver.ensure_running()

@@ -29,7 +29,7 @@ class MachineShare:
     memory_limit_gb
         Memory above which a scan is not started, GB; None: no limit, as jobs run elsewhere.
     threads
-        Cores of one step.
+        Of one step.
     plugin, plugin_arguments
         What runs the steps.
     """
@@ -40,6 +40,11 @@ class MachineShare:
     threads: int
     plugin: str = MULTIPROC
     plugin_arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether each step is a job of a cluster, with cores of its own."""
+        return self.plugin in SCHEDULERS
 
 
 def share_machine(settings: Settings, scans: int) -> MachineShare:

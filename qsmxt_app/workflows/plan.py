@@ -59,13 +59,16 @@ class StepPlan:
     seconds
         On two cores.
     threads
-        Cores.
+        Of the step.
+    cores
+        That it claims: fewer than its threads where others are expected to run beside it.
     """
 
     name: str
     memory_gb: float
     seconds: float
     threads: int = 1
+    cores: int = 1
 
 
 @dataclass(frozen=True)
@@ -125,23 +128,33 @@ class ScanPlan:
     def with_segmentation(self, segmentation: SegmentationPlan) -> ScanPlan:
         """Return the plan with the regions found in another way."""
         threads = max(step.threads for step in self.steps)
+        beside = any(step.cores < step.threads for step in self.steps)
         anatomy, regions = _region_steps(segmentation, self.acquisition)
         planned = replace(self, segmentation=segmentation, anatomy=anatomy, regions=regions)
-        return planned.with_threads(threads)
+        return planned.with_threads(threads, beside=beside)
 
-    def with_threads(self, threads: int) -> ScanPlan:
-        """Return the plan with cores for the steps that get faster by them."""
+    def with_threads(self, threads: int, *, beside: bool = True) -> ScanPlan:
+        """Return the plan with threads for the steps that get faster by them.
+
+        Parameters
+        ----------
+        threads
+            Of a step.
+        beside
+            Whether steps may run side by side on these cores: the maps and the labels of the T1w, and both
+            passes of TGV-QSM. Each then claims half of them, and uses the others as soon as it is alone.
+        """
         maps, anatomy, regions = (
-            tuple(replace(step, threads=self._cores(step.name, threads)) for step in steps)
+            tuple(self._with_threads(step, threads, beside) for step in steps)
             for steps in (self.maps, self.anatomy, self.regions)
         )
         return replace(self, maps=maps, anatomy=anatomy, regions=regions)
 
-    def _cores(self, step: str, threads: int) -> int:
-        if not need_of(step).threaded:
-            return 1
-        # both passes of TGV-QSM run side by side, which is faster than one after the other
-        return -(-threads // 2) if self.settings.two_pass and step.startswith("tgv") else threads
+    def _with_threads(self, step: StepPlan, threads: int, beside: bool) -> StepPlan:
+        if not need_of(step.name).threaded:
+            return replace(step, threads=1, cores=1)
+        pairs = self.segmentation.runs or (self.settings.two_pass and step.name.startswith("tgv"))
+        return replace(step, threads=threads, cores=max(1, threads // 2) if beside and pairs else threads)
 
 
 @dataclass(frozen=True)
@@ -291,11 +304,9 @@ def too_large(scan: ScanPlan, limit_gb: float | None) -> Problem | None:
 
 
 def _with_cores(scans: Sequence[ScanPlan], settings: Settings, machine: MachineShare) -> Iterator[ScanPlan]:
-    """Give cores to the steps of a participant: registration takes one, which the maps leave to it."""
-    threads = machine.threads
-    if not settings.omp_nthreads and any(scan.segmentation.runs for scan in scans):
-        threads = max(1, min(threads, machine.n_cpus - 1))
-    return (scan.with_threads(threads) for scan in scans)
+    """Give threads and cores to the steps of a participant."""
+    beside = not settings.omp_nthreads and not machine.runs_jobs
+    return (scan.with_threads(machine.threads, beside=beside) for scan in scans)
 
 
 def _map_steps(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:

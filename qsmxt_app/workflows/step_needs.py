@@ -32,12 +32,12 @@ NEEDS = {
     "combine": Need(50, 0, 0.1, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),
     # of the T1w's voxels; costs from the processor time of a head of 1 mm (benchmarks/labels.py)
-    "prepare_t1w": Need(80, 0, 1.5, threaded=False, least_gb=1.3),
-    "register_atlas": Need(150, 0, 2.5, threaded=False),
+    "prepare_t1w": Need(80, 0, 1.5, least_gb=1.3),
+    "register_atlas": Need(150, 0, 2.5),
     "label_t1w": Need(150, 0, 1.5, least_gb=1.5),
-    "write_t1w": Need(60, 0, 1.0, threaded=False),
+    "write_t1w": Need(60, 0, 1.0),
     # of the voxels of both
-    "align": Need(150, 10, 0.3, threaded=False),
+    "align": Need(150, 10, 0.3),
     "label": Need(60, 0, 1.0, least_gb=0.5),
     "reference": Need(40, 0, 0.1, threaded=False),
     "regions": Need(50, 0, 1.0, threaded=False),
@@ -59,7 +59,10 @@ class Estimate:
     def text(self) -> str:
         """For people."""
         minutes = self.seconds / 60
-        time = f"{max(1, minutes):.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+        if minutes < 2:
+            time = f"{max(10, 10 * round(self.seconds / 10))} s"
+        else:
+            time = f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
         return f"up to {self.memory_gb:.1f} GB of memory, about {time} on two cores"
 
 

@@ -67,7 +67,8 @@ def test_memory_of_a_step_is_that_of_its_voxels_and_of_its_process():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(1, "about 1 min"), (5340, "about 89 min"), (5400, "about 1.5 h")]
+    ("seconds", "words"),
+    [(1, "about 10 s"), (86, "about 90 s"), (5340, "about 89 min"), (5400, "about 1.5 h")],
 )
 def test_an_estimate_is_told_in_minutes_and_then_in_hours(seconds, words):
     assert words in Estimate(1.24, seconds).text

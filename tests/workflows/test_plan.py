@@ -61,18 +61,23 @@ def test_the_user_decides_on_the_readout_before_the_sidecar(scan, asked, told, b
     assert plan_scan(replace(scan, bipolar=told), load_settings({"bipolar": asked})).bipolar is bipolar
 
 
-def test_registration_takes_one_core_which_the_maps_leave_to_it(scan):
-    threads = {
-        name: {step.name: step.threads for step in run([scan], load_settings(flags)).all_scans[0].steps}
-        for name, flags in {
-            "labels": {},
-            "none": {"segmentation": "none"},
-            "asked": {"omp_nthreads": "4"},
+def test_steps_that_run_beside_others_have_all_threads_and_claim_half_the_cores(scan):
+    planned = {
+        name: {
+            step.name: (step.threads, step.cores)
+            for step in run([scan], load_settings(flags), **share).all_scans[0].steps
+        }
+        for name, (flags, share) in {
+            "labels": ({}, {}),
+            "none": ({"segmentation": "none"}, {}),
+            "asked": ({"omp_nthreads": "4"}, {}),
+            "jobs": ({}, {"plugin": "SLURM"}),
         }.items()
     }
-    assert [threads[name]["field"] for name in threads] == [3, 4, 4]
-    assert threads["labels"]["tgv"] == threads["labels"]["tgv_reliable"] == 2
-    assert threads["labels"]["combine"] == 1
+    assert [planned[name]["field"] for name in planned] == [(4, 2), (4, 4), (4, 4), (4, 4)]
+    assert [planned[name]["tgv"] for name in planned] == [(4, 2), (4, 2), (4, 4), (4, 4)]
+    assert planned["labels"]["register_atlas"] == (4, 2)
+    assert planned["labels"]["combine"] == (1, 1)
 
 
 def test_a_t1w_is_labelled_and_counted_once(scan, tmp_path):

@@ -15,7 +15,7 @@ from qsmxt_app.workflows.scan_steps import scan_nodes
     ("two_pass", "threads", "cores"),
     [
         (True, 4, {"tgv": 2, "tgv_reliable": 2}),
-        (True, 3, {"tgv": 2, "tgv_reliable": 2}),
+        (True, 3, {"tgv": 1, "tgv_reliable": 1}),
         (True, 1, {"tgv": 1, "tgv_reliable": 1}),
         (False, 4, {"tgv": 4}),
     ],
@@ -28,6 +28,7 @@ def test_both_passes_share_the_cores(tmp_path, two_pass, threads, cores):
     made = scan_nodes(scan, bids_dir=raw, output_dir=tmp_path / "out")
     assert {name: node.n_procs for name, node in made.items() if name.startswith("tgv")} == cores
     assert made["field"].n_procs == threads
+    assert made["tgv"].inputs.num_threads == threads
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def anatomy_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[s
 
 def step_node(step: Step, plan: StepPlan) -> Any:
     """Make the node of a step."""
-    return Node(step, plan.name, n_procs=plan.threads, mem_gb=plan.memory_gb)
+    node = Node(step, plan.name, n_procs=plan.cores, mem_gb=plan.memory_gb)
+    node.inputs.num_threads = plan.threads
+    return node
 
 
 def region_makers(scan: ScanPlan, description: str, bids_dir: Path, output_dir: Path) -> dict[str, Any]:
