@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from qsmxt_app.records.json_file import UnreadableRecord, from_json, read_json_file
+from qsmxt_app.bids.atomic import plain
+from qsmxt_app.records.json_file import UnreadableRecord, from_json, read_json_file, to_json, write_record
 from qsmxt_app.records.quality import Measure
 
 VERSION = 2
+MEASURED_LATER = ("checks", "quality")
+"""Sections that are written with the report."""
 RECORD_SUFFIX = "_desc-qsm_record.json"
 
 _ENTITY_NAMES = {
@@ -315,6 +319,22 @@ class ScanRecord:
 def record_path(output_dir: Path, record: ScanRecord) -> Path:
     """Return where a record goes: beside the figures of its participant."""
     return output_dir / f"sub-{record.entities['sub']}" / "figures" / f"{record.stem}{RECORD_SUFFIX}"
+
+
+def write_scan_record(record: ScanRecord, path: Path) -> Path:
+    """Write a record; one that is there and says the same stays, with the quality that was measured since."""
+    try:
+        known = read_json_file(path) if path.exists() else None
+    except UnreadableRecord:
+        known = None
+    if isinstance(known, dict) and described(known) == described(plain(to_json(record))):
+        return path
+    return write_record(record, path)
+
+
+def described(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record, as JSON has it, says of how a scan was processed: all but what maps look like."""
+    return {name: value for name, value in content.items() if name not in MEASURED_LATER}
 
 
 def read_records(output_dir: Path, subject: str) -> list[ScanRecord]:

@@ -1,17 +1,20 @@
-"""Reading the maps of one acquisition, one volume in memory at a time."""
+"""Reading the maps of one acquisition, as many volumes in memory at a time as there are threads."""
 
 from __future__ import annotations
 
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from numba import get_num_threads
 from numpy.typing import NDArray
 
 from qsmxt_app.maps import MAPS
@@ -78,31 +81,61 @@ def read_volumes(
     embed_voxels
         Largest number of voxels of a volume in the page; 0 for none, None without a limit.
     """
-    grid: SliceGrid | None = None
-    slices: dict[str, Slices] = {}
-    statistics: dict[str, Mapping[str, float]] = {}
-    missing: list[str] = []
-    embedded: dict[str, Embedded] = {}
-    shrinking: Shrinking | None = None
-    for key in (*ON_MAP, *filter(ONE_ECHO, record.outputs)) if keys is None else keys:
-        name = record.outputs.get(key)
-        loaded = _load(record.output(output_dir, key))
-        if loaded is None:
-            missing += [name] if name else []
-            continue
-        volume, affine, oriented = loaded
-        grid = grid or replace(make_grid(volume, affine), oriented=oriented)
-        if not grid.matches(affine, volume.shape):
-            missing.append(f"{name} (not on the grid of the mask)")
-            continue
-        turned = to_ras(volume, affine)
-        if key in EMBEDDED and embed_voxels != 0:
-            shrinking = shrinking or plan_shrinking(grid, embed_voxels)
-            embedded[key] = embed(key, turned, shrinking)
-        slices[key] = {cut: take(turned, grid, cut) for cut in _cuts(key, grid)}
-        if key in _WITH_STATISTICS:
-            statistics[key] = _statistics(turned)
-    return Volumes(grid, slices, statistics, missing, embedded, shrinking)
+    wanted = (*ON_MAP, *filter(ONE_ECHO, record.outputs)) if keys is None else tuple(keys)
+    read: list[_Read] = []
+    for key in wanted:
+        first = _load(record.output(output_dir, key))
+        if first is not None:
+            volume, affine, oriented = first
+            grid = replace(make_grid(volume, affine), oriented=oriented)
+            shrinking = plan_shrinking(grid, embed_voxels) if embed_voxels != 0 else None
+            reader = partial(_read, output_dir, record, grid, shrinking)
+            del first, volume
+            # memory is that of as many volumes as there are threads
+            with ThreadPoolExecutor(get_num_threads()) as pool:
+                read = list(pool.map(reader, wanted))
+            break
+    else:
+        lost = [name for key in wanted if (name := record.outputs.get(key))]
+        return Volumes(None, {}, {}, lost, {})
+    return Volumes(
+        grid,
+        {one.key: one.slices for one in read if one.slices is not None},
+        {one.key: one.statistics for one in read if one.statistics is not None},
+        [one.missing for one in read if one.missing],
+        {one.key: one.embedded for one in read if one.embedded is not None},
+        shrinking,
+    )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is kept of one map."""
+
+    key: str
+    missing: str = ""
+    slices: Slices | None = None
+    statistics: Mapping[str, float] | None = None
+    embedded: Embedded | None = None
+
+
+def _read(
+    output_dir: Path, record: ScanRecord, grid: SliceGrid, shrinking: Shrinking | None, key: str
+) -> _Read:
+    name = record.outputs.get(key, "")
+    loaded = _load(record.output(output_dir, key))
+    if loaded is None:
+        return _Read(key, name)
+    volume, affine, _ = loaded
+    if not grid.matches(affine, volume.shape):
+        return _Read(key, f"{name} (not on the grid of the mask)")
+    turned = to_ras(volume, affine)
+    return _Read(
+        key,
+        slices={cut: take(turned, grid, cut) for cut in _cuts(key, grid)},
+        statistics=_statistics(turned) if key in _WITH_STATISTICS else None,
+        embedded=embed(key, turned, shrinking) if shrinking and key in EMBEDDED else None,
+    )
 
 
 def _cuts(key: str, grid: SliceGrid) -> dict[Cut, None]:

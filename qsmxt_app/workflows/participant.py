@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,10 @@ from typing import Any
 
 from nipype import Node, Workflow
 
+from qsmxt_app.bids.atomic import plain
 from qsmxt_app.bids.derivatives import sidecar_path
+from qsmxt_app.records.json_file import to_json
+from qsmxt_app.records.scan import described, read_records
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.scan_steps import connect_scan, scan_nodes
@@ -83,12 +88,45 @@ def build_participant(
     return ParticipantGraph(workflow, tuple(graphs))
 
 
-def build_report(subject: str, output_dir: Path, work_dir: Path, *, volumes: str) -> Any:
-    """Build the graph that writes the report of one participant from what is on disk."""
+def build_report(
+    subject: str, output_dir: Path, work_dir: Path, *, volumes: str, threads: int = 1, anew: bool = False
+) -> Any:
+    """Build the graph that writes the report of one participant from what is on disk.
+
+    Parameters
+    ----------
+    subject
+        Label without `sub-`.
+    output_dir, work_dir
+        Where derivatives are, and where intermediate files go.
+    volumes
+        Those of the viewer.
+    threads
+        Of the step, which runs alone.
+    anew
+        Whether the page is written although nothing has changed since it was.
+    """
     workflow = Workflow(_workflow_name(subject), base_dir=str(work_dir))
-    step = nodes.WriteReport(subject=subject, output_dir=str(output_dir), volumes=volumes)
-    workflow.add_nodes([Node(step, "report", overwrite=True, mem_gb=WORKER_GB + REPORT_GB)])
+    step = nodes.WriteReport(
+        subject=subject, output_dir=str(output_dir), volumes=volumes, state=_state(output_dir, subject)
+    )
+    written = (output_dir / f"sub-{subject}.html").is_file()
+    node = Node(step, "report", overwrite=anew or not written or None, mem_gb=WORKER_GB + REPORT_GB)
+    node.inputs.num_threads = threads
+    workflow.add_nodes([node])
     return workflow
+
+
+def _state(output_dir: Path, subject: str) -> str:
+    """Digest of what a page is made from: what the records say, and size and time of the files they name."""
+    digest = hashlib.sha256()
+    for record in read_records(output_dir, subject):
+        digest.update(json.dumps(described(plain(to_json(record)))).encode())
+        for name in record.outputs:
+            path = record.output(output_dir, name)
+            state = path.stat() if path else None
+            digest.update(f"{name} {state and (state.st_size, state.st_mtime_ns)}".encode())
+    return digest.hexdigest()
 
 
 def work_folder(work_dir: Path, subject: str) -> Path:

@@ -15,7 +15,7 @@ from qsmxt_app.bids.acquisition import Problem
 from qsmxt_app.bids.lock import participant_lock
 from qsmxt_app.errors import QsmxtError, limit_reached
 from qsmxt_app.records.json_file import write_record
-from qsmxt_app.records.scan import StepError, record_path
+from qsmxt_app.records.scan import StepError, record_path, write_scan_record
 from qsmxt_app.stopping import obey_stop_signals
 from qsmxt_app.workflows.cluster_executor import SCHEDULERS, executor_for
 from qsmxt_app.workflows.incomplete_nodes import discard_incomplete_nodes
@@ -172,7 +172,14 @@ class Study:
 
     def _report(self, subject: str) -> Generator[GraphScheduler, None, list[ScanOutcome]]:
         volumes = self.settings.report_volumes
-        workflow = build_report(subject, self.output_dir, self.request.work_dir, volumes=volumes)
+        workflow = build_report(
+            subject,
+            self.output_dir,
+            self.request.work_dir,
+            volumes=volumes,
+            threads=self.plan.machine.threads,
+            anew=self.settings.reports_only,
+        )
         self._costs[f"{workflow.name}.report"] = REPORT_SECONDS
         with page_of(self.output_dir, subject):
             result = yield from self._run_graph(workflow)
@@ -217,7 +224,7 @@ class Study:
         )
         for text in record.warnings:
             log.warning("%s: %s", scan.plan.label, text)
-        write_record(record, record_path(self.output_dir, record))
+        write_scan_record(record, record_path(self.output_dir, record))
         label = scan.plan.label
         if errors:
             code = int(notes[failed[0]].get("exit_code", SOMETHING_FAILED)) if failed else SOMETHING_FAILED

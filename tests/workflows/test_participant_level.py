@@ -103,7 +103,17 @@ def test_the_written_settings_repeat_the_run(finished):
 
 def test_nothing_is_computed_twice(finished):
     assert finished.again("--no-two-pass") == 0
+    assert finished.nodes_run() <= {"report"}  # which shows the command line
+    page = finished.out / "sub-01.html"
+    before = page.stat().st_mtime_ns
+    assert finished.again("--no-two-pass") == 0
+    assert finished.nodes_run() == set()
+    assert page.stat().st_mtime_ns == before
+    assert record(finished.out, "sub-01_run-1_MEGRE")["quality"]
+    page.unlink()
+    assert finished.again("--no-two-pass") == 0
     assert finished.nodes_run() == {"report"}
+    assert page.exists()
 
 
 def test_a_changed_setting_repeats_only_what_depends_on_it(finished):

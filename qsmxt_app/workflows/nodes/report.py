@@ -17,6 +17,7 @@ class ReportInputSpec(StepInputSpec):
     subject = traits.Str(mandatory=True)
     output_dir = traits.Str(mandatory=True)
     volumes = traits.Str(mandatory=True, desc="none, small or full: those of the 3-D viewer")
+    state = traits.Str(mandatory=True, desc="digest of what the page is made from, for the cache")
 
 
 class ReportOutputSpec(StepOutputSpec):
