@@ -25,7 +25,7 @@ from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.chi_borders import refine_borders_with_chi
 from qsmxt_app.segment.head_position import coarser
-from qsmxt_app.segment.nuclei_search import GROUP_REACH_MM, OWN_REACH_MM, Placement, find_nuclei
+from qsmxt_app.segment.nuclei_search import GROUP_REACH_MM, OWN_REACH_MM, Placement, find_nuclei, scaled
 from qsmxt_app.segment.prepare import PreparedT1w
 from qsmxt_app.segment.regions import Region
 from qsmxt_app.segment.scan_labels import BorderRefinement
@@ -216,11 +216,11 @@ def _search(
 
 
 def _shifted(labels: Image, placements: Mapping[int, Placement]) -> Image:
-    """Labels of some nuclei alone, each shifted by whole voxels."""
+    """Labels of some nuclei alone, each of the size that chi shows and shifted by whole voxels."""
     moved = np.zeros_like(labels.array)
     for number, placement in placements.items():
         shift = np.rint(np.array(placement.shift) / labels.voxel_size).astype(int)
-        points = np.argwhere(labels.array == number) + shift
+        points = np.argwhere(scaled(labels.array == number, placement.scale)) + shift
         points = points[((points >= 0) & (points < moved.shape)).all(axis=1)]
         moved[tuple(points.T)] = number
     return labels.with_array(moved)

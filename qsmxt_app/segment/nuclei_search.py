@@ -2,8 +2,9 @@
 
 A nucleus is a bright body: mean chi in it is above that of a shell around it. Nuclei of one group (those of
 the midbrain, the dentate nuclei, the pallidum) of both hemispheres are first shifted together to where their
-mean contrast is largest, with the distance from the T1w's place as a quadratic cost. Then each is shifted
-about that place, those of largest contrast first, and what one nucleus has taken no other can take.
+mean contrast is largest, with the distance from the T1w's place as a quadratic cost; where they do not fit
+well, half and twice their volume are tried too. Then each is shifted about that place, those of largest
+contrast first, and what one nucleus has taken no other can take.
 
 References
 ----------
@@ -14,7 +15,7 @@ mutual displacement.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,10 @@ FAR_MM = 6.0
 """Shift beyond which a nucleus is doubtful although chi shows it."""
 LEAST_CONTRAST = 0.025
 """ppm; below it chi does not show a nucleus."""
+SCALES = (0.8, 1.26)
+"""Of the edges of nuclei of half and twice the volume."""
+_FITTING, _SCALE_COST = 0.08, 0.005
+"""Mean contrast of a group in ppm above which its size is not doubted, and what another size must gain."""
 _LEAST_COVERED = 0.7
 _ROUNDS = 2
 
@@ -60,17 +65,21 @@ class Placement:
         ppm, how much of this contrast the shift has brought.
     doubt
         Why chi does not show it; empty where it does.
+    scale
+        Of its edges, relative to those that the T1w image gives it.
     """
 
     shift: tuple[float, float, float]
     contrast: float
     gain: float = 0.0
     doubt: str = ""
+    scale: float = 1.0
 
     @property
     def is_displaced(self) -> bool:
-        """Whether chi shows it clearly elsewhere than the T1w image."""
-        return not self.doubt and self.gain > CLEAR_GAIN and float(np.linalg.norm(self.shift)) > NEAR_MM
+        """Whether chi shows it clearly elsewhere than the T1w image, or of another size."""
+        differs = self.scale != 1 or float(np.linalg.norm(self.shift)) > NEAR_MM
+        return not self.doubt and self.gain > CLEAR_GAIN and differs
 
     @property
     def warning(self) -> str:
@@ -149,26 +158,59 @@ def find_nuclei(
     clipped = np.clip(chi, *(np.median(chi[known]) + np.array(_RANGE_PPM))).astype(np.float32)
     weight = known.astype(np.float32)
     every = np.logical_or.reduce(list(bodies.values()))
-    parts = {n: _Body.of(mask, every & ~mask, edge) for n, mask in bodies.items() if mask.any()}
+    present = {n: mask for n, mask in bodies.items() if mask.any()}
     found: dict[int, Placement] = {}
     for group in GROUPS:
-        members = {n: parts[n] for n in parts if names[n] in group}
-        if members:
-            start = _group_shift(list(members.values()), clipped, weight, edge)
-            found |= _own_shifts(members, clipped, weight, start, edge)
-    missing = {n: Placement((0.0, 0.0, 0.0), 0.0, doubt="outside the map") for n in bodies if n not in parts}
+        own = {n: mask for n, mask in present.items() if names[n] in group}
+        if not own:
+            continue
+        sized = {1.0: {n: _Body.of(mask, every & ~mask, edge) for n, mask in own.items()}}
+        fits = {1.0: _group_shift(list(sized[1.0].values()), clipped, weight, edge)}
+        for scale in SCALES if fits[1.0][0] < _FITTING else ():
+            sized[scale] = {n: _Body.of(scaled(mask, scale), every & ~mask, edge) for n, mask in own.items()}
+            fits[scale] = _group_shift(list(sized[scale].values()), clipped, weight, edge)
+        size = max(fits, key=lambda scale: fits[scale][0] - _SCALE_COST * (scale != 1))
+        shifts = _own_shifts(sized[size], clipped, weight, fits[size][1], edge)
+        found |= {n: placed if placed.doubt else replace(placed, scale=size) for n, placed in shifts.items()}
+    missing = {
+        n: Placement((0.0, 0.0, 0.0), 0.0, doubt="outside the map") for n in bodies if n not in present
+    }
     return found | missing
+
+
+def scaled(mask: BoolArray, scale: float) -> BoolArray:
+    """Grow or shrink a body about its middle.
+
+    Parameters
+    ----------
+    mask : ndarray of bool (x, y, z)
+        Not empty.
+    scale
+        Of its edges.
+    """
+    if scale == 1:
+        return mask
+    points = np.argwhere(mask)
+    centre = points.mean(0)
+    low = np.maximum(np.floor(centre + scale * (points.min(0) - centre)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(centre + scale * (points.max(0) - centre)).astype(int) + 2, mask.shape)
+    there = np.moveaxis(np.indices(high - low), 0, -1) + low
+    here = np.rint((there - centre) / scale + centre).astype(int)
+    inside = ((here >= 0) & (here < mask.shape)).all(-1)
+    result = np.zeros_like(mask)
+    result[tuple(there[inside].T)] = mask[tuple(here[inside].T)]
+    return result
 
 
 def _group_shift(
     members: Sequence[_Body], chi: FloatArray, known: FloatArray, edge: float
-) -> NDArray[np.int64]:
-    """Shift in voxels at which the mean contrast of a group, less its cost, is largest."""
+) -> tuple[float, NDArray[np.int64]]:
+    """Return the mean contrast of a group, less its cost, where it is largest, and that shift in voxels."""
     reach = round(GROUP_REACH_MM / edge)
     contrasts = [body.contrast(chi, known, np.zeros(3, int), reach) for body in members]
     score = np.mean([np.maximum(contrast, 0) for contrast in contrasts], axis=0)
     score -= _cost(reach, _GROUP_SPREAD_MM / edge)
-    return np.array(np.unravel_index(int(score.argmax()), score.shape)) - reach
+    return float(score.max()), np.array(np.unravel_index(int(score.argmax()), score.shape)) - reach
 
 
 def _own_shifts(

@@ -7,7 +7,7 @@ from qsmxt_app.registration import Image, Transform
 from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.labelling import place_nuclei, refine_nuclei_borders
-from qsmxt_app.segment.nuclei_search import find_nuclei
+from qsmxt_app.segment.nuclei_search import find_nuclei, scaled
 from qsmxt_app.segment.regions import Region
 from qsmxt_app.segment.scan_labels import labels_on_scan
 
@@ -75,6 +75,18 @@ def test_of_half_and_twice_the_volume(scale):
     shifts = dict.fromkeys(NUMBERS, (0, 3, 6))
     found = search(head(shifts, dict.fromkeys(NUMBERS, scale)))
     assert max(off(found, shifts).values()) <= 1.8
+
+
+def test_a_group_that_does_not_fit_is_given_the_size_that_does():
+    shifts = dict.fromkeys(NUMBERS, (0, 3, 6))
+    found = search(head(shifts, dict.fromkeys(NUMBERS, 0.8)))
+    assert {placed.scale for placed in found.values()} == {0.8}
+    assert {placed.scale for placed in search(head()).values()} == {1.0}
+    body = ellipsoid("red-nucleus", "L")
+    for scale, volume in ((0.8, 0.51), (1.26, 2.0)):
+        grown = scaled(body, scale)
+        assert grown.sum() / body.sum() == pytest.approx(volume, rel=0.1)
+        assert np.abs(np.argwhere(grown).mean(0) - np.argwhere(body).mean(0)).max() < 0.2
 
 
 def test_one_that_is_missing_stays_and_is_marked_and_takes_no_other():
