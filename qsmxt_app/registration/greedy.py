@@ -136,7 +136,7 @@ def _fading(shape: tuple[int, int, int]) -> FloatArray:
     """From 0 at the faces of a box to 1 inside, so that a deformation of the box ends without a step."""
     edges = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in shape]
     nearest = np.minimum(np.minimum(edges[0][:, None, None], edges[1][:, None]), edges[2])
-    return np.minimum(nearest / np.float32(_FADE_VOXELS), np.float32(1)).astype(np.float32)
+    return np.asarray(np.minimum(nearest / np.float32(_FADE_VOXELS), 1), dtype=np.float32)
 
 
 def _deformed(

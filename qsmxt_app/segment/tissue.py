@@ -47,7 +47,7 @@ _CONFIDENT = 0.5
 _LOCAL_MM, _GLOBAL = 4.0, 0.05
 """Width over which a class's brightness is averaged, and weight of its overall brightness in that."""
 _VOXELS_AT_ONCE = 65_536
-_LEAST = 1e-5
+_LEAST, _ROUNDING = 1e-5, 1e-4
 _LEAST_SPREAD = 0.02
 """Of a class's brightness, as a share of the white matter's."""
 
@@ -155,10 +155,11 @@ def _class_of_voxels(
     varying = [n for n, name in enumerate(classes.names) if name == "white" or name not in _WIDE]
     logarithm = np.log(prior)
     # no prior of a wide class is zero: intensity must be able to overrule the place
-    least = np.array([-np.inf if name in _WIDE else np.log(_LEAST) for name in classes.names], np.float32)
-    number = np.full(brain.shape, -1, dtype=np.int32)
-    number[brain] = np.arange(values.size)
-    parts = [_Part.of(number, brain, share > _LEAST) for share in prior]
+    floor = np.log(_LEAST) + _ROUNDING
+    least = np.array([-np.inf if name in _WIDE else floor for name in classes.names], np.float32)
+    numbers = np.full(brain.shape, -1, dtype=np.int32)
+    numbers[brain] = np.arange(values.size)
+    parts = [_Part.of(numbers, brain, share > _LEAST) for share in prior]
     local = _LocalBrightness(parts, varying, voxel_size)
     posterior = np.where(prior > _CONFIDENT, prior, 0)  # the first estimate looks at sure places alone
     expected, around = prior, np.empty((len(prior), 0), np.float32)

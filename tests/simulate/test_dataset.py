@@ -14,7 +14,7 @@ from qsmxt_app.simulate import dataset as dataset_module
 from qsmxt_app.simulate.command import main
 from qsmxt_app.simulate.dataset import write_dataset
 from qsmxt_app.simulate.person import make_person
-from qsmxt_app.simulate.subject import _whole_head
+from qsmxt_app.simulate.subject import _drawn_head
 from qsmxt_app.simulate.tissues import LABELS
 
 PROTOCOL = Protocol((4.0, 4.0, 4.0), snr=1e6)
@@ -58,7 +58,7 @@ def test_another_run_never_mixes_with_an_earlier_one(dataset, capsys):
 
 
 def test_writing_again_elsewhere_gives_the_same_bytes(dataset):
-    _whole_head.cache_clear()
+    _drawn_head.cache_clear()
     make_person.cache_clear()
     write_dataset(dataset / "again", seed=31, protocol=PROTOCOL, truth=dataset / "truth again")
     assert digests(dataset / "again") == digests(dataset / "bids")
