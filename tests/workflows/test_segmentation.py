@@ -189,7 +189,7 @@ def test_regions_are_computed_once(study, with_atlas):
     assert study.run(with_atlas) == 0
     newest = max((with_atlas / "logs").glob("*/qsmxt.log"), key=lambda path: path.stat().st_mtime_ns)
     ran = {line.split('"')[1] for line in newest.read_text().splitlines() if '[Node] Executing "' in line}
-    assert ran == set()
+    assert ran <= {"report"}  # of which other outputs share the work folder
     assert (with_atlas / "sub-01" / "anat" / "sub-01_desc-qsm_stats.tsv").read_bytes() == before
 
 
