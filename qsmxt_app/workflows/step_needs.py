@@ -16,31 +16,32 @@ WORKER_GB = 0.3
 MAIN_GB = 0.35
 REPORT_GB = 0.6
 
-START_SECONDS = 10.0
+START_SECONDS = 5.0
 REPORT_SECONDS = 10.0
 
 # One row a step, measured on 5.4 million voxels (1.4 million of them in the mask) with 5 echoes, and rounded
-# up, so that declared memory is not below what is used. Cost is in seconds on two cores.
+# up, so that declared memory is not below what is used. Cost is in seconds on two cores, from the processor
+# time of a head of 1 mm (benchmarks/labels.py).
 NEEDS = {
-    "prepare": Need(20, 20, 0.4),
-    "masks": Need(40, 16, 1.0),
-    "field": Need(60, 44, 4.0),
+    "prepare": Need(20, 20, 0.5),
+    "masks": Need(40, 16, 0.4),
+    "field": Need(60, 44, 2.0),
     # of the most demanding method, with a mask that fills the image
     "background": Need(140, 0, 1.5),
-    "tgv": Need(140, 0, 4.0),
+    "tgv": Need(140, 0, 2.0),
     "inversion": Need(200, 0, 6.0),
-    "combine": Need(50, 0, 0.1, threaded=False),
+    "combine": Need(50, 0, 0.2, threaded=False),
     "derivatives": Need(20, 10, 0.6, threaded=False),
-    # of the T1w's voxels; costs from the processor time of a head of 1 mm (benchmarks/labels.py)
-    "prepare_t1w": Need(80, 0, 1.5, least_gb=1.3),
-    "register_atlas": Need(150, 0, 2.5),
-    "label_t1w": Need(150, 0, 1.5, least_gb=1.5),
-    "write_t1w": Need(60, 0, 1.0),
+    # of the T1w's voxels
+    "prepare_t1w": Need(80, 0, 0.9, least_gb=1.3),
+    "register_atlas": Need(150, 0, 0.7),
+    "label_t1w": Need(150, 0, 0.9, least_gb=1.5),
+    "write_t1w": Need(60, 0, 0.3),
     # of the voxels of both
-    "align": Need(150, 10, 0.3),
-    "label": Need(60, 0, 1.0, least_gb=0.5),
+    "align": Need(150, 10, 0.2),
+    "label": Need(60, 0, 0.5, least_gb=0.5),
     "reference": Need(40, 0, 0.1, threaded=False),
-    "regions": Need(50, 0, 1.0, threaded=False),
+    "regions": Need(50, 0, 0.2, threaded=False),
 } | {step.name: step.need for step in MAPS.values()}
 # of the inversion and of what averages its maps, where each echo is reconstructed by itself
 BYTES_PER_ECHO_APART = 40
