@@ -10,6 +10,8 @@ from benchmarks.accuracy import Case, run_case, run_simulated
 from benchmarks.scans import Scan
 
 SEED = 20_261
+# what has no part in the map
+QUICK = ("--no-swi", "--no-chi-noise", "--report-volumes", "none")
 pytestmark = pytest.mark.slow
 
 
@@ -17,8 +19,13 @@ pytestmark = pytest.mark.slow
 def outcomes(tmp_path_factory):
     folders = {direction: tmp_path_factory.mktemp(direction) for direction in ("straight", "tilted")}
     scans = {direction: Scan(SEED, direction, voxel_size=(2.0, 2.0, 2.0)) for direction in folders}
-    found = {direction: run_case(Case(scan), folders[direction]) for direction, scan in scans.items()}
-    found["consensus"] = run_simulated(Case(scans["straight"], "consensus"), folders["straight"])
+    found = {
+        direction: run_case(Case(scan, options=QUICK), folders[direction])
+        for direction, scan in scans.items()
+    }
+    found["consensus"] = run_simulated(
+        Case(scans["straight"], "consensus", options=QUICK), folders["straight"]
+    )
     return found
 
 
