@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from qsmxt_app.group.statistics.design import Design, full_rank
 
 CONFIDENCE = 0.95
+_NO_VARIANCE = 1e-12
+"""Share of the variance below which residuals are rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def fit_region(design: Design, values: NDArray[np.float64]) -> Fit | NotFitted:
         return NotFitted("too few participants have several scans")
     ratio, converged = _variance_ratio(matrix, response, member) if mixed else (0.0, True)
     result = OLS(_weighted(response, member, ratio), _weighted(matrix, member, ratio)).fit()
+    if result.mse_resid <= _NO_VARIANCE * np.var(response):
+        return NotFitted("nothing is left that the terms do not explain")
     influence = result.get_influence()
     return Fit(
         estimates=_estimates(result, design, degrees, float(np.sqrt(result.mse_resid * (1 + ratio)))),

@@ -243,6 +243,16 @@ def test_missing_ages_leave_scans_out_and_say_whose() -> None:
     assert "Left out, as variables are missing: sub-03 (age)." in found.warnings
 
 
+def test_regions_without_residuals_are_named_and_spoil_no_other() -> None:
+    rows = study_rows(1)
+    for row in rows:
+        if row["region"] == "thalamus":
+            row["mean"] = {"control": "0.01", "patient": "0.03"}[row["group"]]
+    found = model(rows)
+    assert set(found.not_fitted) == {"thalamus left", "thalamus right"}
+    assert all(np.isfinite(one.corrected).all() for one in found.regions)
+
+
 def test_few_participants_are_a_warning() -> None:
     warnings = " ".join(model(study_rows(1, 12), "chi ~ group + age + sex").warnings)
     assert "group patient has 6 participants" in warnings
