@@ -15,7 +15,6 @@ from qsmxt_app.maps import MAPS
 from qsmxt_app.qsm.background import BACKGROUND_METHODS
 from qsmxt_app.qsm.inversion import INVERSION_METHODS
 from qsmxt_app.qsm.method import Method
-from qsmxt_app.qsm.padded_grid import LARGEST_NOISE
 from qsmxt_app.qsm.tgv import TGVOptions
 from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
 from qsmxt_app.records.open_values import number, numbers, text
@@ -51,6 +50,10 @@ _RECEIVE_PHASE = (
     "The curvature of the receive phase, which a single echo does not separate from the field, was taken to "
     "be a polynomial of third order, fitted to the Laplacian of the phase and removed."
     " Such a map is qualitative."
+)
+_DATA_CORRECTION = (
+    "The measured Laplacian was corrected for the difference between the discrete wave operator and the "
+    "dipole kernel, and in noise the smoothed residual field was added back to it."
 )
 _ECHO_MEANS = {
     "noise": (
@@ -188,7 +191,7 @@ def _susceptibility(settings: Mapping[str, Any], record: ScanRecord) -> list[str
     )
     mean = _ECHO_MEANS.get(text(settings.get("echo_average")), "") if combination == "maps" else ""
     single = _RECEIVE_PHASE if len(record.inputs.echo_times) == 1 else ""
-    return [single, f"{sentence}{_stopping(settings)}.", mean]
+    return [single, f"{sentence}{_stopping(settings)}.", _DATA_CORRECTION, mean]
 
 
 def _two_step(settings: Mapping[str, Any]) -> list[str]:
@@ -199,10 +202,7 @@ def _two_step(settings: Mapping[str, Any]) -> list[str]:
         f"Susceptibility was computed from the local field by {_phrase(inversion)}{_parameters(inversion)}"
     )
     if _needs(inversion, "noise"):
-        sentence += (
-            ", regularised in proportion to the standard deviation of the field's noise "
-            f"(up to {1e3 * LARGEST_NOISE:g} ppb of it)"
-        )
+        sentence += ", regularised in proportion to the standard deviation of the field's noise"
     if _needs(inversion, "weights"):
         sentence += (
             "; voxels were weighted by the inverse variance of their field, those at the border not at all"

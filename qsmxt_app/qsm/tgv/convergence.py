@@ -47,10 +47,11 @@ class Convergence:
             (*self.equation_residual, equation_residual),
         )
 
-    def met(self, tolerance: float, equation_tolerance: float) -> bool:
-        """Whether the criterion held at each of the last two checks."""
-        last = list(zip(self.chi_change, self.equation_residual, strict=True))[-2:]
-        return len(last) == 2 and all(c < tolerance and r < equation_tolerance for c, r in last)
+    def met(self, tolerance: float, equation_tolerance: float, since: int = 0) -> bool:
+        """Whether the criterion held at each of the last two checks, both after iteration `since`."""
+        checks = zip(self.iteration, self.chi_change, self.equation_residual, strict=True)
+        last = [check for check in checks if check[0] > since][-2:]
+        return len(last) == 2 and all(c < tolerance and r < equation_tolerance for _, c, r in last)
 
 
 class Snapshot(NamedTuple):

@@ -13,16 +13,17 @@ from qsmxt_app.qsm.relaxation import has_tissue_signal
 from qsmxt_app.qsm.tgv import sweep
 from qsmxt_app.qsm.tgv.coarse_start import continue_on, halve
 from qsmxt_app.qsm.tgv.convergence import Convergence, ConvergenceMonitor
+from qsmxt_app.qsm.tgv.data_correction import DataCorrection
 from qsmxt_app.qsm.tgv.field_laplacian import measured_laplacian
 from qsmxt_app.qsm.tgv.iteration import Iteration, balance, prepare, thread_count
 from qsmxt_app.qsm.tgv.layout import mean_edge
 from qsmxt_app.qsm.tgv.problem import Problem, build_problem
 from qsmxt_app.qsm.tgv.regularisation import (
+    Strength,
     TGVOptions,
     relative_weight,
-    scaled_alpha,
     scaled_slack,
-    tissue_factors,
+    strength_for,
 )
 
 # sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend
@@ -30,6 +31,9 @@ from qsmxt_app.qsm.tgv.regularisation import (
 _SPREAD_PER_LAPLACIAN = 0.6
 _REBALANCED_CHECKS = 2
 _COARSE_ITERATIONS = 150
+_CORRECTED_CHECKS = 6
+_RETURN_AT = 2.0
+"""Tolerances of the change of chi at which the residual is given back: the rest is iterated only once."""
 _DEFAULTS = TGVOptions()
 
 
@@ -83,7 +87,9 @@ def solve_tgv(
 
     The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel
     preconditioner for the dual of the field equation; large problems start from the solution at half the
-    resolution. The result does not depend on the number of threads.
+    resolution. The wave operator is a stencil in the iteration, and the data are corrected for what it lacks;
+    in noise a part of the residual is given back, as regularisation lowers contrast
+    (:mod:`~qsmxt_app.qsm.tgv.data_correction`). The result does not depend on the number of threads.
 
     Parameters
     ----------
@@ -124,11 +130,11 @@ def solve_tgv(
     mask = np.asarray(mask, dtype=bool)
     _validate(laplacian, mask, voxel_size, b0_direction, noise, tissue)
     weight, noise_level = relative_weight(noise, mask, options)
-    alpha, factors = scaled_alpha(options, noise_level, voxel_size), tissue_factors(options, noise_level)
+    strength = strength_for(options, noise_level, voxel_size)
     threads_before = numba.get_num_threads()
     try:
         problem, history, converged = _solve(
-            (laplacian, mask, weight, tissue), voxel_size, b0_direction, alpha, factors, options, threads
+            (laplacian, mask, weight, tissue), voxel_size, b0_direction, strength, options, threads
         )
     finally:
         numba.set_num_threads(threads_before)
@@ -205,8 +211,7 @@ def _solve(
     data: tuple[FloatArray, BoolArray, FloatArray | None, BoolArray | None],
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
-    alpha: tuple[float, float],
-    factors: tuple[float, float],
+    strength: Strength,
     options: TGVOptions,
     threads: int | None,
     axes: tuple[int, int, int] | None = None,
@@ -218,20 +223,21 @@ def _solve(
         voxel_size=voxel_size,
         b0_direction=b0_direction,
         extend=options.extend,
-        tissue_factors=factors,
-        slack=[penalty * alpha[0] / length for penalty in scaled_slack(options, voxel_size)],
+        tissue_factors=strength.tissue_factors,
+        slack=[penalty * strength.alpha[0] / length for penalty in scaled_slack(options, voxel_size)],
         axes=axes,
     )
-    _regularise(problem, options, alpha)
+    _regularise(problem, options, strength.alpha)
     coarse = None
     halved = halve(*data)
     if halved is not None:
         edges = [2 * edge for edge in voxel_size]
         rough = replace(options, max_iterations=min(_COARSE_ITERATIONS, options.max_iterations))
-        coarse, _, _ = _solve(halved, edges, b0_direction, alpha, factors, rough, threads, problem.rows.axes)
+        start = strength._replace(returned_share=0.0)
+        coarse, _, _ = _solve(halved, edges, b0_direction, start, rough, threads, problem.rows.axes)
     used = thread_count(threads, problem.rows.size)
     numba.set_num_threads(used)
-    return problem, *_iterate(prepare(problem, threads=used), coarse, options)
+    return problem, *_iterate(prepare(problem, threads=used), coarse, strength.returned_share, options)
 
 
 def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float]) -> None:
@@ -241,10 +247,16 @@ def _regularise(problem: Problem, options: TGVOptions, alpha: tuple[float, float
     c[sweep.C_RELAX] = options.relaxation
 
 
-def _iterate(iteration: Iteration, coarse: Problem | None, options: TGVOptions) -> tuple[Convergence, bool]:
-    """Start from a coarse problem's solution, if any; iterate to the criterion or the cap."""
+def _iterate(
+    iteration: Iteration, coarse: Problem | None, share: float, options: TGVOptions
+) -> tuple[Convergence, bool]:
+    """Start from a coarse problem's solution, if any; iterate to the criterion or the cap.
+
+    A share of the residual is given back when the criterion is first met, and the iteration goes on.
+    """
     problem, history = iteration.problem, Convergence()
     watch = ConvergenceMonitor(problem)
+    correction = DataCorrection(problem, options.stencil_limit)
     if watch.data_norm == 0:
         return history.and_then(0, 0.0, 0.0), True
     if coarse is None:
@@ -256,6 +268,8 @@ def _iterate(iteration: Iteration, coarse: Problem | None, options: TGVOptions) 
         )
         continue_on(coarse, problem)
         watch.check()
+        correction.correct_stencil()
+    returned_at = None if share > 0 else 0  # 0: nothing is to be given back
     while history.iterations < options.max_iterations:
         count = min(options.check_every, options.max_iterations - history.iterations)
         iteration.run(count)
@@ -263,8 +277,14 @@ def _iterate(iteration: Iteration, coarse: Problem | None, options: TGVOptions) 
         history = history.and_then(
             history.iterations + count, seen.chi_change / max(seen.chi_spread, 1e-30), seen.equation_residual
         )
-        if history.met(options.tolerance, options.equation_tolerance):
+        if returned_at is None:
+            if history.chi_change[-1] < _RETURN_AT * options.tolerance:
+                correction.return_residual(share)
+                returned_at = history.iterations
+        elif history.met(options.tolerance, options.equation_tolerance, returned_at):
             return history, True
+        if 2 <= len(history.iteration) <= _CORRECTED_CHECKS:
+            correction.correct_stencil()
         if coarse is None and len(history.iteration) <= _REBALANCED_CHECKS and seen.chi_spread > 0:
             balance(iteration, seen.chi_spread)
     return history, False

@@ -7,6 +7,7 @@ from qsmxt_app.qsm.tgv import TGVOptions
 from qsmxt_app.qsm.tgv.regularisation import (
     REFERENCE_RAD_PER_PPM,
     relative_weight,
+    returned_share,
     scaled_alpha,
     scaled_slack,
 )
@@ -53,3 +54,13 @@ def test_weights_are_inverse_variances_within_bounds():
     assert level == 1.0
     low, high = OPTIONS.weight_floor, OPTIONS.weight_ceiling
     assert weight.ravel() == pytest.approx([1, 1, 1, 0.25, high, low, low])
+
+
+@pytest.mark.parametrize(
+    ("noise", "edge", "share"),
+    [(0.001, 2, 0), (0.00175, 2, 0.5), (0.0035, 1, 0.5), (0.005, 2, 1), (0.009, 2, 0.5), (0.015, 3, 0)],
+)
+def test_residual_is_given_back_at_moderate_noise_times_edge(noise, edge, share):
+    options = TGVOptions(returned_share=1.2)
+    assert returned_share(options, noise, (edge,) * 3) == pytest.approx(1.2 * share)
+    assert returned_share(options, None, (edge,) * 3) == 0
