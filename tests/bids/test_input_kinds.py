@@ -49,6 +49,13 @@ def test_rec_label_chooses_the_magnitude(raw):
         _find(raw, participants=["01"], reconstructions=["other"])
 
 
+def test_rec_label_chooses_among_several_magnitudes(raw):
+    for label in ("norm", "smooth"):
+        _second_magnitude(raw, label)
+    (scan,) = _find(raw, participants=["01"], reconstructions=["smooth"]).acquisitions
+    assert {echo.magnitude.name.split("_")[1] for echo in scan.echoes} == {"rec-smooth"}
+
+
 def test_the_only_magnitude_goes_with_the_phase_whatever_its_rec(raw):
     _second_magnitude(raw, "norm")
     for path in (raw.root / "sub-01").rglob("sub-01_echo-*_part-mag*"):
