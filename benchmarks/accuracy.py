@@ -27,7 +27,7 @@ from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.scans import DIRECTIONS, LABEL, Scan, volume
+from benchmarks.scans import DIRECTIONS, ECHOES, LABEL, Scan, volume
 from benchmarks.scoring import Score, score
 from benchmarks.steps import seconds_to_chi
 from benchmarks.table import Table
@@ -37,7 +37,7 @@ from qsmxt_app.simulate.tissues import LABELS
 
 MASKS = ("own", "oracle")
 PRESETS = ("gre", "consensus", "fast", "bet", "epi", "body")
-ABOUT = ("seed", "anatomy", "B0", "voxel", "SNR", "echoes", "slices", "preset", "variant", "mask")
+ABOUT = ("seed", "anatomy", "B0", "T", "voxel", "SNR", "echoes", "slices", "preset", "variant", "mask")
 SCORES = ("NRMSE", "XSIM", "HFEN", "rim", "covers", "slope", "bias", "veins")
 COSTS = ("chi s", "all s", "MB", "iter", "code")
 LEGEND = """NRMSE, HFEN and rim (outermost two voxels) in %; slope and bias (the largest, then each) of deep
@@ -134,10 +134,11 @@ def fingerprint() -> str:
 
 def scans(args: argparse.Namespace) -> Iterator[Scan]:
     """All simulated scans that the arguments ask for."""
-    for size, echoes, snr, slices, seed, anatomy, direction in product(
-        args.voxel_size, args.echoes, args.snr, args.coverage, args.seeds, args.anatomy, args.directions
-    ):
-        yield Scan(seed, direction, size, snr, *echoes, slices, anatomy)
+    for size, echoes, snr, slices, seed, anatomy, field, direction in product(
+        args.voxel_size, args.echoes, args.snr, args.coverage, args.seeds, args.anatomy, args.field_strength,
+        args.directions,
+    ):  # fmt: skip
+        yield Scan(seed, direction, size, snr, *echoes, slices, anatomy, field)
 
 
 def cases(scan: Scan, args: argparse.Namespace) -> Iterator[Case]:
@@ -174,7 +175,8 @@ def _parser() -> argparse.ArgumentParser:
         default=["basic"],
         help="adult: veins at the surface",
     )
-    add("--directions", nargs="+", choices=DIRECTIONS, default=list(DIRECTIONS))
+    add("--directions", nargs="+", choices=DIRECTIONS, default=["straight", "tilted"])
+    add("--field-strength", type=float, nargs="+", choices=ECHOES, default=[3.0], metavar="T")
     add(
         "--voxel-size",
         type=_size,

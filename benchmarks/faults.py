@@ -191,7 +191,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--directions", nargs="+", choices=DIRECTIONS, default=list(DIRECTIONS))
+    parser.add_argument("--directions", nargs="+", choices=DIRECTIONS, default=["straight", "tilted"])
     parser.add_argument("--voxel-size", type=float, nargs="+", default=[3.0])
     parser.add_argument("--echo-times", type=float, nargs="+", default=[0.005, 0.010, 0.015, 0.020, 0.025])
     parser.add_argument("--snr", type=float, default=80.0)

@@ -13,7 +13,14 @@ from qsmxt_app.simulate import DEEP_GREY_NUCLEI, Protocol
 from qsmxt_app.simulate.dataset import write_dataset
 from qsmxt_app.simulate.person import Anatomy
 
-DIRECTIONS = {"straight": (0.0, 0.0, 1.0), "tilted": (0.0, 0.5, 0.8660254)}
+DIRECTIONS = {
+    "straight": (0.0, 0.0, 1.0),
+    "moved": (0.0, 0.0871557, 0.9961947),
+    "tilted": (0.0, 0.5, 0.8660254),
+}
+"""B0 in the image: along an axis, or 5 or 30 degrees from it."""
+ECHOES = {1.5: (0.008, 0.008), 3.0: (0.005, 0.005), 7.0: (0.004, 0.008)}
+"""First echo and time between echoes at each field strength, s."""
 LABEL = "sub-01"
 
 
@@ -39,6 +46,8 @@ class Scan:
         Slices of a slab around the deep grey nuclei, 0 for the whole head.
     anatomy
         What of a head there is: `adult` and `elderly` have veins on the brain's surface.
+    field_strength
+        T, one of `ECHOES`.
     """
 
     seed: int
@@ -49,15 +58,17 @@ class Scan:
     bipolar: bool = False
     slices: int = 0
     anatomy: Anatomy = "basic"
+    field_strength: float = 3.0
 
     @property
     def protocol(self) -> Protocol:
-        times = (0.015,) if self.echoes == 1 else tuple(0.005 * (1 + i) for i in range(self.echoes))
+        first, apart = ECHOES[self.field_strength]
+        times = (0.015,) if self.echoes == 1 else tuple(first + apart * i for i in range(self.echoes))
         if self.echoes > 5:
             times = tuple(round(0.004 + 0.0035 * i, 6) for i in range(self.echoes))
         return Protocol(
             voxel_size=self.voxel_size, echo_times=times, b0_direction=DIRECTIONS[self.direction],
-            snr=self.snr, bipolar=self.bipolar, anatomy=self.anatomy,
+            snr=self.snr, bipolar=self.bipolar, anatomy=self.anatomy, field_strength=self.field_strength,
         )  # fmt: skip
 
     @property
@@ -67,6 +78,7 @@ class Scan:
             "seed": f"{self.seed}",
             "anatomy": self.anatomy,
             "B0": self.direction,
+            "T": f"{self.field_strength:g}",
             "voxel": "x".join(f"{edge:g}" for edge in self.voxel_size),
             "SNR": f"{self.snr:g}",
             "echoes": f"{self.echoes}{'bipolar' if self.bipolar else ''}",
