@@ -150,8 +150,8 @@ def examine(stored: Stored) -> tuple[list[str], dict[str, Any]]:
         faults = check_field_fit(
             given.magnitude, given.phase,
             fit.total_field / np.float32(hz_per_ppm(given.field_strength)), filled=masks.filled,
-            reliable=masks.reliable, known=masks.filled & fit.known, voxel_size=given.voxel_size,
-            b0_direction=given.b0_direction,
+            reliable=masks.reliable, known=masks.filled & fit.known, outline=masks.filled,
+            voxel_size=given.voxel_size, b0_direction=given.b0_direction,
         )  # fmt: skip
     except ValueError as error:
         return [*warnings, f"ERROR {error}"], {}

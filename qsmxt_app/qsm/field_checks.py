@@ -32,6 +32,7 @@ def check_field_fit(
     filled: BoolArray,
     reliable: BoolArray,
     known: BoolArray,
+    outline: BoolArray,
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
 ) -> FieldChecks:
@@ -44,9 +45,11 @@ def check_field_fit(
     total_field : ndarray (x, y, z)
         ppm, unwrapped.
     filled, reliable : ndarray (x, y, z)
-        The object, and where the data show it.
+        Where the field is fitted, and where the data show it.
     known : ndarray (x, y, z)
         Where the field is known.
+    outline : ndarray (x, y, z)
+        The object.
     voxel_size
         mm.
     b0_direction
@@ -59,16 +62,16 @@ def check_field_fit(
     """
     fringes = open_fringes(magnitude[..., 0], phase[..., 0], mask=reliable, voxel_size=voxel_size)
     coherence = echo_coherence(phase, mask=filled).tolist()
-    outline = check_sign(
-        total_field, known & reliable, filled, voxel_size=voxel_size, b0_direction=b0_direction
+    sign = check_sign(
+        total_field, known & reliable, outline, voxel_size=voxel_size, b0_direction=b0_direction
     )
     measures = {
         "open_fringes_mm": fringes,
         "echo_coherence": coherence,
-        "outline_correlation": outline.correlation if outline else None,
-        "outline_contrast_ppm": outline.contrast if outline else None,
+        "outline_correlation": sign.correlation if sign else None,
+        "outline_contrast_ppm": sign.contrast if sign else None,
     }
-    warnings = (*fringe_warning(fringes), *echo_warnings(coherence, ()), *sign_warnings(outline))
+    warnings = (*fringe_warning(fringes), *echo_warnings(coherence, ()), *sign_warnings(sign))
     return FieldChecks(measures, warnings)
 
 

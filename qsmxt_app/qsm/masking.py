@@ -7,7 +7,7 @@ sources among it; `filled` closes those holes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.brain_mask import beside_brain, find_brain
 from qsmxt_app.qsm.magnitude import combine_magnitude, smooth_level
 from qsmxt_app.qsm.morphology import (
     bounding_box,
@@ -69,6 +70,8 @@ class MaskOptions:
         Largest hole that is filled in slices (a void that an air sinus opens to the outside), in cm^2.
     erosion_voxels, erosion_mm
         How much both masks are eroded from the outside, at the end.
+    brain
+        Look for the brain, and end the masks beside it unless they are given.
     """
 
     source: Source = "combined"
@@ -84,6 +87,7 @@ class MaskOptions:
     max_hole_cm2: float = 4.0
     erosion_voxels: int = 0
     erosion_mm: float = 0.0
+    brain: bool = False
 
     def __post_init__(self) -> None:
         if self.threshold in ("fixed", "percentile") and self.value is None:
@@ -124,12 +128,16 @@ class Masks:
         Threshold that was applied; NaN where none was.
     warnings
         What a person should know about the masks.
+    brain, outline : ndarray (x, y, z), bool, or None
+        The brain in `filled`, and the object with what lies around the brain, where it was looked for.
     """
 
     reliable: BoolArray
     filled: BoolArray
     threshold: float
     warnings: tuple[str, ...] = ()
+    brain: BoolArray | None = None
+    outline: BoolArray | None = None
 
     @property
     def hole_fraction(self) -> float:
@@ -279,6 +287,10 @@ def build_masks(
     else:
         reliable = signal[box]
         filled = given.filled[box]
+    brain, outline = None, _place(filled, box, score.shape)
+    if options.brain and magnitude is not None:
+        brain = find_brain(combine_magnitude(magnitude)[box], filled, sizes)
+        filled = filled if given else beside_brain(brain, filled, reliable, sizes)
     filled = _erode(filled, sizes, options)
     reliable = reliable & filled
     for name, mask in (("mask", filled), ("mask without its filled holes", reliable)):
@@ -287,9 +299,11 @@ def build_masks(
                 f"the {name} is empty after erosion: erode less, lower the threshold, or give a mask"
             )
     full = Masks(_place(reliable, box, score.shape), _place(filled, box, score.shape), threshold)
+    if brain is not None:
+        full = replace(full, brain=_place(brain & filled, box, score.shape), outline=outline)
     chosen = given is not None or options.threshold in ("fixed", "percentile")
     warnings = (() if given is None else given.warnings) + _remarks(full, sizes, chosen=chosen)
-    return Masks(full.reliable, full.filled, threshold, warnings)
+    return replace(full, warnings=warnings)
 
 
 def check_mask(mask: ArrayLike, shape: Sequence[int]) -> Masks:

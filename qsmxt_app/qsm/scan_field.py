@@ -66,6 +66,7 @@ def fit_scan_field(
     *,
     filled: BoolArray,
     reliable: BoolArray,
+    outline: BoolArray | None = None,
     voxel_size: Sequence[float],
     b0_direction: Sequence[float],
     field_strength: float,
@@ -83,6 +84,8 @@ def fit_scan_field(
         s, ascending.
     filled, reliable : ndarray (x, y, z)
         Where chi is wanted, and where the data show it.
+    outline : ndarray (x, y, z), optional
+        The object, where it is larger than `filled`.
     voxel_size
         mm.
     b0_direction
@@ -129,7 +132,8 @@ def fit_scan_field(
     per_ppm = hz_per_ppm(field_strength)
     faults = check_field_fit(
         magnitude, phase, fit.total_field / np.float32(per_ppm), filled=filled, reliable=reliable,
-        known=certain, voxel_size=voxel_size, b0_direction=b0_direction,
+        known=certain, outline=filled if outline is None else outline, voxel_size=voxel_size,
+        b0_direction=b0_direction,
     )  # fmt: skip
     noise = float(np.median(fit.field_noise[certain]))
     remarks += echo_number_warning(len(times)) + noise_warning(noise / per_ppm, voxel_size)

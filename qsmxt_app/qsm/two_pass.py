@@ -8,9 +8,37 @@ from scipy import ndimage
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.morphology import bounding_box
 
+APART_PPM = 0.6
+"""Susceptibility from which a source is left out of the first pass: bleeds, calcifications, bone and air, but
+not veins (0.4 ppm at most)."""
+
 _STRONG_PPM = 0.1
 _SHARE_OF_SOURCE = 0.5
 _TOUCHING = np.ones((3, 3, 3), bool)
+
+
+def strong_holes(chi: FloatArray, filled_mask: BoolArray, reliable_mask: BoolArray) -> BoolArray:
+    """Decide which holes of the mask are left out of the first pass: those that hold a strong source.
+
+    The streaks and the shading that a pass over reliable voxels avoids come from sources whose field the data
+    do not show well. A vein whose signal is low is no such source: left out, it is cut into pieces.
+
+    Parameters
+    ----------
+    chi : ndarray (x, y, z)
+        Susceptibility in ppm, reconstructed inside `filled_mask`.
+    filled_mask, reliable_mask : ndarray (x, y, z), bool
+        All of the mask, and its voxels with reliable phase.
+
+    Returns
+    -------
+    ndarray (x, y, z), bool
+        Connected holes in which chi exceeds `APART_PPM` somewhere, of either sign.
+    """
+    labels, count = ndimage.label(filled_mask & ~reliable_mask, _TOUCHING)
+    strong = np.zeros(count + 1, bool)
+    strong[1:] = ndimage.maximum(np.abs(chi), labels, np.arange(1, count + 1)) > APART_PPM
+    return np.asarray(strong[labels])
 
 
 def combine_two_pass(
@@ -29,7 +57,7 @@ def combine_two_pass(
     Parameters
     ----------
     chi_reliable : ndarray (x, y, z)
-        Susceptibility in ppm, reconstructed inside `reliable_mask`.
+        Susceptibility in ppm, reconstructed inside `reliable_mask`, which lacks :func:`strong_holes`.
     chi_filled : ndarray (x, y, z)
         Susceptibility in ppm, reconstructed inside `filled_mask`.
     reliable_mask, filled_mask : ndarray (x, y, z), bool

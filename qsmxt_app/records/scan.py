@@ -96,12 +96,13 @@ STRIPPED = "extent of the magnitude, which was stripped before"
 
 @dataclass(frozen=True)
 class MaskResult:
-    """How the mask was made, its volume, and the share of it whose phase is unreliable."""
+    """How the mask was made, its volume, the share with unreliable phase, and the volume of the brain."""
 
     method: str = ""
     threshold: float | None = None
     volume_ml: float | None = None
     hole_fraction: float | None = None
+    brain_ml: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,12 @@ class History:
 
 @dataclass(frozen=True)
 class InversionResult:
-    """How an inversion ended; `skipped` says why a second pass was not needed."""
+    """How an inversion ended, and its volume; `skipped` says why a second pass was not needed."""
 
     iterations: int | None = None
     converged: bool | None = None
     noise_ppm: float | None = None
+    inverted_ml: float | None = None
     history: History = dataclasses.field(default_factory=History)
     skipped: str = ""
 
@@ -296,6 +298,15 @@ class ScanRecord:
         words = [f"{_ENTITY_NAMES.get(key, key)} {value}" for key, value in parts.items() if key != "sub"]
         text = ", ".join(words)
         return text[:1].upper() + text[1:] if text else "QSM acquisition"
+
+    @property
+    def passes(self) -> str:
+        """Whether the inversion had a second pass, and why; empty where none was asked for."""
+        if self.inversion_reliable.skipped:
+            return f"one pass: {self.inversion_reliable.skipped}"
+        if self.inversion_reliable.iterations is None:
+            return ""
+        return "two passes: strong sources where the phase is unreliable were left out of one"
 
     @property
     def all_timings(self) -> dict[str, float]:

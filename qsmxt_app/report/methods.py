@@ -13,9 +13,11 @@ from typing import Any
 from qsmxt_app.bibliography import Reference
 from qsmxt_app.maps import MAPS
 from qsmxt_app.qsm.background import BACKGROUND_METHODS
+from qsmxt_app.qsm.brain_mask import MARGIN_MM
 from qsmxt_app.qsm.inversion import INVERSION_METHODS
 from qsmxt_app.qsm.method import Method
 from qsmxt_app.qsm.tgv import TGVOptions
+from qsmxt_app.qsm.two_pass import APART_PPM
 from qsmxt_app.qsm.unwrapping import UNWRAPPING_METHODS
 from qsmxt_app.records.open_values import number, numbers, text
 from qsmxt_app.records.scan import STRIPPED, ScanRecord
@@ -171,8 +173,17 @@ def _masking(settings: Mapping[str, Any], record: ScanRecord) -> str:
     closed = f" up to {2 * closing:g} mm" if closing else ""
     return (
         f"The mask was made by {threshold}{value} on {_MASK_SOURCES[source]}{within}, "
-        f"with gaps{closed} closed and holes filled{eroded}."
+        f"with gaps{closed} closed and holes filled{eroded}.{_brain(record)}"
     )
+
+
+def _brain(record: ScanRecord) -> str:
+    """Say where the mask ends in a head."""
+    if not record.mask.brain_ml:
+        return ""
+    given = text(record.settings.get("mask")) not in _MASK_SOURCES or record.mask.method == STRIPPED
+    found = "The brain was found in the magnitude by morphology"
+    return f" {found}." if given else f" {found}; the mask ends {MARGIN_MM:g} mm beyond it."
 
 
 def _susceptibility(settings: Mapping[str, Any], record: ScanRecord) -> list[str]:
@@ -238,12 +249,17 @@ def _stopping(settings: Mapping[str, Any]) -> str:
 
 
 def _two_pass(record: ScanRecord) -> str:
+    if record.inversion_reliable.skipped:
+        return (
+            f"No part of the mask with unreliable phase held a source above {APART_PPM:g} ppm, so that no "
+            "second inversion without such parts [@stewart2022] was needed."
+        )
     if "chi_singlepass" not in record.outputs:
         return ""
     return (
-        "Two inversions, one over all voxels of the mask and one over those with reliable "
-        "phase, were combined "
-        "so that unreliable voxels do not disturb their surroundings [@stewart2022]."
+        "Two inversions, one over all voxels of the mask and one without parts of unreliable phase that hold "
+        f"a source above {APART_PPM:g} ppm, were combined so that such sources do not disturb their "
+        "surroundings [@stewart2022]."
     )
 
 
@@ -251,6 +267,8 @@ def _reference(record: ScanRecord) -> str:
     reference = record.reference.reference or "mean"
     if reference == "none":
         return "Susceptibility in ppm was not referenced to a region."
+    if reference == "brain":
+        return "Susceptibility in ppm is relative to its mean over the brain, found in the magnitude."
     if reference == "mean":
         return "Susceptibility in ppm is relative to its mean over the mask."
     if reference == "region":

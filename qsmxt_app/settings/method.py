@@ -60,6 +60,11 @@ class MethodSettings:
         metavar="MM",
         least=0.0,
     )
+    brain_mask: bool = setting(
+        True,
+        "find the brain in the magnitude of a head: the mask ends beside it unless it is given, and the "
+        "reference is the mean over it",
+    )
     object_size: str = setting(
         "auto",
         "what lengths of the method suit: head (a human one), small (they are scaled by the field of view), "
@@ -102,7 +107,9 @@ class MethodSettings:
     )
     inversion: str = setting("tv", "dipole inversion method of two-step", choices=INVERSION_METHODS)
     two_pass: bool = setting(
-        True, "two-pass reconstruction: combine inversions with and without unreliable voxels (Stewart 2022)"
+        True,
+        "two-pass reconstruction, where strong sources have unreliable phase: combine inversions with and "
+        "without them (Stewart 2022)",
     )
     tgv_alpha: tuple[float, float] = setting(
         (0.0015, 0.0045),
@@ -117,8 +124,9 @@ class MethodSettings:
     )
     reference: str = setting(
         "mean",
-        "reference of susceptibility: mean (over the mask), none, a mask FILE, or a labelled REGION by name "
-        "or number, such as csf (the lateral ventricles) or frontal-white-matter",
+        "reference of susceptibility: mean (over the brain or, without one, the mask), none, "
+        "a mask FILE, or a labelled REGION by name or number, such as csf (the lateral ventricles) or "
+        "frontal-white-matter",
         metavar="mean|none|FILE|REGION",
     )
 

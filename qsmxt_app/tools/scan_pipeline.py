@@ -20,7 +20,7 @@ from qsmxt_app.qsm.reference import reference_chi
 from qsmxt_app.qsm.scan_field import ScanField, fit_scan_field
 from qsmxt_app.qsm.stripped_magnitude import stripped_brain
 from qsmxt_app.qsm.tgv import TGVOptions, solve_tgv
-from qsmxt_app.qsm.two_pass import combine_two_pass
+from qsmxt_app.qsm.two_pass import combine_two_pass, strong_holes
 from qsmxt_app.qsm.two_step import FittedField, invert_local_field, remove_background
 from qsmxt_app.settings import REFERENCES, Settings
 from qsmxt_app.tools.reconstruction import Reconstruction
@@ -55,6 +55,7 @@ class ScanPipeline:
             self.scan.echo_times,
             filled=masks.filled,
             reliable=masks.reliable,
+            outline=masks.outline,
             **self._geometry,
             field_strength=self.scan.field_strength,
             bipolar=settings.bipolar,
@@ -62,10 +63,13 @@ class ScanPipeline:
             combination=combination,
         )
         invert = self._two_step if settings.qsm_method == "two-step" else self._tgv
-        first = invert(field, field.filled, None)
-        inside = field.reliable & field.filled
-        again = settings.two_pass and not np.array_equal(inside, field.filled)
-        second = invert(field, inside, field.tissue) if again else None
+        first = invert(field, field.filled, None if masks.brain is None else field.tissue)
+        found = first.chi if first.chi.ndim == 3 else first.chi.mean(axis=-1)
+        apart = strong_holes(found, first.mask, field.reliable)
+        again = settings.two_pass and apart.any()
+        second = invert(field, first.mask & ~apart, field.tissue) if again else None
+        if isinstance(reference, str) and reference == "mean" and masks.brain is not None:
+            reference = masks.brain if (masks.brain & first.mask).any() else reference
         chi, single, spread = self._combined(field, first, second, reference)
         maps, facts = self._maps(field, masks, chi, first.mask)
         return Reconstruction(
@@ -115,6 +119,7 @@ class ScanPipeline:
                 erosion_voxels=settings.mask_erosion,
                 components=settings.mask_components,
                 separation_mm=settings.mask_separation,
+                brain=settings.brain_mask and self._geometry["voxel_size"] == self.scan.voxel_size,
             ),
             within=within,
         )

@@ -26,6 +26,7 @@ from qsmxt_app.bids.atomic import is_full, output_error, write_json
 from qsmxt_app.bids.nifti_file import nifti_parts
 from qsmxt_app.errors import QsmxtError, UnusableData
 from qsmxt_app.qsm.array_layout import echoes_together
+from qsmxt_app.qsm.two_pass import strong_holes
 from qsmxt_app.registration.image import Image
 from qsmxt_app.workflows.code_version import code_version
 from qsmxt_app.workflows.incomplete_nodes import note_files
@@ -35,7 +36,7 @@ FACTS_FILE = "facts.json"
 FAILURE_FILE = "failure.json"
 MEASURES = {"seconds", "processor_seconds", "peak_mb"}
 """Facts of every step: what it took."""
-SKIPPED: dict[str, Any] = {"skipped": "the masks of both passes are equal"}
+SKIPPED: dict[str, Any] = {"skipped": "no unreliable part of the mask holds a strong source"}
 BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 
@@ -117,22 +118,22 @@ def load_image(path: str | Path) -> Image:
     return Image(load(path), load_affine(path))
 
 
-def second_pass(mask: str, whole: Any) -> NDArray[np.bool_] | None:
-    """Return where a pass inverts; None for a second pass that would repeat the first.
+def second_pass(mask: str, whole: Any, chi: Any) -> NDArray[np.bool_] | None:
+    """Return where a pass inverts; None for a second pass that is not needed.
 
     Parameters
     ----------
     mask
-        File of the mask.
-    whole
-        File of the first pass's mask, of which a second pass takes the part; undefined for a first pass.
+        File of the mask, or for a second pass of its reliable voxels.
+    whole, chi
+        Files of the first pass's mask, and of what it found; undefined for a first pass.
     """
     inside = load_mask(mask)
     if not isdefined(whole):
         return inside
-    first = load_mask(whole)
-    inside &= first
-    return None if np.array_equal(inside, first) else inside
+    first, found = load_mask(whole), load(chi)
+    apart = strong_holes(found if found.ndim == 3 else found.mean(axis=-1), first, inside)
+    return first & ~apart if apart.any() else None
 
 
 def volume_ml(mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> float:

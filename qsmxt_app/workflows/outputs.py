@@ -46,6 +46,7 @@ SOLVERS = {
 OUTPUTS = {
     "mask": Output("mask", "qsm", steps=("masks",)),
     "mask_reliable": Output("mask", "reliable", steps=("masks",)),
+    "mask_brain": Output("mask", "brain", steps=("masks",)),
     "chi": CHI,
     "chi_singlepass": Output("Chimap", "singlepass", units="ppm"),
     "chi_echoes": Output("Chimap", "echo", units="ppm", each_echo=True),
@@ -74,6 +75,7 @@ PARAMETERS = {
         "mask_closing",
         "mask_components",
         "mask_erosion",
+        "brain_mask",
     ),
     "field": ("unwrapping", "bipolar"),
     "background": ("background",),

@@ -13,7 +13,7 @@ from qsmxt_app.terminal import counted
 from qsmxt_app.workflows.length_scale import length_scale
 from qsmxt_app.workflows.machine_share import MachineShare
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
-from qsmxt_app.workflows.preset_choice import Choice, settings_for
+from qsmxt_app.workflows.preset_choice import Choice, body_part, settings_for
 from qsmxt_app.workflows.segmentation.plan import SegmentationPlan, plan_segmentation
 from qsmxt_app.workflows.step_needs import (
     BYTES_PER_ECHO_APART,
@@ -109,6 +109,12 @@ class ScanPlan:
         """Voxel edges in mm by which everything is computed: those of the image, or of a head as large."""
         x, y, z = (edge * self.length_scale for edge in self.acquisition.voxel_size)
         return x, y, z
+
+    @property
+    def finds_brain(self) -> bool:
+        """Whether the brain is looked for: in heads of people alone, unless the settings say otherwise."""
+        head = body_part(self.acquisition.metadata) is None and self.length_scale == 1
+        return head and self.settings.brain_mask
 
     @property
     def steps(self) -> tuple[StepPlan, ...]:

@@ -33,7 +33,9 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
             files=[str(file) for file in acquisition.files],
             voxel_size=scan.voxel_size,
         ),
-        "masks": lambda: nodes.BuildMasks(echo_times=times, **geometry, **_mask_inputs(settings)),
+        "masks": lambda: nodes.BuildMasks(
+            echo_times=times, find_brain=scan.finds_brain, **geometry, **_mask_inputs(settings)
+        ),
         "field": lambda: nodes.FitField(
             echo_times=times,
             **field_step,
@@ -50,7 +52,7 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
         ),
         "inversion": lambda: nodes.InvertField(method=settings.inversion, echo_times=times, **field_step),
         "combine": lambda: nodes.CombineAndReference(
-            average=settings.echo_average, **_reference_inputs(settings)
+            average=settings.echo_average, **_reference_inputs(scan)
         ),
         "derivatives": lambda: WriteDerivatives(
             acquisition=acquisition,
@@ -79,8 +81,9 @@ def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
         [
             (prepare, masks, images),
             (prepare, field, images),
-            (masks, field, [("filled", "filled"), ("reliable", "reliable")]),
+            (masks, field, [(mask, mask) for mask in ("filled", "reliable", "outline")]),
             (end, combine, [(whole, "filled")]),
+            (masks, combine, [("brain", "brain")]),
         ]
     )
     if "inversion" in made:
@@ -104,6 +107,8 @@ def planned_outputs(scan: ScanPlan) -> tuple[str, ...]:
     sources = _image_sources(steps)
     if not any(step.endswith("_reliable") for step in steps):
         sources.pop("chi_singlepass")
+    if not scan.finds_brain:
+        sources.pop("mask_brain")
     if scan.settings.echo_combination != "maps":
         for name in ("chi_echoes", "chi_echo_spread"):
             sources.pop(name)
@@ -112,22 +117,24 @@ def planned_outputs(scan: ScanPlan) -> tuple[str, ...]:
 
 def planned_reference(scan: ScanPlan) -> str:
     """Return what chi is to be relative to, as the record names it."""
-    return scan.segmentation.reference or str(_reference_inputs(scan.settings)["reference"])
+    return scan.segmentation.reference or str(_reference_inputs(scan)["reference"])
 
 
 def _connect_tgv(workflow: Any, made: dict[str, Any]) -> None:
     """Connect the one or two passes of TGV-QSM."""
     field, combine = made["field"], made["combine"]
     inputs = [("laplacian", "laplacian"), ("noise", "noise")]
-    workflow.connect([(field, made["tgv"], [*inputs, ("filled", "mask")])])
+    # signal alone does not tell where bone and air end, which only the mask of a brain lacks
+    tissue = [("tissue", "tissue")]
+    brain = made["masks"].inputs.find_brain
+    workflow.connect([(field, made["tgv"], [*inputs, *(tissue if brain else []), ("filled", "mask")])])
     workflow.connect([(made["tgv"], combine, [("chi", "chi_filled")])])
     workflow.connect([(field, combine, [("noise", "echo_noise")])])
     if "tgv_reliable" in made:
-        # around bone and air inside the filled mask, signal alone does not tell where they end
-        inputs += [("tissue", "tissue"), ("reliable", "mask"), ("filled", "whole")]
+        inputs += [*tissue, ("reliable", "mask"), ("filled", "whole")]
         workflow.connect([(field, made["tgv_reliable"], inputs)])
-        workflow.connect([(field, combine, [("reliable", "reliable")])])
-        workflow.connect([(made["tgv_reliable"], combine, [("chi", "chi_reliable")])])
+        workflow.connect([(made["tgv"], made["tgv_reliable"], [("chi", "first")])])
+        workflow.connect([(made["tgv_reliable"], combine, [("chi", "chi_reliable"), ("mask", "reliable")])])
 
 
 def _connect_two_steps(workflow: Any, made: dict[str, Any]) -> None:
@@ -142,7 +149,8 @@ def _connect_two_steps(workflow: Any, made: dict[str, Any]) -> None:
         workflow.connect([(field, inversion, [("field_noise", "field_noise")])])
         if suffix:
             _connect_background(workflow, field, background, "reliable")
-            workflow.connect([(field, background, [("filled", "whole")])])
+            workflow.connect([(made["background"], background, [("mask", "whole")])])
+            workflow.connect([(made["inversion"], background, [("chi", "first")])])
             workflow.connect([(background, combine, [("mask", "reliable")])])
 
 
@@ -155,7 +163,7 @@ def _image_sources(made: Collection[str]) -> dict[str, tuple[str, str]]:
     """Return which step has each image, and under which name: those of `IMAGES`, and every output."""
     core = {
         "prepare": {"magnitude": "magnitude", "phase": "phase"},
-        "masks": {"object_mask": "filled"},
+        "masks": {"object_mask": "filled", "mask_brain": "brain"},
         "field": {
             "mask": "filled",
             "field_mask": "filled",
@@ -202,12 +210,14 @@ def _mask_inputs(settings: Settings) -> dict[str, Any]:
     return inputs
 
 
-def _reference_inputs(settings: Settings) -> dict[str, Any]:
-    if settings.reference_region:  # for the labels, of which a later step takes the region
-        return {"reference": "mean"}
-    if settings.reference in REFERENCES:
-        return {"reference": settings.reference}
-    return {"reference": "region", "reference_file": str(Path(settings.reference).absolute())}
+def _reference_inputs(scan: ScanPlan) -> dict[str, Any]:
+    reference = scan.settings.reference
+    # without a region, of which a later step takes the mean, the map is relative to its own
+    if scan.settings.reference_region or reference == "mean":
+        return {"reference": "brain" if scan.finds_brain else "mean"}
+    if reference in REFERENCES:
+        return {"reference": reference}
+    return {"reference": "region", "reference_file": str(Path(reference).absolute())}
 
 
 def _description(acquisition: Acquisition) -> str:

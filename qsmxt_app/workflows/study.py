@@ -222,6 +222,9 @@ class Study:
             errors=errors,
             command=self.request.command,
         )
+        if record.passes:
+            log.info("%s: %s", scan.plan.label, record.passes)
+            self.display.note(f"{scan.plan.label}: {record.passes}")
         for text in record.warnings:
             log.warning("%s: %s", scan.plan.label, text)
         write_scan_record(record, record_path(self.output_dir, record))

@@ -349,3 +349,17 @@ def test_a_real_crop_without_background(test_data):
     phase = (phase * (np.pi / np.abs(phase).max())).astype(np.float32)
     masks = build_masks(magnitude, phase, [4e-3, 8e-3, 12e-3], voxel_size=(0.47, 0.47, 1.0))
     assert masks.filled.mean() > 0.99
+
+
+def test_of_a_head_the_mask_ends_beside_the_brain_unless_it_is_given(head):
+    whole, masks = head.masks(), head.masks(MaskOptions(brain=True))
+    assert whole.brain is None
+    assert covered(head.scalp, whole.filled) > 0.95
+    assert covered(head.scalp, masks.filled) < 0.02
+    assert covered(head.scalp, masks.outline) > 0.95  # its field is that of the head
+    assert covered(head.brain & ~head.void, masks.brain) > 0.99
+    assert covered(head.brain, masks.filled) > covered(head.brain, whole.filled) - 0.005
+    given = head.masks(MaskOptions(brain=True), within=whole.filled)
+    np.testing.assert_array_equal(given.filled, whole.filled)
+    assert covered(head.brain & ~head.void, given.brain) > 0.99
+    assert covered(head.scalp, given.brain) < 0.02

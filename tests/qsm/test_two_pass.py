@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qsmxt_app.qsm.two_pass import combine_two_pass
+from qsmxt_app.qsm.two_pass import combine_two_pass, strong_holes
 
 
 @pytest.fixture
@@ -44,6 +44,21 @@ def test_masks_must_meet_and_fit(passes):
         combine_two_pass(chi, chi, ~filled, filled)
     with pytest.raises(ValueError, match="one shape"):
         combine_two_pass(chi, chi[1:], reliable, filled)
+
+
+def test_holes_of_bleeds_and_bone_are_left_out_and_those_of_veins_are_not(passes):
+    chi, reliable, filled = passes
+    reliable[3, 3:9, 3] = False  # a vein
+    bleed = filled & ~reliable
+    bleed[3] = False
+    for sign in (1, -1):
+        chi[3, 3:9, 3] = 0.4 * sign
+        chi[5, 5, 5] = 1.1 * sign  # the middle alone: what the source is, does not depend on its border
+        chi[9, 9, 9] = 2.0  # strong, but with reliable phase
+        np.testing.assert_array_equal(strong_holes(chi, filled, reliable), bleed)
+    chi[5, 5, 5] = 0.3
+    assert not strong_holes(chi, filled, reliable).any()
+    assert not strong_holes(chi, filled, filled).any()
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -39,7 +39,12 @@ def warnings(tmp_path, part, action):
     images = {"magnitude": prepared.magnitude, "phase": prepared.phase}
     masks, of_masks = run(made["masks"], tmp_path / "masks", **images)
     _, of_field = run(
-        made["field"], tmp_path / "field", filled=masks.filled, reliable=masks.reliable, **images
+        made["field"],
+        tmp_path / "field",
+        filled=masks.filled,
+        reliable=masks.reliable,
+        outline=masks.outline,
+        **images,
     )
     return [*told["warnings"], *of_masks["warnings"], *of_field["warnings"]]
 

@@ -19,7 +19,7 @@ def masks(magnitude, folder, **options):
         phase=save(phase, AFFINE, folder / "phase.nii"),
         echo_times=[0.01, 0.02], voxel_size=VOXEL_SIZE, b0_direction=(0.0, 0.0, 1.0),
         threshold="otsu", closing_mm=3.0, erosion_voxels=0, components=3, separation_mm=4.0,
-        **{"method": "combined", **options},
+        **{"method": "combined", "find_brain": False, **options},
     )  # fmt: skip
     step.run(cwd=str(folder))
     return load_mask(folder / "filled.nii"), read_json(folder / FACTS_FILE)
@@ -45,3 +45,14 @@ def test_a_mask_of_the_user_comes_first(magnitude, tmp_path):
     assert facts["method"] == "given mask"
     background = np.where(BRAIN, magnitude, 0.02 * magnitude)
     assert masks(background, tmp_path)[1]["method"] == "combined"
+
+
+def test_the_brain_is_told_where_it_is_looked_for(magnitude, tmp_path):
+    _, facts = masks(magnitude * BRAIN, tmp_path)
+    assert "brain_ml" not in facts
+    assert not (tmp_path / "brain.nii").exists()
+    mask, facts = masks(magnitude * BRAIN, tmp_path, find_brain=True)
+    assert np.array_equal(mask, BRAIN)  # of a stripped magnitude, nothing is cut
+    brain = load_mask(tmp_path / "brain.nii")
+    assert facts["brain_ml"] == pytest.approx(brain.sum() * 0.064)
+    assert brain.sum() > 0.98 * BRAIN.sum()

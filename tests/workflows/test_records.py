@@ -34,6 +34,7 @@ def fitted(folder, difference):
         "phase": np.angle(np.exp(1j * (np.stack(turns, -1) + noise))),
         "filled": inside,
         "reliable": inside,
+        "outline": inside,
     }
     files = {name: str(folder / f"{name}.nii") for name in images}
     for name, image in images.items():

@@ -121,7 +121,7 @@ def test_a_region_shifts_the_map_and_moves_no_label(study, by_mean, tmp_path):
     assert study.run(out, "--derivatives", str(study.freesurfer)) == 0
     name = "sub-01_Chimap.nii.gz"
     assert (anat(out) / name).read_bytes() == (anat(by_mean) / name).read_bytes()
-    assert sidecar(out)["Reference"] == "mean"
+    assert sidecar(out)["Reference"] == "brain"
 
 
 def test_a_region_that_is_in_no_table_stops_the_run_before_it_starts(study, tmp_path, capsys):
@@ -151,12 +151,12 @@ def test_a_region_that_is_not_in_the_labels_leaves_chi_by_its_mean(study, by_mea
     assert study.run(out, "--derivatives", str(study.freesurfer), "--reference", "hippocampus") == 1
     name = "sub-01_Chimap.nii.gz"
     assert (anat(out) / name).read_bytes() == (anat(by_mean) / name).read_bytes()
-    assert sidecar(out)["Reference"] == "mean"
-    assert set(table(out)["reference"]) == {"mean"}
+    assert sidecar(out)["Reference"] == "brain"
+    assert set(table(out)["reference"]) == {"brain"}
     told = record(out)
     assert (told["status"], told["segmentation"]["status"]) == ("done", "done")
     assert "not to hippocampus: --reference hippocampus is neither a region" in "".join(told["warnings"])
-    assert "Chi is relative to its mean over the mask, not to hippocampus" in capsys.readouterr().err
+    assert "Chi is relative to its mean, not to hippocampus" in capsys.readouterr().err
 
 
 def test_labels_that_fail_leave_chi_by_its_mean(study, by_mean, tmp_path, capsys):
@@ -172,7 +172,5 @@ def test_labels_that_fail_leave_chi_by_its_mean(study, by_mean, tmp_path, capsys
     assert (anat(out) / name).read_bytes() == (anat(by_mean) / name).read_bytes()
     told = record(out)
     assert told["segmentation"]["status"] == "failed"
-    assert "Chi is relative to its mean over the mask, not to caudate: label_t1w: " in "".join(
-        told["warnings"]
-    )
+    assert "Chi is relative to its mean, not to caudate: label_t1w: " in "".join(told["warnings"])
     assert "0% of its labelled voxels" in capsys.readouterr().err

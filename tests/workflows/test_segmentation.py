@@ -148,7 +148,7 @@ def test_values_are_those_of_the_map_that_is_written(with_freesurfer):
             assert rows.loc[number, "n_voxels"] == np.count_nonzero(mask & (labels == number))
     chi = table[table["map"] == "chi"].set_index("index")
     assert chi.loc[11, "mean"] < chi.loc[50, "mean"] < chi.loc[16, "mean"]
-    assert set(chi["reference"]) == {"mean"}
+    assert set(chi["reference"]) == {"brain"}
     assert list(chi.loc[[11, 50], "hemisphere"]) == ["L", "R"]
 
 

@@ -43,6 +43,7 @@ def chi_panel(volumes: Volumes, record: ScanRecord) -> Panel | None:
     reference_name = record.reference.reference or "mean"
     known = {
         "none": "an unknown constant",
+        "brain": "the mean over the brain",
         "mean": "the mean over the mask",
         "region": "the mean over a region that was given",
     }

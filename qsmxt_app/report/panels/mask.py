@@ -11,7 +11,7 @@ MAGNITUDE = Window(0.0, 1.0, "of the brightest tissue")
 
 
 def mask_panel(volumes: Volumes) -> Panel | None:
-    """Magnitude with the outline of the mask, and the holes that only one of the two passes sees."""
+    """Magnitude with the outline of the mask, and its holes where the phase is unreliable."""
     grid, magnitude, filled = volumes.grid, volumes.slices.get("magnitude"), volumes.slices.get("mask")
     reliable = volumes.slices.get("mask_reliable")
     background = magnitude or filled
@@ -33,7 +33,7 @@ def mask_panel(volumes: Volumes) -> Panel | None:
     legend = [("mask", "outline of the mask")] if filled is not None else []
     words = "The outline should follow the surface of the head or brain, without air inside."
     if reliable is not None:
-        legend.append(("hole", "phase not reliable: filled in by the second pass"))
+        legend.append(("hole", "phase not reliable"))
         words += " Unreliable voxels are usual beside air and in strong veins, not in large areas."
     view = make_view("Magnitude", relative, grid, MAGNITUDE, overlay=overlay, outside=False)
     return Panel("mask", "Mask", words, (view,), legend=tuple(legend))

@@ -39,6 +39,7 @@ class FieldInputSpec(StepInputSpec):
     phase = image("all echoes, rad")
     filled = image("where the field is fitted")
     reliable = image("without what the magnitude or phase quality does not show")
+    outline = image("the object, also beyond the filled mask")
     echo_times = echo_times()
     voxel_size = VoxelSize
     b0_direction = Direction
@@ -76,6 +77,7 @@ class FitField(Step):
             given.echo_times,
             filled=load_mask(given.filled),
             reliable=load_mask(given.reliable),
+            outline=load_mask(given.outline),
             voxel_size=given.voxel_size,
             b0_direction=given.b0_direction,
             field_strength=given.field_strength,

@@ -44,6 +44,7 @@ class MaskInputSpec(StepInputSpec):
     erosion_voxels = traits.Int(mandatory=True)
     components = traits.Int(mandatory=True)
     separation_mm = traits.Float(mandatory=True)
+    find_brain = traits.Bool(mandatory=True)
 
 
 class MaskOutputSpec(StepOutputSpec):
@@ -51,6 +52,8 @@ class MaskOutputSpec(StepOutputSpec):
 
     filled = File(exists=True, desc="where chi is reported")
     reliable = File(exists=True, desc="without what the data do not show")
+    outline = File(exists=True, desc="the object, also beyond the filled mask")
+    brain = File(exists=True, desc="the brain inside the filled mask; none where it is not looked for")
 
 
 class BuildMasks(Step):
@@ -59,7 +62,7 @@ class BuildMasks(Step):
     input_spec, output_spec = MaskInputSpec, MaskOutputSpec
 
     def compute(self, folder: Path) -> dict[str, Any]:
-        """Save the filled and the reliable mask."""
+        """Save the filled and the reliable mask, and that of the brain."""
         given = self.inputs
         magnitude, affine = load(given.magnitude), load_affine(given.magnitude)
         options = MaskOptions(
@@ -70,6 +73,7 @@ class BuildMasks(Step):
             erosion_voxels=given.erosion_voxels,
             components=given.components,
             separation_mm=given.separation_mm,
+            brain=given.find_brain,
         )
         combined = combine_magnitude(magnitude)
         within, source = self._within(combined)
@@ -81,9 +85,15 @@ class BuildMasks(Step):
             options=options,
             within=within,
         )
-        extent = extent_warnings(masks.filled, combined, given.b0_direction)
-        self.save_maps({"filled": masks.filled, "reliable": masks.reliable}, affine, folder)
+        outline = masks.filled if masks.outline is None else masks.outline
+        extent = extent_warnings(outline, combined, given.b0_direction)
+        maps, brain = {"filled": masks.filled, "reliable": masks.reliable, "outline": outline}, {}
+        if masks.brain is not None and masks.brain.any():
+            maps["brain"] = masks.brain
+            brain["brain_ml"] = volume_ml(masks.brain, affine)
+        self.save_maps(maps, affine, folder)
         return {
+            **brain,
             "method": source,
             "threshold": masks.threshold,
             "volume_ml": volume_ml(masks.filled, affine),

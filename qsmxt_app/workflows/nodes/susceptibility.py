@@ -24,6 +24,7 @@ from qsmxt_app.workflows.node_base import (
     load_affine,
     load_mask,
     second_pass,
+    volume_ml,
 )
 from qsmxt_app.workflows.nodes.given_image import load_on_grid
 from qsmxt_app.workflows.nodes.inputs import Direction, VoxelSize, image
@@ -37,6 +38,7 @@ class TGVInputSpec(StepInputSpec):
     tissue = File(exists=True, desc="where the signal is tissue's; none where the mask holds voxels without")
     mask = image("where chi is reconstructed")
     whole = File(exists=True, desc="mask of the first pass, which a second pass lies in")
+    first = File(exists=True, desc="chi of the first pass, ppm, by which the second is decided")
     voxel_size = VoxelSize
     b0_direction = Direction
     alpha = traits.Tuple(traits.Float, traits.Float, mandatory=True)
@@ -47,7 +49,8 @@ class TGVInputSpec(StepInputSpec):
 class TGVOutputSpec(StepOutputSpec):
     """Outputs of `InvertTGV`."""
 
-    chi = File(exists=True, desc="ppm, as many as inputs; none where a second pass would repeat the first")
+    chi = File(exists=True, desc="ppm, as many as inputs; none where a second pass is not needed")
+    mask = File(exists=True, desc="where chi was reconstructed")
 
 
 class InvertTGV(Step):
@@ -58,7 +61,7 @@ class InvertTGV(Step):
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save chi."""
         given = self.inputs
-        mask = second_pass(given.mask, given.whole)
+        mask = second_pass(given.mask, given.whole, given.first)
         if mask is None:
             return SKIPPED
         laplacian, noise = load(given.laplacian), load(given.noise)
@@ -69,12 +72,14 @@ class InvertTGV(Step):
             echoes = range(laplacian.shape[-1])
             results = [self._solve(laplacian[..., echo], noise[..., echo], mask) for echo in echoes]
             chi = np.stack([result.chi for result in results], axis=-1)
-        self.save_maps({"chi": chi}, load_affine(given.mask), folder)
+        affine = load_affine(given.mask)
+        self.save_maps({"chi": chi, "mask": mask}, affine, folder)
         slowest = max(results, key=lambda result: result.iterations)
         history = slowest.history
         return {
             "iterations": slowest.iterations,
             "converged": all(result.converged for result in results),
+            "inverted_ml": volume_ml(mask, affine),
             "history": {
                 "iteration": history.iteration,
                 "chi_change": history.chi_change,
@@ -105,7 +110,8 @@ class CombineInputSpec(StepInputSpec):
     chi_reliable = File(exists=True, desc="ppm; none with a single pass")
     filled = image("where chi is reported")
     reliable = File(exists=True, desc="mask of the second pass; none with a single one")
-    reference = traits.Str(mandatory=True, desc="mean, none or region")
+    brain = File(exists=True, desc="mask of the brain, where it was looked for")
+    reference = traits.Str(mandatory=True, desc="brain, mean, none or region")
     reference_file = File(exists=True, desc="the region")
     echo_noise = File(exists=True, desc="of each echo's field, for their mean")
     average = traits.Enum(*ECHO_AVERAGES, usedefault=True, desc="how maps of single echoes are averaged")
@@ -129,9 +135,12 @@ class CombineAndReference(Step):
         """Save the final map, with two passes the map of the single one, and the maps of single echoes."""
         given = self.inputs
         affine, filled = load_affine(given.filled), load_mask(given.filled)
-        region = given.reference
+        region, reference = given.reference, given.reference
         if defined(given.reference_file):
             region = load_on_grid(given.reference_file, given.filled)
+        elif reference == "brain":
+            brain = load_mask(given.brain) & filled
+            region, reference = (brain, reference) if brain.any() else ("mean", "mean")
         chi, maps = load(given.chi_filled), {}
         noise = load(given.echo_noise) if chi.ndim == 4 else None
         if defined(given.chi_reliable):
@@ -150,7 +159,7 @@ class CombineAndReference(Step):
         referenced = reference_chi(chi, filled, region)
         self.save_maps({"chi": referenced.chi, **maps}, affine, folder)
         return {
-            "reference": given.reference,
+            "reference": reference,
             "reference_voxels": referenced.voxels,
             "reference_value_ppm": referenced.value,
             **({} if noise is None else {"echo_average": given.average}),

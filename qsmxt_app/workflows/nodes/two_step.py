@@ -33,10 +33,11 @@ class BackgroundInputSpec(FieldStepInputSpec):
     total_field = image("Hz")
     mask = image("where it is known")
     whole = File(exists=True, desc="mask of the first pass, which a second pass lies in")
+    first = File(exists=True, desc="chi of the first pass, ppm, by which the second is decided")
 
 
 class BackgroundOutputSpec(StepOutputSpec):
-    """Outputs of `RemoveBackground`; none where a second pass would repeat the first."""
+    """Outputs of `RemoveBackground`; none where a second pass is not needed."""
 
     local_field = File(exists=True, desc="Hz")
     mask = File(exists=True, desc="where there is a local field")
@@ -54,7 +55,7 @@ class RemoveBackground(Step):
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the local field and where it is known."""
         given = self.inputs
-        mask = second_pass(given.mask, given.whole)
+        mask = second_pass(given.mask, given.whole, given.first)
         if mask is None:
             return SKIPPED
         total = _fitted(given.total_field, given)
@@ -78,7 +79,7 @@ class InversionInputSpec(FieldStepInputSpec):
     """Inputs of `InvertField`."""
 
     method = traits.Str(mandatory=True)
-    local_field = File(exists=True, desc="Hz; none where a second pass would repeat the first")
+    local_field = File(exists=True, desc="Hz; none where a second pass is not needed")
     mask = File(exists=True, desc="where chi is reconstructed")
     measured = File(exists=True, desc="where the local field tells something")
     echo_times = echo_times()
@@ -87,7 +88,7 @@ class InversionInputSpec(FieldStepInputSpec):
 class InversionOutputSpec(StepOutputSpec):
     """Outputs of `InvertField`."""
 
-    chi = File(exists=True, desc="ppm; none where a second pass would repeat the first")
+    chi = File(exists=True, desc="ppm; none where a second pass is not needed")
 
 
 class InvertField(Step):

@@ -50,7 +50,7 @@ def region_result(
     warned: tuple[str, ...] = ()
     if plan.no_reference:
         wanted = scan.plan.settings.reference
-        warned = (f"Chi is relative to its mean over the mask, not to {wanted}: {plan.no_reference}",)
+        warned = (f"Chi is relative to its mean, not to {wanted}: {plan.no_reference}",)
     planned = planned_segmentation(scan.plan, bids_dir)
     if plan.method == NONE:
         return RegionResult(replace(planned, warnings=warned))

@@ -114,7 +114,7 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
         workflow.connect(
             [
                 (made["prepare"], made["align"], [("magnitude", "magnitude")]),
-                (made["masks"], made["align"], [("filled", "mask")]),
+                (made["masks"], made["align"], [("outline", "mask")]),
                 (made["align"], label, transforms),
                 (made["align"], regions, [*transforms, ("magnitude_in_t1w", "magnitude_in_t1w")]),
             ]
