@@ -53,9 +53,9 @@ _RECEIVE_PHASE = (
     "be a polynomial of third order, fitted to the Laplacian of the phase and removed."
     " Such a map is qualitative."
 )
-_DATA_CORRECTION = (
-    "The measured Laplacian was corrected for the difference between the discrete wave operator and the "
-    "dipole kernel, and in noise the smoothed residual field was added back to it."
+_RETURNED_RESIDUAL = (
+    "In noise (2 to 24 ppb times the voxel's edge in mm), the smoothed residual field was added back to the "
+    "data once, to restore contrast."
 )
 _ECHO_MEANS = {
     "noise": (
@@ -202,7 +202,7 @@ def _susceptibility(settings: Mapping[str, Any], record: ScanRecord) -> list[str
     )
     mean = _ECHO_MEANS.get(text(settings.get("echo_average")), "") if combination == "maps" else ""
     single = _RECEIVE_PHASE if len(record.inputs.echo_times) == 1 else ""
-    return [single, f"{sentence}{_stopping(settings)}.", _DATA_CORRECTION, mean]
+    return [single, f"{sentence}{_stopping(settings)}.", _RETURNED_RESIDUAL, mean]
 
 
 def _two_step(settings: Mapping[str, Any]) -> list[str]:

@@ -38,8 +38,6 @@ class Problem:
         Whether the wave operator has mixed derivatives.
     length : float
         Mean voxel edge in mm, the unit of length.
-    b0_direction : ndarray (3,), float32
-        Unit vector of B0 in the order of the rows' axes.
     """
 
     rows: RaggedRows
@@ -48,7 +46,6 @@ class Problem:
     coefficients: FloatArray
     oblique: bool
     length: float
-    b0_direction: FloatArray
 
 
 def stencil_coefficients(voxel_size: Sequence[float], b0_direction: Sequence[float]) -> FloatArray:
@@ -168,5 +165,4 @@ def build_problem(
     coefficients[sweep.C_RIM] = 1.0
     oblique = bool(np.any(coefficients[sweep.C_WXY : sweep.C_WYZ + 1] != 0))
     flags = rows.flatten(voxel_flags(inside, domain), dtype=np.uint16)
-    unit = np.asarray(b0_direction, np.float32) / np.float32(np.linalg.norm(b0_direction))
-    return Problem(rows, flags, state, coefficients, oblique, length, unit)
+    return Problem(rows, flags, state, coefficients, oblique, length)

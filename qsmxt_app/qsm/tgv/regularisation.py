@@ -52,8 +52,6 @@ class TGVOptions:
     tissue_noise
         Noise in ppm up to which signal tells where such sources may lie, and from which on it is ignored (see
         :func:`tissue_factors`).
-    stencil_limit
-        Most of the wave operator that is corrected for its stencil, at any wave; 0 for none.
     returned_share
         How much of the smoothed residual is given back to the data in noise (see :func:`returned_share`).
     returned_noise
@@ -80,7 +78,6 @@ class TGVOptions:
     rim_alpha: float = 100.0
     slack: tuple[float, ...] = (0.4, 4.0, 12.0)
     tissue_noise: tuple[float, float] = (0.003, 0.006)
-    stencil_limit: float = 0.3
     returned_share: float = 1.0
     returned_noise: tuple[float, float, float, float] = (0.002, 0.005, 0.012, 0.024)
     weight_floor: float = 1e-6
@@ -102,8 +99,6 @@ class TGVOptions:
             raise ValueError(f"tissue_noise must be two ascending positive numbers, not {self.tissue_noise}")
         if not 0 < self.weight_floor <= 1 <= self.weight_ceiling:
             raise ValueError("weight_floor and weight_ceiling must enclose 1")
-        if not 0 <= self.stencil_limit < 1:
-            raise ValueError(f"stencil_limit must be at least 0 and less than 1, not {self.stencil_limit}")
         if list(self.returned_noise) != sorted(set(self.returned_noise)):
             raise ValueError(f"returned_noise must be ascending numbers, not {self.returned_noise}")
 

@@ -13,7 +13,6 @@ from qsmxt_app.qsm.relaxation import has_tissue_signal
 from qsmxt_app.qsm.tgv import sweep
 from qsmxt_app.qsm.tgv.coarse_start import continue_on, halve
 from qsmxt_app.qsm.tgv.convergence import Convergence, ConvergenceMonitor
-from qsmxt_app.qsm.tgv.data_correction import DataCorrection
 from qsmxt_app.qsm.tgv.field_laplacian import measured_laplacian
 from qsmxt_app.qsm.tgv.iteration import Iteration, balance, prepare, thread_count
 from qsmxt_app.qsm.tgv.layout import mean_edge
@@ -25,13 +24,13 @@ from qsmxt_app.qsm.tgv.regularisation import (
     scaled_slack,
     strength_for,
 )
+from qsmxt_app.qsm.tgv.returned_residual import return_residual
 
 # sd(chi) over the root mean square of its Laplacian in units of voxels: only the first 25 iterations depend
 # on it
 _SPREAD_PER_LAPLACIAN = 0.6
 _REBALANCED_CHECKS = 2
 _COARSE_ITERATIONS = 150
-_CORRECTED_CHECKS = 6
 _RETURN_AT = 2.0
 """Tolerances of the change of chi at which the residual is given back: the rest is iterated only once."""
 _DEFAULTS = TGVOptions()
@@ -87,9 +86,8 @@ def solve_tgv(
 
     The primal-dual method of Chambolle & Pock with over-relaxation, balanced steps, and a multilevel
     preconditioner for the dual of the field equation; large problems start from the solution at half the
-    resolution. The wave operator is a stencil in the iteration, and the data are corrected for what it lacks;
-    in noise a part of the residual is given back, as regularisation lowers contrast
-    (:mod:`~qsmxt_app.qsm.tgv.data_correction`). The result does not depend on the number of threads.
+    resolution. In noise a part of the residual is given back, as regularisation lowers contrast
+    (:mod:`~qsmxt_app.qsm.tgv.returned_residual`). The result does not depend on the number of threads.
 
     Parameters
     ----------
@@ -256,7 +254,6 @@ def _iterate(
     """
     problem, history = iteration.problem, Convergence()
     watch = ConvergenceMonitor(problem)
-    correction = DataCorrection(problem, options.stencil_limit)
     if watch.data_norm == 0:
         return history.and_then(0, 0.0, 0.0), True
     if coarse is None:
@@ -268,7 +265,6 @@ def _iterate(
         )
         continue_on(coarse, problem)
         watch.check()
-        correction.correct_stencil()
     returned_at = None if share > 0 else 0  # 0: nothing is to be given back
     while history.iterations < options.max_iterations:
         count = min(options.check_every, options.max_iterations - history.iterations)
@@ -279,12 +275,10 @@ def _iterate(
         )
         if returned_at is None:
             if history.chi_change[-1] < _RETURN_AT * options.tolerance:
-                correction.return_residual(share)
+                return_residual(problem, share)
                 returned_at = history.iterations
         elif history.met(options.tolerance, options.equation_tolerance, returned_at):
             return history, True
-        if 2 <= len(history.iteration) <= _CORRECTED_CHECKS:
-            correction.correct_stencil()
         if coarse is None and len(history.iteration) <= _REBALANCED_CHECKS and seen.chi_spread > 0:
             balance(iteration, seen.chi_spread)
     return history, False
