@@ -230,7 +230,7 @@ def _scanner_affine(header: nib.nifti1.Nifti1Header) -> tuple[np.ndarray, tuple[
     if sform_code != _SCANNER_CODE and qform_code == _SCANNER_CODE:
         try:
             return header.get_qform(), ()
-        except ValueError:
+        except (ValueError, nib.spatialimages.HeaderDataError):
             return header.get_best_affine(), ("the header's qform is damaged: B0 is taken from its sform",)
     if sform_code == qform_code == 0:
         return header.get_best_affine(), (

@@ -25,7 +25,7 @@ def _keys(text: str) -> frozenset[str]:
 _SCANNER_KEYS = _keys(
     """
     AcquisitionMatrixPE AcquisitionNumber AcquisitionTime AveragesDouble BandwidthPerPixelPhaseEncode
-    BaseResolution Bipolar CoilString CompressedSensingFactor ConversionSoftware
+    BaseResolution Bipolar BodyPartExamined CoilString CompressedSensingFactor ConversionSoftware
     ConversionSoftwareVersion DeepLearning DeepLearningDetails DerivedVendorReportedEchoSpacing
     EchoNumber EchoTrainLength EstimatedEffectiveEchoSpacing EstimatedTotalReadoutTime
     FrequencyEncodingSteps ImageOrientationPatientDICOM ImageOrientationText ImageType ImageTypeText

@@ -78,7 +78,7 @@ def test_effects_that_are_asked_for_reach_the_person(monkeypatch, tmp_path) -> N
     def head(seed, index, anatomy, chi_change):
         raise Reached(chi_change)
 
-    monkeypatch.setattr(subject, "_whole_head", head)
+    monkeypatch.setattr(subject, "_drawn_head", head)
     person = draw_participant(2, 1)
     change = TrueEffects(age={"putamen": 0.001}).of(person)
     with pytest.raises(Reached) as reached:

@@ -26,7 +26,7 @@ def dataset(scans, tmp_path_factory):
     out = tmp_path_factory.mktemp("simulated")
 
     def simulated(*arguments):
-        assert arguments == (31, 1, PROTOCOL)
+        assert arguments == (31, 1, PROTOCOL, None)
         return scans.straight
 
     with pytest.MonkeyPatch.context() as patch:

@@ -105,10 +105,10 @@ def test_the_command_takes_all_options(tmp_path, monkeypatch):
     """On grids of a few voxels: other tests look at what is simulated."""
     monkeypatch.setattr(geometry, "_FINE_MM", 4.0)
     monkeypatch.setattr(subject, "COARSE_MM", 6.0)
-    subject._whole_head.cache_clear()
+    subject._drawn_head.cache_clear()
     size = ["--voxel-size", "8", "--echo-times", "0.005", "0.012", "0.019"]
     odd = ["--bipolar", "--undeclared-readout", "--echo-scales", "1", "0.9", "--receive-phase", "smooth"]
     assert main([str(tmp_path / "bids"), *size, *odd, "--anatomy", "adult", "--seed", "37"]) == 0
     sidecar = json.loads((tmp_path / "bids/sub-01/anat/sub-01_echo-1_part-mag_MEGRE.json").read_text())
     assert "ReadoutPolarity" not in sidecar
-    subject._whole_head.cache_clear()
+    subject._drawn_head.cache_clear()

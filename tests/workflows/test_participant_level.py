@@ -109,7 +109,7 @@ def test_nothing_is_computed_twice(finished):
     assert finished.again("--no-two-pass") == 0
     assert finished.nodes_run() == set()
     assert page.stat().st_mtime_ns == before
-    assert record(finished.out, "sub-01_run-1_MEGRE")["quality"]
+    assert record(finished.out, "sub-01_run-1")["quality"]
     page.unlink()
     assert finished.again("--no-two-pass") == 0
     assert finished.nodes_run() == {"report"}

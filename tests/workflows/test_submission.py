@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from mini_dataset import write_mini_dataset
@@ -121,7 +122,8 @@ def test_a_dry_run_shows_the_scripts_and_writes_nothing(raw, tmp_path, capsys):
 def test_a_submission_is_written_and_handed_over(raw, tmp_path, programs, capsys, monkeypatch):
     program(programs, "sbatch", 'echo "$PWD $*" >> ' + f"'{tmp_path}/calls'; echo 77")
     mask = tmp_path / "mask.nii"
-    mask.touch()
+    head = nib.load(next(raw.glob("sub-01/anat/*_echo-1_part-mag_*.nii.gz")))
+    nib.save(nib.Nifti1Image(np.ones(head.shape, np.uint8), head.affine), mask)
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out"
     assert (
@@ -241,7 +243,7 @@ def test_a_scan_that_cannot_fit_is_named_before_anything_starts(raw, tmp_path, c
     monkeypatch.setattr(step_needs, "WORKER_GB", 0.6)
     out = tmp_path / "out"
     arguments = [str(raw), str(out), "participant", "--skip-bids-validation", "--mem-gb", "0.5"]
-    assert main([*arguments, "--dry-run"]) == 0
+    assert main([*arguments, "--dry-run"]) == 1  # as a run would end
     told = capsys.readouterr().out
     assert told.count("not started, it needs") == 3
     assert "--mem-gb" in told
