@@ -24,6 +24,7 @@ whose echoes agree it stays below 0.1."""
 _UNEVEN = 0.02
 _SAME_SHARE = 0.25
 _LARGEST_MISFIT = 0.6
+_ENOUGH_VOXELS = 200_000
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ def echo_planes(
     spacing = np.diff(times)
     if times.size < 3 or np.ptp(spacing) > _UNEVEN * spacing.min():
         return None
+    # planes need no more than a coarse grid of voxels
+    step = max(1, int((np.count_nonzero(mask) / _ENOUGH_VOXELS) ** (1 / 3)))
+    coarse = (slice(None, None, step),) * 3
+    magnitude, phase, mask = magnitude[coarse], phase[coarse], mask[coarse]
     where = np.nonzero(mask)
     chosen = tuple(axis[:: max(1, axis.size // 100_000)] for axis in where)
     centre = np.array([axis.mean() for axis in chosen])
@@ -90,10 +95,10 @@ def echo_planes(
         if misfit > _LARGEST_MISFIT:
             return None
         at_centre = float(wrap_phase(constant + slope @ centre))
-        planes.append((slope, constant, at_centre))
+        planes.append((slope / step, constant, at_centre))
         sizes.append(float(np.sqrt(at_centre**2 + np.sum((slope * spread) ** 2))))
     slopes, constants = _summed([p[0] for p in planes]), _summed([np.array(p[1]) for p in planes])
-    centred = np.array([[*(p[0] * spread), p[2]] for p in planes])
+    centred = np.array([[*(p[0] * step * spread), p[2]] for p in planes])
     return EchoPlanes(slopes, constants, np.array(sizes), _alternate(centred))
 
 
