@@ -227,8 +227,8 @@ def scanned(person: Person, voxel_size: float) -> dict[str, np.ndarray]:
     grid = scan_grid((voxel_size,) * 3, (0, 0, 1))
     tissue, chi, brain = sample_anatomy(person, grid.fine_origin, grid.fine_steps, grid.fine_shape)
     labels, mean = np.empty(grid.shape, np.uint8), np.empty(grid.shape, np.float32)
-    block_majority(tissue, np.array(grid.subdivision), labels)
-    block_mean(np.where(brain, chi, np.float32(0)), np.array(grid.subdivision), mean)
+    block_majority(len(labels), tissue, np.array(grid.subdivision), labels)
+    block_mean(len(mean), np.where(brain, chi, np.float32(0)), np.array(grid.subdivision), mean)
     return {"labels": labels, "chi": mean}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 TILE = 16
 """Voxels along x and z that are moved together: a line of the cache, read and written whole."""
@@ -36,7 +36,7 @@ def echoes_together(image: FloatArray) -> FloatArray:
         return np.ascontiguousarray(image, dtype=np.float32)
     out = np.empty(image.shape, np.float32)
     source = np.ascontiguousarray(image.T, dtype=np.float32)
-    _transpose(source.reshape(-1, *source.shape[-3:]), out.reshape(*image.shape[:3], -1))
+    _transpose(image.shape[1], source.reshape(-1, *source.shape[-3:]), out.reshape(*image.shape[:3], -1))
     return out
 
 
@@ -63,15 +63,15 @@ def echoes_apart(image: NDArray) -> NDArray:
     if image.flags.f_contiguous or not image.flags.c_contiguous or image.ndim not in (3, 4):
         return np.asfortranarray(image)
     out = np.empty(image.shape[::-1], image.dtype)
-    _transpose_back(image.reshape(*image.shape[:3], -1), out.reshape(-1, *out.shape[-3:]))
+    _transpose_back(image.shape[1], image.reshape(*image.shape[:3], -1), out.reshape(-1, *out.shape[-3:]))
     return out.T
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _transpose_back(source: NDArray, out: NDArray) -> None:
+@threaded()
+def _transpose_back(first: int, last: int, source: NDArray, out: NDArray) -> None:
     """Transpose (x, y, z, echo) to (echo, z, y, x), tile by tile."""
-    nx, ny, nz, echoes = source.shape
-    for y in numba.prange(ny):
+    nx, _ny, nz, echoes = source.shape
+    for y in range(first, last):
         for x0 in range(0, nx, TILE):
             for z0 in range(0, nz, TILE):
                 for e in range(echoes):
@@ -80,11 +80,11 @@ def _transpose_back(source: NDArray, out: NDArray) -> None:
                             out[e, z, y, x] = source[x, y, z, e]
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _transpose(source: FloatArray, out: FloatArray) -> None:
+@threaded()
+def _transpose(first: int, last: int, source: FloatArray, out: FloatArray) -> None:
     """Transpose (echo, z, y, x) to (x, y, z, echo), tile by tile."""
-    echoes, nz, ny, nx = source.shape
-    for y in numba.prange(ny):
+    echoes, nz, _ny, nx = source.shape
+    for y in range(first, last):
         for x0 in range(0, nx, TILE):
             for z0 in range(0, nz, TILE):
                 for x in range(x0, min(x0 + TILE, nx)):

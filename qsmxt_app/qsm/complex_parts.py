@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,6 +15,7 @@ from qsmxt_app.arrays import ComplexArray, FloatArray
 from qsmxt_app.qsm.offsets import signal_support
 from qsmxt_app.qsm.phase import repair_alternating_slices, wrap_phase
 from qsmxt_app.qsm.smooth_phase import smooth_phase
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.qsm.unwrapping.romeo import unwrap_romeo
 
 Channel = Callable[[int], ComplexArray]
@@ -165,13 +165,15 @@ def _combine(
         )
         for echo, (combined, power) in enumerate(sums):
             signal = first if echo == 0 else np.ascontiguousarray(channel(echo), dtype=np.complex64)
-            _add(signal.reshape(-1), offset.reshape(-1), combined.reshape(-1), power.reshape(-1))
+            _add(signal.size, signal.reshape(-1), offset.reshape(-1), combined.reshape(-1), power.reshape(-1))
     return sums
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _add(signal: ComplexArray, offset: FloatArray, combined: ComplexArray, power: FloatArray) -> None:
-    for v in numba.prange(signal.size):
+@threaded()
+def _add(
+    first: int, last: int, signal: ComplexArray, offset: FloatArray, combined: ComplexArray, power: FloatArray
+) -> None:
+    for v in range(first, last):
         size = abs(signal[v])
         aligned = signal[v] * complex(np.cos(offset[v]), -np.sin(offset[v]))
         combined[v] += size * aligned

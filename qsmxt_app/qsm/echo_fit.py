@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 CYCLES = 2
 """Aliases of the first frequency to either side that unevenly spaced echoes are asked about."""
@@ -86,6 +87,7 @@ def fit_echoes(
         np.zeros(count, np.float32),
     )
     _fit_free(
+        magnitude.shape[0],
         magnitude,
         phase,
         2 * np.pi * echo_times,
@@ -169,8 +171,10 @@ def _fit_from(
     return f, a, sw, swt, swtt, misfit
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@threaded()
 def _fit_free(
+    first: int,
+    last: int,
     magnitude: FloatArray,
     phase: FloatArray,
     t: NDArray,
@@ -184,16 +188,16 @@ def _fit_free(
     misfit: FloatArray,
 ) -> None:
     noise_power = 2 * noise_level * noise_level
-    for v in numba.prange(magnitude.shape[0]):
+    for v in range(first, last):
         if not selected[v]:
             continue
         mag = magnitude[v]
         ph = phase[v]
-        first = _first_frequency(mag, ph, t, spacing)
-        best = _fit_from(mag, ph, t, first, noise_power)
+        start = _first_frequency(mag, ph, t, spacing)
+        best = _fit_from(mag, ph, t, start, noise_power)
         for cycle in range(1, cycles + 1):
             for sign in (1, -1):
-                other = _fit_from(mag, ph, t, first + sign * cycle * 2 * np.pi / spacing, noise_power)
+                other = _fit_from(mag, ph, t, start + sign * cycle * 2 * np.pi / spacing, noise_power)
                 if other[5] < best[5]:
                     best = other
         frequency[v] = best[0]

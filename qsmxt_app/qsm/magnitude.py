@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, prange
 from scipy import ndimage
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 COARSE_MM = 4.0
 """Grid on which smooth fields are estimated; they vary over centimetres."""
@@ -28,15 +28,15 @@ def combine_magnitude(magnitude: FloatArray) -> FloatArray:
         Combined magnitude in the same unit.
     """
     stack = magnitude[..., None] if magnitude.ndim == 3 else magnitude
-    combined: FloatArray = _root_sum_of_squares(stack)
+    combined = np.empty(stack.shape[:3], np.float32)
+    _root_sum_of_squares(stack.shape[0], stack, combined)
     return combined
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def _root_sum_of_squares(stack: FloatArray) -> FloatArray:
-    nx, ny, nz, echoes = stack.shape
-    combined = np.empty((nx, ny, nz), np.float32)
-    for x in prange(nx):
+@threaded()
+def _root_sum_of_squares(first: int, last: int, stack: FloatArray, combined: FloatArray) -> None:
+    _, ny, nz, echoes = stack.shape
+    for x in range(first, last):
         for y in range(ny):
             for z in range(nz):
                 total = 0.0
@@ -45,7 +45,6 @@ def _root_sum_of_squares(stack: FloatArray) -> FloatArray:
                     if np.isfinite(value):
                         total += value * value
                 combined[x, y, z] = np.sqrt(total)
-    return combined
 
 
 def _coarsen(image: FloatArray, factors: Sequence[int]) -> FloatArray:

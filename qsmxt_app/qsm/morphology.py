@@ -11,26 +11,22 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 _LARGEST_VOID_ML = 2.0
 _AIR_REACHES_MM = 10.0
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def _lower_envelope(squared: FloatArray, step: float, reach: int) -> FloatArray:
+@threaded()
+def _lower_envelope(first: int, last: int, squared: FloatArray, penalty: FloatArray, out: FloatArray) -> None:
     # works on the last axis, so that three passes with a transposed view in between cover the volume
-    rows, n = squared.shape
-    out = np.empty_like(squared)
-    penalty = np.empty(reach + 1, np.float32)
-    for k in range(reach + 1):
-        penalty[k] = (k * step) ** 2
-    for row in prange(rows):
+    n, reach = squared.shape[1], penalty.size - 1
+    for row in range(first, last):
         line = squared[row]
         for i in range(n):
             best = line[i]
@@ -40,7 +36,6 @@ def _lower_envelope(squared: FloatArray, step: float, reach: int) -> FloatArray:
             for j in range(max(0, i - reach), min(n, i + reach + 1)):
                 best = min(best, line[j] + penalty[abs(i - j)])
             out[row, i] = best
-    return out
 
 
 def squared_distance(mask: BoolArray, furthest: float, voxel_size: Sequence[float]) -> FloatArray:
@@ -65,7 +60,9 @@ def squared_distance(mask: BoolArray, furthest: float, voxel_size: Sequence[floa
         moved = np.ascontiguousarray(np.moveaxis(squared, axis, -1))
         if reach > 0:
             flat = moved.reshape(-1, moved.shape[-1])
-            moved = _lower_envelope(flat, float(voxel_size[axis]), reach).reshape(moved.shape)
+            penalty = ((np.arange(reach + 1) * float(voxel_size[axis])) ** 2).astype(np.float32)
+            moved = np.empty_like(moved)
+            _lower_envelope(len(flat), flat, penalty, moved.reshape(flat.shape))
         squared = np.moveaxis(moved, -1, axis)
     return squared
 

@@ -8,15 +8,13 @@ from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.echo_fit import wrapped_angle
+from qsmxt_app.qsm.threads import threaded
 
 NONLINEARITY_POWER = 2.5
 """Growth of the nonlinearity with time: second and third cumulants of frequency give t^2 and t^3."""
 
 NONLINEARITY_LENGTH = 0.7
 """Correlation of the nonlinearity between echoes, as a share of the last echo time."""
-
-CHUNK = 2048
-"""Voxels that share the work space of a loop; to reserve it for each takes as long as the fit."""
 
 GRADIENT_SHARE = 0.2
 """Nonlinearity at the last echo, as a share of the phase by which neighbouring voxels differ there."""
@@ -80,6 +78,7 @@ def fit_offset(
     offset, precision = (np.zeros(magnitude.shape[0], np.float32) for _ in range(2))
     size = GRADIENT_SHARE * 2 * np.pi * float(echo_times[-1])
     _fit_offset(
+        magnitude.shape[0],
         magnitude,
         phase,
         2 * np.pi * echo_times,
@@ -199,8 +198,10 @@ def _offset_of_voxel(
     return wrapped_angle(first + (tt * oy - ot * ty) / determinant), determinant / tt
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@threaded()
 def _fit_offset(
+    first: int,
+    last: int,
     magnitude: FloatArray,
     phase: FloatArray,
     t: NDArray,
@@ -213,19 +214,17 @@ def _fit_offset(
     precision: FloatArray,
 ) -> None:
     n = t.size
-    for chunk in numba.prange(-(-magnitude.shape[0] // CHUNK)):
-        covariance = np.empty((n, n))
-        white = np.empty((n, 3))
-        for v in range(chunk * CHUNK, min((chunk + 1) * CHUNK, magnitude.shape[0])):
-            if selected[v]:
-                offset[v], precision[v] = _offset_of_voxel(
-                    magnitude[v],
-                    phase[v],
-                    t,
-                    nonlinearity,
-                    frequency[v],
-                    size[v],
-                    noise_level,
-                    covariance,
-                    white,
-                )
+    covariance, white = np.empty((n, n)), np.empty((n, 3))
+    for v in range(first, last):
+        if selected[v]:
+            offset[v], precision[v] = _offset_of_voxel(
+                magnitude[v],
+                phase[v],
+                t,
+                nonlinearity,
+                frequency[v],
+                size[v],
+                noise_level,
+                covariance,
+                white,
+            )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from qsmxt_app.qsm.noise import noise_from_misfit, noise_from_texture
 from qsmxt_app.qsm.nonlinear_phase import fit_offset, largest_difference
 from qsmxt_app.qsm.phase import wrap_phase
 from qsmxt_app.qsm.smooth_phase import smooth_phase
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.qsm.unwrapping.romeo import unwrap_romeo
 
 SMALLEST_SPREAD = 0.002
@@ -323,7 +323,7 @@ def readout_difference(
     """
     phasor = np.zeros(mask.shape, np.complex64)
     _double_difference(
-        _by_voxel(magnitude), _by_voxel(phase), echo_times, mask.reshape(-1), phasor.reshape(-1)
+        mask.size, _by_voxel(magnitude), _by_voxel(phase), echo_times, mask.reshape(-1), phasor.reshape(-1)
     )
     slope, constant = fit_phase_plane(phasor)
     grid = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in mask.shape), indexing="ij", sparse=True)
@@ -373,12 +373,18 @@ def fit_phase_plane(phasor: NDArray[np.complex64]) -> tuple[NDArray[np.float64],
     return plane[:3], constant - float(plane[:3] @ centre)
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@threaded()
 def _double_difference(
-    magnitude: FloatArray, phase: FloatArray, times: NDArray, mask: BoolArray, out: NDArray[np.complex64]
+    first: int,
+    last: int,
+    magnitude: FloatArray,
+    phase: FloatArray,
+    times: NDArray,
+    mask: BoolArray,
+    out: NDArray[np.complex64],
 ) -> None:
     """Weighted mean over triples of echoes of the phasor of twice the readout difference."""
-    for v in numba.prange(magnitude.shape[0]):
+    for v in range(first, last):
         if not mask[v]:
             continue
         real = 0.0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 CENTROID_SHIFT = 1 / 6
 """Shift of the signal's centroid, in voxels, per unit of the logarithm of the magnitude from voxel to voxel.
@@ -44,10 +45,13 @@ def centroid_error(wrapped_field: FloatArray, period: float, magnitude: FloatArr
     """
     faintest = np.maximum(np.float32(_FAINTEST) * magnitude.max(), np.finfo(np.float32).tiny)
     logarithm = np.where(magnitude > 0, np.log(np.maximum(magnitude, faintest)), _CUT_OFF)
-    error: FloatArray = _centroid_error(
+    error = np.zeros(wrapped_field.shape, np.float32)
+    _centroid_error(
+        len(error),
         np.ascontiguousarray(wrapped_field, dtype=np.float32),
         np.float32(period),
         np.ascontiguousarray(logarithm, dtype=np.float32),
+        error,
     )
     return error
 
@@ -69,11 +73,12 @@ def _step(
     return size
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _centroid_error(field: FloatArray, period: np.float32, logarithm: FloatArray) -> FloatArray:
+@threaded()
+def _centroid_error(
+    first: int, last: int, field: FloatArray, period: np.float32, logarithm: FloatArray, error: FloatArray
+) -> None:
     nx, ny, nz = field.shape
-    error = np.zeros(field.shape, np.float32)
-    for x in prange(nx):
+    for x in range(first, last):
         for y in range(ny):
             for z in range(nz):
                 here = (x, y, z)
@@ -91,4 +96,3 @@ def _centroid_error(field: FloatArray, period: np.float32, logarithm: FloatArray
                 if z < nz - 1:
                     along_z = max(along_z, _step(field, period, logarithm, here, (x, y, z + 1)))
                 error[here] = np.sqrt(along_x**2 + along_y**2 + along_z**2)
-    return error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 RADIAN_UNITS = frozenset({"rad", "radian", "radians"})
 DEGREE_UNITS = frozenset({"deg", "degree", "degrees", "°"})
@@ -69,14 +69,14 @@ def _scaled(values: NDArray, centre: float, scale: float) -> FloatArray:
     wrapped = np.empty(values.shape, dtype=np.float32)
     kind = np.dtype(np.float32 if values.dtype == np.float32 else np.float64)
     flat = np.ascontiguousarray(values, dtype=kind).reshape(-1)
-    _wrap(flat, kind.type(centre), kind.type(scale), wrapped.reshape(-1))
+    _wrap(flat.size, flat, kind.type(centre), kind.type(scale), wrapped.reshape(-1))
     return wrapped
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _wrap(phase: NDArray, centre: float, scale: float, wrapped: FloatArray) -> None:
+@threaded()
+def _wrap(first: int, last: int, phase: NDArray, centre: float, scale: float, wrapped: FloatArray) -> None:
     pi = np.float32(np.pi)
-    for i in numba.prange(phase.size):
+    for i in range(first, last):
         wide = np.float64((phase[i] - centre) * scale)
         value = np.float32(wide - 2 * np.pi * np.floor((wide + np.pi) / (2 * np.pi)))
         # rounding to float32 can land on +pi itself
@@ -149,19 +149,22 @@ def repair_alternating_slices(magnitude: FloatArray, phase: FloatArray) -> tuple
         Whether the signal of neighbouring slices was opposite on the whole.
     """
     first_echo = (np.ascontiguousarray(image[..., 0].T, dtype=np.float32) for image in (magnitude, phase))
-    product, size = _agreement_of_slices(*first_echo).sum(axis=0)
+    agreement = np.zeros((phase.shape[2] - 1, 2))
+    _agreement_of_slices(len(agreement), *first_echo, agreement)
+    product, size = agreement.sum(axis=0)
     if not size > 0 or product > -0.5 * size:
         return phase, False
     half_cycles = (np.arange(phase.shape[2]) % 2 * np.pi).astype(np.float32)
     return wrap_phase(phase + half_cycles[:, None]), True
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _agreement_of_slices(magnitude: FloatArray, phase: FloatArray) -> NDArray[np.float64]:
+@threaded()
+def _agreement_of_slices(
+    first: int, last: int, magnitude: FloatArray, phase: FloatArray, out: NDArray[np.float64]
+) -> None:
     """Product of the signal of each slice (the first axis) with the next one, and that of the magnitudes."""
-    slices, rows, columns = phase.shape
-    out = np.zeros((slices, 2))
-    for s in numba.prange(slices - 1):
+    _, rows, columns = phase.shape
+    for s in range(first, last):
         product = 0.0
         size = 0.0
         for r in range(rows):
@@ -171,7 +174,6 @@ def _agreement_of_slices(magnitude: FloatArray, phase: FloatArray) -> NDArray[np
                 size += both
         out[s, 0] = product
         out[s, 1] = size
-    return out
 
 
 def _extremes(values: NDArray) -> tuple[float, float]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.magnitude import smooth_level
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.qsm.unwrapping.residues import phase_residues
 
 STRONG_SIGNAL = 0.5
@@ -109,7 +110,9 @@ def echo_coherence(phase: FloatArray, *, mask: BoolArray) -> NDArray[np.float64]
     """
     if phase.ndim != 4 or phase.shape[:3] != mask.shape:
         raise ValueError(f"phase {phase.shape} and mask {mask.shape} do not fit together")
-    sums = _add_cosines(phase, mask).sum(axis=0)
+    planes = np.zeros((phase.shape[0], phase.shape[3] + 1))
+    _add_cosines(len(planes), phase, mask, planes)
+    sums = planes.sum(axis=0)
     return np.asarray(sums[:-1] / sums[-1] if sums[-1] else np.full(phase.shape[3], np.nan))
 
 
@@ -227,12 +230,11 @@ def _step(a: float, b: float) -> float:
     return float(abs(difference - 2 * np.pi * np.rint(difference / (2 * np.pi))))
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def _add_cosines(phase: FloatArray, mask: BoolArray) -> NDArray[np.float64]:
+@threaded()
+def _add_cosines(first: int, last: int, phase: FloatArray, mask: BoolArray, out: NDArray[np.float64]) -> None:
     """Sum of cosines for each echo, and the number of edges, for each plane of the first axis."""
     nx, ny, nz, echoes = phase.shape
-    out = np.zeros((nx, echoes + 1))
-    for x in prange(nx):
+    for x in range(first, last):
         for y in range(ny):
             for z in range(nz):
                 if not mask[x, y, z]:
@@ -243,7 +245,6 @@ def _add_cosines(phase: FloatArray, mask: BoolArray) -> NDArray[np.float64]:
                         out[x, echoes] += 1
                         for echo in range(echoes):
                             out[x, echo] += np.cos(phase[i, j, k, echo] - phase[x, y, z, echo])
-    return out
 
 
 @njit(cache=True, nogil=True)

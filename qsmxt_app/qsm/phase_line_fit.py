@@ -81,11 +81,9 @@ def gather(
     phase: FloatArray,
     start: FloatArray,
     prior: FloatArray,
-    count: int,
     block: Block,
 ) -> None:
-    """Copy the data of the block's voxels; a block that is not full repeats its first voxel (compiled)."""
-    block.voxels[count:] = block.voxels[0]
+    """Copy the data of the block's voxels (compiled)."""
     for b in range(BLOCK):
         v = block.voxels[b]
         for e in range(magnitude.shape[1]):
@@ -120,8 +118,9 @@ def _unwrap_in_time(
     out: NDArray,
 ) -> None:
     """Put every echo on the cycle nearest to the line through the offset and the echoes before it."""
-    below[:] = 1 / (start_spread * start_spread)
-    above[:] = start * below
+    for b in range(BLOCK):
+        below[b] = 1 / (start_spread * start_spread)
+        above[b] = start[b] * below[b]
     for e in range(t.size):
         growth = 0.3 * (t[e] / t[-1]) ** 3
         for b in range(BLOCK):
@@ -166,11 +165,13 @@ def _factorise(
 def _whiten(scaled: NDArray, total: NDArray, out: NDArray) -> None:
     """Solve L x = y in place."""
     for i in range(out.shape[0]):
-        total[:] = out[i]
+        for b in range(BLOCK):
+            total[b] = out[i, b]
         for k in range(i):
             for b in range(BLOCK):
                 total[b] -= scaled[i, k, b] * out[k, b]
-        out[i] = total
+        for b in range(BLOCK):
+            out[i, b] = total[b]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -181,9 +182,10 @@ def _fit_lines(block: Block, t: NDArray, sizes: NDArray, nonlinearity: NDArray, 
         volume = block.volume[s]
         covariance = common + sizes[s] * nonlinearity
         _factorise(block.error, covariance, block.rows, block.scaled, block.inverse, block.first, volume)
-        block.white_phase[:] = block.unwrapped
         for e in range(t.size):
-            block.white_time[e] = t[e]
+            for b in range(BLOCK):
+                block.white_phase[e, b] = block.unwrapped[e, b]
+                block.white_time[e, b] = t[e]
         _whiten(block.scaled, block.first, block.white_time)
         _whiten(block.scaled, block.first, block.white_phase)
         tt[:] = 0.0

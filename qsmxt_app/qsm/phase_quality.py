@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 _TWO_PI = np.float32(2 * np.pi)
 _INVERSE_TWO_PI = np.float32(1 / (2 * np.pi))
@@ -59,14 +60,15 @@ def _power(magnitude: FloatArray) -> np.float32:
     return power
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def _quality(magnitude: FloatArray, phase: FloatArray, ratios: FloatArray) -> FloatArray:
+@threaded()
+def _quality(
+    first: int, last: int, magnitude: FloatArray, phase: FloatArray, ratios: FloatArray, total: FloatArray
+) -> None:
     # Every edge is weighed once, from its lower voxel: a voxel's sum is complete once its upper edges are
     # added. Slabs come in fixed groups, so that the order of the sums does not depend on the number of
     # threads; the edges between two groups are weighed by both.
     nx, ny, nz, _ = magnitude.shape
-    total = np.zeros((nx, ny, nz), np.float32)
-    for group in prange((nx + _SLABS - 1) // _SLABS):
+    for group in range(first, last):
         start, stop = group * _SLABS, min((group + 1) * _SLABS, nx)
         for x in range(max(start - 1, 0), stop):
             for y in range(ny):
@@ -92,7 +94,6 @@ def _quality(magnitude: FloatArray, phase: FloatArray, ratios: FloatArray) -> Fl
                     edges += int(y + 1 < ny) + int(z + 1 < nz)
                     all_power = np.float32(edges) * _power(m)
                     total[x, y, z] = here / all_power if all_power > 0 else 0
-    return total
 
 
 def phase_quality(
@@ -143,5 +144,6 @@ def phase_quality(
     ratios = np.ones(times.size, np.float32)
     ratios[1:] = times[:-1] / times[1:]
     images = [np.ascontiguousarray(image, dtype=np.float32) for image in (magnitude, phase)]
-    quality: FloatArray = _quality(images[0], images[1], ratios)
+    quality = np.zeros(magnitude.shape[:3], np.float32)
+    _quality(-(-magnitude.shape[0] // _SLABS), images[0], images[1], ratios, quality)
     return quality

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.echo_fit import smallest_spacing
-from qsmxt_app.qsm.nonlinear_phase import CHUNK, largest_difference, nonlinear_phase_covariance
+from qsmxt_app.qsm.nonlinear_phase import largest_difference, nonlinear_phase_covariance
 from qsmxt_app.qsm.phase_line_fit import BLOCK, Block, fit_candidates, gather, reserve
+from qsmxt_app.qsm.threads import threaded
 
 NONLINEARITY_SIZES = np.geomspace(0.05, 20.0, 7)
 """Candidate SDs of the nonlinearity at the last echo, in rad."""
@@ -112,7 +113,8 @@ def fit_with_offset(
     )
     frequency, error, residual = (np.zeros(support.shape, np.float32) for _ in range(3))
     out = (frequency.reshape(-1), error.reshape(-1), residual.reshape(-1))
-    _fit(support.reshape(-1), data, model, (shares, classes.reshape(-1)), out)
+    voxels = np.flatnonzero(support)
+    _fit(voxels.size, voxels, data, model, (shares, classes.reshape(-1)), np.empty((0, 0)), out)
     return PosteriorFit(frequency, error, residual)
 
 
@@ -127,9 +129,11 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
     """Share of voxels with each size of nonlinearity, by expectation maximisation."""
     if voxels.size == 0:
         return np.full(count, 1 / count)
-    voxels = voxels[:: max(1, voxels.size // LEARNING_VOXELS)]
+    voxels = np.ascontiguousarray(voxels[:: max(1, voxels.size // LEARNING_VOXELS)])
     evidence = np.zeros((voxels.size, count))
-    _evidence(voxels, data, model, evidence)
+    nothing = np.empty(0, np.float32)
+    unused = np.empty((0, 0)), np.empty(0, np.uint8)
+    _fit(voxels.size, voxels, data, model, unused, evidence, (nothing, nothing, nothing))
     likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     shares = np.full(count, 1 / count)
     for _ in range(30):
@@ -140,34 +144,19 @@ def _learn_shares(voxels: NDArray[np.int64], count: int, model: tuple, data: tup
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _evidence(voxels: NDArray[np.int64], data: tuple, model: tuple, evidence: NDArray) -> None:
-    """Log evidence of every candidate, (voxel, candidate), up to a constant of the voxel."""
-    magnitude, phase, start, prior, prior_spread, noise_level = data
-    t, sizes, nonlinearity, start_spread = model
-    block = reserve(t.size, sizes.size)
-    for first in range(0, voxels.size, BLOCK):
-        count = min(BLOCK, voxels.size - first)
-        block.voxels[:count] = voxels[first : first + count]
-        gather(magnitude, phase, start, prior, count, block)
-        fit_candidates(block, prior_spread, noise_level, t, sizes, nonlinearity, start_spread)
-        for b in range(count):
-            for s in range(sizes.size):
-                evidence[first + b, s] = -0.5 * (block.misfit[s, b] + np.log(block.volume[s, b]))
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _average(block: Block, shares: NDArray, classes: NDArray[np.uint8]) -> None:
     """Average over the candidates: shift of the frequency against the straight line, and variance.
 
     They end up in `second` and `third`.
     """
     lowest, shift, square, total = block.first, block.second, block.third, block.fourth
-    lowest[:] = block.misfit[0]
     shift[:] = 0.0
     square[:] = 0.0
     total[:] = 0.0
-    for s in range(1, shares.shape[1]):
-        lowest[:] = np.minimum(lowest, block.misfit[s])
+    lowest[:] = np.inf
+    for s in range(shares.shape[1]):
+        for b in range(BLOCK):
+            lowest[b] = min(lowest[b], block.misfit[s, b])
     for s in range(shares.shape[1]):
         for b in range(BLOCK):
             share = shares[classes[block.voxels[b]], s]
@@ -214,25 +203,37 @@ def _write(
         residual[v] = np.sqrt(weighted / weights)
 
 
-@numba.njit(cache=True, nogil=True)
-def _fit_voxels(voxels: NDArray[np.int64], data: tuple, model: tuple, selection: tuple, out: tuple) -> None:
-    """Fit some voxels, block by block."""
+@threaded(error_model="numpy")
+def _fit(
+    first: int,
+    last: int,
+    voxels: NDArray[np.int64],
+    data: tuple,
+    model: tuple,
+    selection: tuple,
+    evidence: NDArray[np.float64],
+    out: tuple[FloatArray, FloatArray, FloatArray],
+) -> None:
+    """Fit some voxels, block by block.
+
+    Where `evidence` has room, (voxel, candidate), it gets the log evidence of every candidate up to a
+    constant of the voxel, and nothing else is done: one loop for both, as the fit takes long to compile.
+    """
     magnitude, phase, start, prior, prior_spread, noise_level = data
     t, sizes, nonlinearity, start_spread = model
     shares, classes = selection
     block = reserve(t.size, sizes.size)
-    for first in range(0, voxels.size, BLOCK):
-        count = min(BLOCK, voxels.size - first)
-        block.voxels[:count] = voxels[first : first + count]
-        gather(magnitude, phase, start, prior, count, block)
+    for at in range(first, last, BLOCK):
+        count = min(BLOCK, last - at)
+        for b in range(BLOCK):
+            # a block that is not full repeats its first voxel
+            block.voxels[b] = voxels[at + b if b < count else at]
+        gather(magnitude, phase, start, prior, block)
         fit_candidates(block, prior_spread, noise_level, t, sizes, nonlinearity, start_spread)
-        _average(block, shares, classes)
-        _write(block, count, noise_level, t, out)
-
-
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _fit(selected: BoolArray, data: tuple, model: tuple, selection: tuple, out: tuple) -> None:
-    for chunk in numba.prange(-(-selected.size // CHUNK)):
-        first = chunk * CHUNK
-        voxels = first + np.flatnonzero(selected[first : first + CHUNK])
-        _fit_voxels(voxels, data, model, selection, out)
+        if evidence.size:
+            for b in range(count):
+                for s in range(sizes.size):
+                    evidence[at + b, s] = -0.5 * (block.misfit[s, b] + np.log(block.volume[s, b]))
+        else:
+            _average(block, shares, classes)
+            _write(block, count, noise_level, t, out)

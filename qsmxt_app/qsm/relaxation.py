@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.magnitude import smooth_level
 from qsmxt_app.qsm.noise import noise_from_ratio
+from qsmxt_app.qsm.threads import threaded
 
 LONGEST_T2STAR = 2.0
 """s; no decay is seen in gradient echoes beyond it, and images cannot hold infinity."""
@@ -88,6 +89,7 @@ def fit_relaxation(
         noise_level = noise_from_ratio(magnitude, mask)
     maps = [np.zeros(mask.shape, np.float32) for _ in range(3)]
     _fit(
+        mask.size,
         np.ascontiguousarray(magnitude, dtype=np.float32).reshape(-1, times.size),
         times,
         np.ascontiguousarray(mask).reshape(-1),
@@ -126,6 +128,7 @@ def has_tissue_signal(
         return tissue
     first = np.empty(tissue.shape, np.float32)
     _extrapolate(
+        first.size,
         np.ascontiguousarray(magnitude, dtype=np.float32).reshape(-1, times.size),
         times,
         float(np.log(LARGEST_EXTRAPOLATION) / times[0]),
@@ -136,9 +139,11 @@ def has_tissue_signal(
     return tissue
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _extrapolate(magnitude: FloatArray, t: NDArray, fastest: float, out: FloatArray) -> None:
-    for v in numba.prange(out.size):
+@threaded()
+def _extrapolate(
+    first: int, last: int, magnitude: FloatArray, t: NDArray, fastest: float, out: FloatArray
+) -> None:
+    for v in range(first, last):
         out[v] = _log_linear(magnitude[v], t, fastest)[0]
 
 
@@ -233,8 +238,10 @@ def _normal_equations(
     return cost, jss, jsr, jrr, gs, gr
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@threaded()
 def _fit(
+    first: int,
+    last: int,
     magnitude: FloatArray,
     t: NDArray,
     mask: BoolArray,
@@ -244,7 +251,7 @@ def _fit(
     t2star: FloatArray,
     s0_map: FloatArray,
 ) -> None:
-    for v in numba.prange(mask.size):
+    for v in range(first, last):
         if not mask[v]:
             continue
         m = magnitude[v]

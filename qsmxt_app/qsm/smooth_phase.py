@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 PASSES = 3
 """Times the residual is smoothed again: each pass raises the order of what is reproduced exactly."""
@@ -61,13 +62,13 @@ def smooth_phase(
     limit = np.inf if outlier is None else outlier
     for step in range(PASSES):
         factor_tuple = (int(factors[0]), int(factors[1]), int(factors[2]))
-        _gather(phase, weights, factor_tuple, smooth, step > 0, limit, real, imaginary, weight)
+        _gather(real.shape[0], phase, weights, factor_tuple, smooth, step > 0, limit, real, imaginary, weight)
         if step == 0:
             smooth = _towards_centre(real + 1j * imaginary, weight, width)
         else:
             smooth = smooth * np.exp(1j * _residual(real, imaginary, weight, width)).astype(np.complex64)
     out = np.empty(phase.shape, np.float32)
-    _spread(smooth, (int(factors[0]), int(factors[1]), int(factors[2])), out)
+    _spread(len(out), smooth, (int(factors[0]), int(factors[1]), int(factors[2])), out)
     return out
 
 
@@ -132,8 +133,10 @@ def _interpolate(coarse: NDArray, factors: tuple[int, int, int], x: int, y: int,
     return complex(lower * (1 - fz) + upper * fz)
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@threaded()
 def _gather(
+    first: int,
+    last: int,
     phase: FloatArray,
     weights: FloatArray,
     factors: tuple[int, int, int],
@@ -146,7 +149,7 @@ def _gather(
 ) -> None:
     """Sum phasors (less the smooth phase) and weights over the voxels of each coarse cell."""
     nx, ny, nz = phase.shape
-    for cx in numba.prange(real.shape[0]):
+    for cx in range(first, last):
         for cy in range(real.shape[1]):
             for cz in range(real.shape[2]):
                 sum_real = 0.0
@@ -172,9 +175,11 @@ def _gather(
                 weight[cx, cy, cz] = sum_weight
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _spread(smooth: NDArray[np.complex64], factors: tuple[int, int, int], out: FloatArray) -> None:
-    for x in numba.prange(out.shape[0]):
+@threaded()
+def _spread(
+    first: int, last: int, smooth: NDArray[np.complex64], factors: tuple[int, int, int], out: FloatArray
+) -> None:
+    for x in range(first, last):
         for y in range(out.shape[1]):
             for z in range(out.shape[2]):
                 at = _interpolate(smooth, factors, x, y, z)

@@ -121,7 +121,8 @@ def _along(image: FloatArray, kernel: FloatArray, hold: bool) -> None:
     reach = kernel.size // 2
     for row in numba.prange(rows):
         padded = np.zeros(n + 2 * reach, np.float32)
-        padded[reach : reach + n] = image[row]
+        for i in range(n):
+            padded[reach + i] = image[row, i]
         if hold:
             padded[:reach] = image[row, 0]
             padded[reach + n :] = image[row, n - 1]
@@ -129,4 +130,5 @@ def _along(image: FloatArray, kernel: FloatArray, hold: bool) -> None:
         for k in range(kernel.size):
             for i in range(n):
                 total[i] += kernel[k] * padded[i + k]
-        image[row] = total
+        for i in range(n):
+            image[row, i] = total[i]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 LIKE_MAGNITUDE = 0.8
 """Rank correlation with the magnitude inside the object from which a phase is taken to be one; phase of
@@ -99,19 +99,25 @@ def whole_range_steps(image: FloatArray, mask: BoolArray | None = None) -> Steps
     if not size > 0:
         return Steps(0.0, 0, 0, 0.0)
     limits = np.float32(NEARLY_ALL * size), np.float32(LARGE * size)
-    found = _count_steps(np.ascontiguousarray(image), np.ascontiguousarray(inside), *limits)
+    found = np.zeros((image.shape[0], 3), np.int64)
+    _count_steps(len(found), np.ascontiguousarray(image), np.ascontiguousarray(inside), *limits, found)
     count, large, total = (int(number) for number in found.sum(axis=0))
     return Steps(size, count, large, count / max(total, 1))
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@threaded()
 def _count_steps(
-    image: FloatArray, mask: BoolArray, nearly_all: np.float32, large: np.float32
-) -> NDArray[np.int64]:
+    first: int,
+    last: int,
+    image: FloatArray,
+    mask: BoolArray,
+    nearly_all: np.float32,
+    large: np.float32,
+    out: NDArray[np.int64],
+) -> None:
     """Count steps above both limits, and all steps, for each plane of the first axis."""
     nx, ny, nz = image.shape
-    out = np.zeros((nx, 3), np.int64)
-    for x in prange(nx):
+    for x in range(first, last):
         above, some, total = 0, 0, 0
         for y in range(ny):
             for z in range(nz):
@@ -127,7 +133,6 @@ def _count_steps(
         out[x, 0] = above
         out[x, 1] = some
         out[x, 2] = total
-    return out
 
 
 def wrap_step(stored: FloatArray, magnitude: FloatArray) -> float | None:

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.dipole import forward_field
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.simulate.geometry import ScanGrid
 from qsmxt_app.simulate.sampling import interpolate
 from qsmxt_app.simulate.volume import Volume
@@ -68,7 +69,11 @@ def two_scale_field(chi: FloatArray, sources: Volume, field: Volume, grid: ScanG
     spectrum = scipy.fft.rfftn(residual, s=shape, workers=-1)
     del residual
     _multiply_dipole(
-        spectrum, shape[2], grid.fine_voxel_size.astype(np.float32), grid.b0_direction.astype(np.float32)
+        spectrum.shape[0],
+        spectrum,
+        shape[2],
+        grid.fine_voxel_size.astype(np.float32),
+        grid.b0_direction.astype(np.float32),
     )
     fine = scipy.fft.irfftn(spectrum, s=shape, workers=-1, overwrite_x=True)
     del spectrum
@@ -87,8 +92,10 @@ def _alias(index: int, n: int) -> Any:  # pragma: no cover
     return frequency, other, share
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _multiply_dipole(spectrum: Any, nz: int, voxel_size: Any, b: Any) -> None:  # pragma: no cover
+@threaded()
+def _multiply_dipole(
+    first: int, last: int, spectrum: Any, nz: int, voxel_size: Any, b: Any
+) -> None:  # pragma: no cover
     """Multiply a half spectrum in place with the dipole of box-shaped voxels.
 
     Sharp sources carry frequencies beyond the grid's, which appear under those of the grid. Leaving them out
@@ -97,7 +104,7 @@ def _multiply_dipole(spectrum: Any, nz: int, voxel_size: Any, b: Any) -> None:  
     """
     nx, ny, half = spectrum.shape
     third = np.float32(1 / 3)
-    for i in numba.prange(nx):
+    for i in range(first, last):
         for j in range(ny):
             for k in range(half):
                 fx, fy, fz = _alias(i, nx), _alias(j, ny), _alias(k, nz)

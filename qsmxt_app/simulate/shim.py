@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.simulate.volume import Volume
 
 _RADIUS_MM = 80.0
@@ -48,13 +48,22 @@ def subtract_shim(
     field: FloatArray, shim: Shim, origin: NDArray[np.float64], steps: NDArray[np.float64]
 ) -> None:
     """Subtract the shim's field in place from a field in ppm on any grid."""
-    _subtract(field, shim.coefficients, shim.centre, origin.astype(np.float32), steps.astype(np.float32))
+    _subtract(
+        field.shape[0],
+        field,
+        shim.coefficients,
+        shim.centre,
+        origin.astype(np.float32),
+        steps.astype(np.float32),
+    )
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _subtract(field: Any, c: Any, centre: Any, origin: Any, steps: Any) -> None:  # pragma: no cover
+@threaded()
+def _subtract(
+    first: int, last: int, field: Any, c: Any, centre: Any, origin: Any, steps: Any
+) -> None:  # pragma: no cover
     unit = np.float32(1 / _RADIUS_MM)
-    for i in numba.prange(field.shape[0]):
+    for i in range(first, last):
         for j in range(field.shape[1]):
             for k in range(field.shape[2]):
                 x = (origin[0] + i * steps[0, 0] + j * steps[0, 1] + k * steps[0, 2] - centre[0]) * unit

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.simulate.tissues import IRON_RELAXIVITY, LABELS, TISSUES, gradient_echo_amplitude
 
 FAT_SHIFT_PPM = -3.4
@@ -109,7 +109,8 @@ def scan_signal(
     shift[LABELS["Fat"]] = FAT_SHIFT_PPM * hz_per_ppm(field_strength)
     relaxation = np.array([t.r2star for t in TISSUES], dtype=np.float32) * (0.4 + 0.6 * field_strength / 3)
     _sum(
-        tissue, chi, frequency, np.array(subdivision), gradient_echo_amplitude(repetition_time, flip_angle),
+        shape[0], tissue, chi, frequency, np.array(subdivision),
+        gradient_echo_amplitude(repetition_time, flip_angle),
         relaxation.astype(np.float32), shift, mean_chi.astype(np.float32),
         np.float32(IRON_RELAXIVITY * field_strength / 3), np.asarray(echo_times, dtype=np.float32),
         signal, r2star,
@@ -117,16 +118,18 @@ def scan_signal(
     return signal, r2star
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
+@threaded(fastmath=True)
 def _sum(
+    first: int,
+    last: int,
     tissue: Any, chi: Any, frequency: Any, subdivision: Any, amplitude: Any, relaxation: Any, shift: Any,
     mean_chi: Any, relaxivity: Any, echo_times: Any, signal: Any, r2star: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
-    nx, ny, nz, echoes = signal.shape
+    _nx, ny, nz, echoes = signal.shape
     sx, sy, sz = subdivision
     per_voxel = np.float32(1.0 / (sx * sy * sz))
     cycle = np.float32(2 * math.pi)
-    for i in numba.prange(nx):
+    for i in range(first, last):
         real = np.empty(echoes, np.float32)
         imaginary = np.empty(echoes, np.float32)
         for j in range(ny):
@@ -156,11 +159,11 @@ def _sum(
                 r2star[i, j, k] = rate_sum / weight if weight > 0 else np.float32(0)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
-def block_mean(fine: Any, subdivision: Any, out: Any) -> None:  # pragma: no cover
+@threaded()
+def block_mean(first: int, last: int, fine: Any, subdivision: Any, out: Any) -> None:  # pragma: no cover
     """Write the mean of every scan voxel's fine voxels to `out`."""
     sx, sy, sz = subdivision
-    for i in numba.prange(out.shape[0]):
+    for i in range(first, last):
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):
                 total = np.float32(0)
@@ -171,11 +174,11 @@ def block_mean(fine: Any, subdivision: Any, out: Any) -> None:  # pragma: no cov
                 out[i, j, k] = total / np.float32(sx * sy * sz)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
-def block_majority(fine: Any, subdivision: Any, out: Any) -> None:  # pragma: no cover
+@threaded()
+def block_majority(first: int, last: int, fine: Any, subdivision: Any, out: Any) -> None:  # pragma: no cover
     """Write the most frequent number among every scan voxel's fine voxels; the smaller of equals."""
     sx, sy, sz = subdivision
-    for i in numba.prange(out.shape[0]):
+    for i in range(first, last):
         count = np.zeros(256, np.int64)
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):

@@ -198,7 +198,7 @@ def simulate_subject(
     brain_mask = np.asarray(_means(brain, grid) > 0.5)
     del local, brain
     labels = np.empty(grid.shape, dtype=np.uint8)
-    block_majority(tissue, np.array(grid.subdivision), labels)
+    block_majority(grid.shape[0], tissue, np.array(grid.subdivision), labels)
     signal, r2star = scan_signal(
         tissue, chi, person.chi, total, subdivision=grid.subdivision, echo_times=protocol.echo_times,
         field_strength=protocol.field_strength, repetition_time=protocol.repetition_time,
@@ -228,7 +228,7 @@ def simulate_subject(
 
 def _means(fine: NDArray, grid: ScanGrid) -> FloatArray:
     out = np.empty(grid.shape, dtype=np.float32)
-    block_mean(fine, np.array(grid.subdivision), out)
+    block_mean(grid.shape[0], fine, np.array(grid.subdivision), out)
     return out
 
 
@@ -261,8 +261,8 @@ def _whole_head(person: Person) -> _WholeHead:
         (2 * shape[0], 2 * shape[1], 2 * shape[2]),
     )
     coarse = [np.empty(shape, dtype=np.float32) for _ in range(2)]
-    block_mean(chi - _AIR, np.array([2, 2, 2]), coarse[0])
-    block_mean(np.where(brain, chi, np.float32(0)), np.array([2, 2, 2]), coarse[1])
+    block_mean(shape[0], chi - _AIR, np.array([2, 2, 2]), coarse[0])
+    block_mean(shape[0], np.where(brain, chi, np.float32(0)), np.array([2, 2, 2]), coarse[1])
     sources, brain_sources = (smooth_sources(image, HEAD_BOX[0], COARSE_MM) for image in coarse)
     slow = coarse_field(sources)
     shim = fit_shim(slow, brain[::2, ::2, ::2])

@@ -113,9 +113,9 @@ def test_blocks():
     rng = np.random.default_rng(0)
     fine = rng.standard_normal((6, 4, 9)).astype(np.float32)
     mean = np.empty((2, 2, 3), np.float32)
-    block_mean(fine, np.array([3, 2, 3]), mean)
+    block_mean(len(mean), fine, np.array([3, 2, 3]), mean)
     np.testing.assert_allclose(mean, fine.reshape(2, 3, 2, 2, 3, 3).mean((1, 3, 5)), atol=1e-6)
     labels = np.array([1, 1, 4, 4, 4, 9, 2, 2], np.uint8).reshape(8, 1, 1)
     most = np.empty((2, 1, 1), np.uint8)
-    block_majority(labels, np.array([4, 1, 1]), most)
+    block_majority(len(most), labels, np.array([4, 1, 1]), most)
     np.testing.assert_array_equal(most.ravel(), [1, 2])  # of equals the smaller

@@ -9,12 +9,12 @@ while the duals grow.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.tgv import sweep
 from qsmxt_app.qsm.tgv.layout import MARGIN
 from qsmxt_app.qsm.tgv.problem import Problem
+from qsmxt_app.qsm.threads import threaded
 
 SMALLEST = 150_000
 """Voxels of a coarse mask that are worth a start; smaller problems take seconds anyway."""
@@ -97,13 +97,13 @@ def continue_on(coarse: Problem, fine: Problem) -> None:
     origin = np.array([c.start - MARGIN + 2 * _PAD for c in rows.crop], dtype=np.int64)
     known = _cells(coarse, (coarse.state[sweep.WEIGHT] < sweep.HELD).astype(np.float32), fine)
     cover = np.zeros_like(state[sweep.CHI])
-    _interpolate(rows.base, rows.start, rows.stop, origin, known, cover)
+    _interpolate(rows.shape[0], rows.base, rows.start, rows.stop, origin, known, cover)
     np.maximum(cover, _LEAST_COVER, out=cover)
     for k, scale in _SCALES.items():
         cells = _cells(coarse, coarse.state[k], fine) * np.float32(scale)
         if k <= sweep.WZ:
             cells *= known
-        _interpolate(rows.base, rows.start, rows.stop, origin, cells, state[k])
+        _interpolate(rows.shape[0], rows.base, rows.start, rows.stop, origin, cells, state[k])
         if k <= sweep.WZ:
             state[k] /= cover
         state[k] *= fine.flags & _EXISTS[k] != 0 if k in _EXISTS else state[sweep.WEIGHT] < sweep.HELD
@@ -117,11 +117,11 @@ def _cells(coarse: Problem, values: FloatArray, fine: Problem) -> FloatArray:
     return np.pad(volume, _PAD)
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath=sweep.MATHS)
-def _interpolate(base, start, stop, origin, cells, out):
+@threaded(fastmath=sweep.MATHS)
+def _interpolate(first, last, base, start, stop, origin, cells, out):
     """Interpolate cells at the computed voxels of all rows: across the rows first, and then along them."""
     near, far = np.float32(0.75), np.float32(0.25)
-    for x in prange(base.shape[0]):
+    for x in range(first, last):
         line = np.zeros(cells.shape[2], np.float32)
         fx = x + origin[0]
         ix, jx = fx // 2, fx // 2 - 1 + 2 * (fx % 2)
@@ -134,9 +134,9 @@ def _interpolate(base, start, stop, origin, cells, out):
                 line[z] = near * (near * cells[ix, iy, z] + far * cells[ix, jy, z]) + far * (
                     near * cells[jx, iy, z] + far * cells[jx, jy, z]
                 )
-            first = np.int64(base[x, y])
+            row = np.int64(base[x, y])
             for z in range(np.int64(start[x, y]), np.int64(stop[x, y])):
                 fz = z + origin[2]
                 iz, jz = fz // 2, fz // 2 - 1 + 2 * (fz % 2)
                 if max(iz, jz) < cells.shape[2]:
-                    out[first + z] = near * line[iz] + far * line[jz]
+                    out[row + z] = near * line[iz] + far * line[jz]

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.noise import chi_squared_quantile
+from qsmxt_app.qsm.threads import threaded
 
 Method = Literal["wrapped-differences", "trigonometric"]
 _METHODS = ("wrapped-differences", "trigonometric")
@@ -152,7 +152,7 @@ def combine_echoes(
     with np.errstate(divide="ignore"):
         if separate:
             return EchoLaplacian(echoes, sigma / (np.abs(magnitude) * rad_per_ppm))
-        return EchoLaplacian(laplacian, sigma / np.sqrt(precision))
+        return EchoLaplacian(laplacian, np.asarray(sigma / np.sqrt(precision), np.float32))
 
 
 def _checked(
@@ -202,17 +202,36 @@ def _noise_of_magnitude(
     return float(np.median(np.abs(np.asarray(total)[mask])) / 0.6745 / np.sqrt(gain))
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def _combine(magnitude, phase, scale, mask, squared, trigonometric, echoes):
+def _combine(
+    magnitude: FloatArray,
+    phase: FloatArray,
+    scale: FloatArray,
+    mask: BoolArray,
+    squared: FloatArray,
+    trigonometric: bool,
+    echoes: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Combined Laplacian, weighted square misfit of the echoes' Laplacians, and precision of the field.
 
     The echoes' own Laplacians go into `echoes`, unless it is empty.
     """
+    shape = phase.shape[:3]
+    laplacian: FloatArray = np.zeros(shape, np.float32)
+    misfit: FloatArray = np.zeros(shape, np.float32)
+    precision: FloatArray = np.zeros(shape, np.float32)
+    _combine_slabs(
+        shape[0], magnitude, phase, scale, mask, squared, trigonometric, echoes, laplacian, misfit, precision
+    )
+    return laplacian, misfit, precision
+
+
+@threaded()
+def _combine_slabs(
+    first, last, magnitude, phase, scale, mask, squared, trigonometric, echoes, laplacian, misfit, precision
+):
+    """Fill in what `_combine` returns."""
     nx, ny, nz, n = phase.shape
-    laplacian = np.zeros((nx, ny, nz), np.float32)
-    misfit = np.zeros((nx, ny, nz), np.float32)
-    precision = np.zeros((nx, ny, nz), np.float32)
-    for x in prange(nx):
+    for x in range(first, last):
         slope = np.zeros(6, np.float32)
         single = np.zeros(n, np.float32)
         for y in range(ny):
@@ -251,6 +270,5 @@ def _combine(magnitude, phase, scale, mask, squared, trigonometric, echoes):
                 for e in range(n):
                     w = (magnitude[x, y, z, e] * scale[e]) ** 2
                     misfit[x, y, z] += w * (single[e] - mean) ** 2
-                if echoes.size:
-                    echoes[x, y, z] = single
-    return laplacian, misfit, precision
+                    if echoes.size:
+                        echoes[x, y, z, e] = single[e]

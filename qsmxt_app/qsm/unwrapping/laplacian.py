@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 import scipy.fft
 from scipy import ndimage
 
 from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.method import Method
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.qsm.unwrapping.checks import check_wrapped
 
 
@@ -67,7 +67,7 @@ def unwrap_laplacian(
     wrapped = np.where(inside, phase[box], 0).astype(np.float32)
     inverse_squares = np.array([1.0 / v**2 for v in voxel_size], dtype=np.float32)
     source = np.zeros_like(wrapped)
-    _divergence(wrapped, inside, inverse_squares, True, source)
+    _divergence(wrapped.shape[0], wrapped, inside, inverse_squares, True, source)
     solution = _solve(source, inside, inverse_squares, tolerance, max_iterations, threads or -1)
     out = np.zeros(phase.shape, dtype=np.float32)
     out[box] = _nearest_cycle(solution, wrapped, inside)
@@ -120,7 +120,7 @@ def _solve(
     for _ in range(max_iterations):
         if float(np.linalg.norm(residual)) <= target or product <= 0:
             break
-        _divergence(direction, inside, inverse_squares, False, applied)
+        _divergence(direction.shape[0], direction, inside, inverse_squares, False, applied)
         step = -product / float(np.vdot(direction, applied))
         solution += np.float32(step) * direction
         residual += np.float32(step) * applied
@@ -131,14 +131,19 @@ def _solve(
     return solution
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@threaded()
 def _divergence(
-    image: FloatArray, inside: BoolArray, inverse_squares: FloatArray, wrap: bool, out: FloatArray
+    first: int,
+    last: int,
+    image: FloatArray,
+    inside: BoolArray,
+    inverse_squares: FloatArray,
+    wrap: bool,
+    out: FloatArray,
 ) -> None:
     """Sum over a voxel's neighbours in the mask of (neighbour - voxel) / h^2, each wrapped if asked for."""
     nx, ny, nz = image.shape
-    for slab in numba.prange(nx):
-        x = np.int64(slab)
+    for x in range(first, last):
         for y in range(ny):
             for z in range(nz):
                 total = 0.0

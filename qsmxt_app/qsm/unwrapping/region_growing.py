@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.threads import threaded
 
 VISITED, NO_EDGE = 0, 255
 """Costs of edges lie between."""
@@ -60,8 +61,10 @@ def tiles_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return x, y, z
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
+@threaded()
 def edges_in_tiles(
+    first: int,
+    last: int,
     phase: FloatArray,
     magnitude: FloatArray,
     second: FloatArray,
@@ -93,8 +96,7 @@ def edges_in_tiles(
     """
     nx, ny, nz = phase.shape
     table = data.view(np.uint8)
-    for slab in numba.prange(nx):
-        x = np.int64(slab)
+    for x in range(first, last):
         for y in range(ny):
             for z in range(nz):
                 if not mask[x, y, z]:
@@ -250,15 +252,14 @@ def _centre(data: FloatArray, region: NDArray[np.uint32], counts: NDArray[np.int
             data[2 * np.int64(voxel)] -= _TWO_PI * np.float32(median - MOST_CYCLES)
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def phase_from_tiles(data: FloatArray, mask: BoolArray, tiles: tuple[int, int, int]) -> FloatArray:
-    """Return the phase of :func:`edges_in_tiles` as a volume, 0 outside the mask."""
-    nx, ny, nz = mask.shape
-    out = np.zeros(mask.shape, np.float32)
-    for slab in numba.prange(nx):
-        x = np.int64(slab)
+@threaded()
+def phase_from_tiles(
+    first: int, last: int, data: FloatArray, mask: BoolArray, tiles: tuple[int, int, int], out: FloatArray
+) -> None:
+    """Put the phase of :func:`edges_in_tiles` into a volume, in the mask."""
+    _, ny, nz = mask.shape
+    for x in range(first, last):
         for y in range(ny):
             for z in range(nz):
                 if mask[x, y, z]:
                     out[x, y, z] = data[2 * _address(x, y, z, tiles)]
-    return out

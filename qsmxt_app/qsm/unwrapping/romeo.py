@@ -81,10 +81,12 @@ def unwrap_romeo(
     )
     tiles = tiles_of(inside.shape)
     data = np.zeros(2 * TILE * math.prod(tiles), np.float32)
-    edges_in_tiles(wrapped, guide, other, time_ratio or 1.0, inside, tiles, data)
+    edges_in_tiles(inside.shape[0], wrapped, guide, other, time_ratio or 1.0, inside, tiles, data)
     grow_regions(data, neighbour_steps(tiles), SMALLEST_REGION)
-    out = np.zeros(phase.shape, dtype=np.float32)
-    out[box] = phase_from_tiles(data, inside, tiles)
+    unwrapped = np.zeros(inside.shape, np.float32)
+    phase_from_tiles(inside.shape[0], data, inside, tiles, unwrapped)
+    out = np.zeros(phase.shape, np.float32)
+    out[box] = unwrapped
     return out
 
 
