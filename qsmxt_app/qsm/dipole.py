@@ -51,11 +51,13 @@ def dipole_kernel(
     squared = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
     along_b0 = (k[0] * b[0]) ** 2 + (k[1] * b[1]) ** 2 + (k[2] * b[2]) ** 2
     for i, j in ((0, 1), (0, 2), (1, 2)):
-        along_b0 = along_b0 + 2 * b[i] * b[j] * signed[i] * signed[j]
+        if b[i] and b[j]:
+            along_b0 = along_b0 + 2 * b[i] * b[j] * signed[i] * signed[j]
     # At k = 0 the limit depends on the direction of approach. Its mean over all directions is zero, as 1/3 is
     # the mean of (k.b)^2 / |k|^2: the correction for the Lorentz sphere around a nucleus.
     squared[0, 0, 0] = 1.0
-    kernel = 1.0 / 3.0 - along_b0 / squared
+    kernel = np.divide(along_b0, squared, out=squared)
+    np.subtract(1.0 / 3.0, kernel, out=kernel)
     kernel[0, 0, 0] = 0.0
     return np.asarray(kernel, dtype=np.float32)
 
