@@ -23,7 +23,7 @@ def _wrap(angle: np.float32) -> np.float32:
     return angle - _TWO_PI * np.float32(np.rint(angle * _INVERSE_TWO_PI))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _edge_quality(
     magnitude: FloatArray, phase: FloatArray, neighbour: FloatArray, its_phase: FloatArray, ratios: FloatArray
 ) -> tuple[np.float32, np.float32]:

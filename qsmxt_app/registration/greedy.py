@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.smoothing import local_mean, smooth
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.registration.image import Grid, Image
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform, Warp
@@ -197,9 +198,12 @@ class _Level:
                 break
             # the correlation's gradient has no scale: the longest arrow becomes a fraction of a voxel, and
             # smooth steps as short as that stay invertible when they are composed
-            longest = float(np.sqrt(_squared_lengths(self.update).max()))
+            squared = np.zeros(self.update.shape[1], np.float32)
+            _squared_lengths(squared.size, self.update, squared)
+            longest = float(np.sqrt(squared.max()))
             # composed, not added: a composition of invertible steps is invertible, a sum need not be
-            _compose(field, self.update, np.float32(self.options.step / max(longest, 1e-12)), other)
+            step = np.float32(self.options.step / max(longest, 1e-12))
+            _compose(other.shape[1], field, self.update, step, other)
             self._smooth(other, self.options.field_smoothing)
             field, other = other, field
         return field
@@ -209,13 +213,15 @@ class _Level:
         self.update[:] = 0
         correlation = 0.0
         for (fixed, moving, weight), (mean, square) in zip(self.pairs, self.fixed_means, strict=True):
-            _warp(moving, field, fixed, self.warped, self.square, self.product)
+            _warp(moving.shape[0], moving, field, fixed, self.warped, self.square, self.product)
             self._mean(self.warped, self.mean)
             self._mean(self.square, self.square)
             self._mean(self.product, self.product)
-            score = _add_force(
-                fixed, self.warped, weight, mean, square, self.mean, self.square, self.product, self.update
-            )
+            score = np.zeros(fixed.shape[0])
+            _add_force(
+                score.size, fixed, self.warped, weight, mean, square, self.mean, self.square, self.product,
+                self.update, score,
+            )  # fmt: skip
             correlation += float(score.sum())
         self._smooth(self.update, self.options.update_smoothing)
         return correlation / float(self.warped.size)
@@ -250,7 +256,9 @@ def _refined(field: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     if field.shape[1:] == tuple(shape):
         return field
     ratio = round(max(fine / coarse for fine, coarse in zip(shape, field.shape[1:], strict=True)))
-    return _enlarge(field, (shape[0], shape[1], shape[2]), ratio)
+    out = np.empty((3, *shape), np.float32)
+    _enlarge(shape[0], field, ratio, out)
+    return out
 
 
 def _in_world(field: FloatArray, grid: Grid) -> FloatArray:
@@ -268,12 +276,12 @@ def _inverse(field: FloatArray) -> FloatArray:
     # v(x) = -u(x + v(x)) contracts, because smoothing keeps the slope of u below one
     inverse, other = np.zeros_like(field), np.empty_like(field)
     for _ in range(_INVERSION_STEPS):
-        _inverse_step(field, inverse, other)
+        _inverse_step(field.shape[1], field, inverse, other)
         inverse, other = other, inverse
     return inverse
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _corner(array, x, y, z):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Lower corner around a place, and the shares of the upper one; the edge goes on outwards."""
     nx, ny, nz = array.shape
@@ -284,7 +292,7 @@ def _corner(array, x, y, z):  # type: ignore[no-untyped-def]  # pragma: no cover
     return i, j, k, x - np.float32(i), y - np.float32(j), z - np.float32(k)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _between(array, i, j, k, a, b, c):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Linear interpolation."""
     one = np.float32(1)
@@ -297,13 +305,15 @@ def _between(array, i, j, k, a, b, c):  # type: ignore[no-untyped-def]  # pragma
     return low * (one - a) + high * a
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@threaded()
 def _warp(
+    first: int,
+    last: int,
     moving: FloatArray, field: FloatArray, fixed: FloatArray, warped: FloatArray, square: FloatArray,
     product: FloatArray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """Fill in the warped image, its square, and its product with the fixed one."""
-    for x in prange(moving.shape[0]):
+    for x in range(first, last):
         for y in range(moving.shape[1]):
             for z in range(moving.shape[2]):
                 i, j, k, a, b, c = _corner(
@@ -315,27 +325,25 @@ def _warp(
                 product[x, y, z] = value * fixed[x, y, z]
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _squared_lengths(field: FloatArray) -> FloatArray:  # pragma: no cover
+@threaded()
+def _squared_lengths(first: int, last: int, field: FloatArray, out: FloatArray) -> None:  # pragma: no cover
     """Largest squared length of the vectors of each slice."""
-    out = np.zeros(field.shape[1], np.float32)
-    for x in prange(field.shape[1]):
+    for x in range(first, last):
         most = np.float32(0)
         for y in range(field.shape[2]):
             for z in range(field.shape[3]):
                 here = field[0, x, y, z] ** 2 + field[1, x, y, z] ** 2 + field[2, x, y, z] ** 2
                 most = max(most, here)
         out[x] = most
-    return out
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@threaded()
 def _compose(
-    field: FloatArray, update: FloatArray, scale: np.float32, out: FloatArray
+    first: int, last: int, field: FloatArray, update: FloatArray, scale: np.float32, out: FloatArray
 ) -> None:  # pragma: no cover
     """Fill in the field after a multiple of an update."""
     # the point x is first moved by the update and then by the field: u(x) becomes v(x) + u(x + v(x))
-    for x in prange(field.shape[1]):
+    for x in range(first, last):
         for y in range(field.shape[2]):
             for z in range(field.shape[3]):
                 u, v, w = (
@@ -347,9 +355,11 @@ def _compose(
                 out[2, x, y, z] = w + _between(field[2], i, j, k, a, b, c)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _inverse_step(field: FloatArray, inverse: FloatArray, out: FloatArray) -> None:  # pragma: no cover
-    for x in prange(field.shape[1]):
+@threaded()
+def _inverse_step(
+    first: int, last: int, field: FloatArray, inverse: FloatArray, out: FloatArray
+) -> None:  # pragma: no cover
+    for x in range(first, last):
         for y in range(field.shape[2]):
             for z in range(field.shape[3]):
                 i, j, k, a, b, c = _corner(
@@ -359,30 +369,32 @@ def _inverse_step(field: FloatArray, inverse: FloatArray, out: FloatArray) -> No
                     out[axis, x, y, z] = -_between(field[axis], i, j, k, a, b, c)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _enlarge(field: FloatArray, shape: tuple[int, int, int], ratio: int) -> FloatArray:  # pragma: no cover
-    out = np.empty((3, *shape), np.float32)
+@threaded()
+def _enlarge(
+    first: int, last: int, field: FloatArray, ratio: int, out: FloatArray
+) -> None:  # pragma: no cover
     scale = np.float32(ratio)
-    for i in prange(shape[0]):
-        for j in range(shape[1]):
-            for k in range(shape[2]):
+    for i in range(first, last):
+        for j in range(out.shape[2]):
+            for k in range(out.shape[3]):
                 u, v, w, a, b, c = _corner(field[0], i / scale, j / scale, k / scale)
                 for axis in range(3):
                     # displacements are in voxels, of which the finer grid has more
                     out[axis, i, j, k] = scale * _between(field[axis], u, v, w, a, b, c)
-    return out
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@threaded()
 def _add_force(
+    first: int,
+    last: int,
     fixed: FloatArray, warped: FloatArray, weight: FloatArray, fixed_mean: FloatArray,
     fixed_square: FloatArray, mean: FloatArray, square: FloatArray, product: FloatArray, force: FloatArray,
-) -> NDArray[np.float64]:  # fmt: skip  # pragma: no cover
-    """Add the gradient of the squared local correlation, and return its sum over each slice."""
+    score: NDArray[np.float64],
+) -> None:  # fmt: skip  # pragma: no cover
+    """Add the gradient of the squared local correlation, and give its sum over each slice."""
     nx, ny, nz = fixed.shape
-    score = np.zeros(nx, np.float64)
     half = np.float32(0.5)
-    for i in prange(1, nx - 1):
+    for i in range(max(first, 1), min(last, nx - 1)):
         total = 0.0
         for j in range(1, ny - 1):
             for k in range(1, nz - 1):
@@ -409,4 +421,3 @@ def _add_force(
                 force[1, i, j, k] += pull * half * (warped[i, j + 1, k] - warped[i, j - 1, k])
                 force[2, i, j, k] += pull * half * (warped[i, j, k + 1] - warped[i, j, k - 1])
         score[i] = total
-    return score

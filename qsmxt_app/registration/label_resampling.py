@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
+from qsmxt_app.qsm.threads import threaded
 from qsmxt_app.registration.image import Grid, Image
 from qsmxt_app.registration.resample import ResampledLabels, in_slabs, indices, slab_points
 from qsmxt_app.registration.transforms import Transform
@@ -59,7 +60,9 @@ def resample_labels(labels: Image, grid: Grid, transform: Transform | None = Non
 
         in_slabs(fill, part)
         source = np.ascontiguousarray(labels.array, dtype=np.int32)
-        whole[0][box], whole[1][box] = _resample(source, coordinates, _samples_per_edge(coordinates))
+        found = np.empty(part.shape, np.int32), np.empty(part.shape, np.float32)
+        _resample(part.shape[0], source, coordinates, _samples_per_edge(coordinates), *found)
+        whole[0][box], whole[1][box] = found
     return ResampledLabels(Image(whole[0], grid.affine), whole[1])
 
 
@@ -103,7 +106,7 @@ def _samples_per_edge(coordinates: NDArray[np.float32]) -> tuple[int, int, int]:
     return counts[0], counts[1], counts[2]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
 def _step(coordinates, x, y, z, axis):  # type: ignore[no-untyped-def]
     """Change of the coordinates over one voxel along an axis."""
     here = (x, y, z)
@@ -115,7 +118,7 @@ def _step(coordinates, x, y, z, axis):  # type: ignore[no-untyped-def]
     return (after[0] - before[0]) / width, (after[1] - before[1]) / width, (after[2] - before[2]) / width
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
 def _add_memberships(labels, i, j, k, found, shares, count):  # type: ignore[no-untyped-def]
     """Add the linear memberships of all labels at a point; return how many labels were found by now."""
     low_i, low_j, low_k = int(np.floor(i)), int(np.floor(j)), int(np.floor(k))
@@ -138,7 +141,7 @@ def _add_memberships(labels, i, j, k, found, shares, count):  # type: ignore[no-
     return count
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
 def _fullest(found, shares, count):  # type: ignore[no-untyped-def]
     """Return the label with the largest share (of equals the lowest) and that share."""
     best, share = found[0], shares[0]
@@ -149,7 +152,7 @@ def _fullest(found, shares, count):  # type: ignore[no-untyped-def]
     return best, share
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
 def _alone(labels, i, j, k, reach):  # type: ignore[no-untyped-def]
     """Return the one label within a reach along each axis of a point, -1 where there are several."""
     first = -1
@@ -165,43 +168,35 @@ def _alone(labels, i, j, k, reach):  # type: ignore[no-untyped-def]
     return first
 
 
-@njit(cache=True)
-def _resample_slab(labels, coordinates, x, samples, resampled, fraction):  # type: ignore[no-untyped-def]
+@threaded()
+def _resample(first, last, labels, coordinates, samples, resampled, fraction):  # type: ignore[no-untyped-def]
     points = samples[0] * samples[1] * samples[2]
     found, shares = np.empty(8 * points, np.int32), np.empty(8 * points, np.float64)
-    for y in range(coordinates.shape[1]):
-        for z in range(coordinates.shape[2]):
-            centre = coordinates[x, y, z]
-            step_x = _step(coordinates, x, y, z, 0)
-            step_y = _step(coordinates, x, y, z, 1)
-            step_z = _step(coordinates, x, y, z, 2)
-            a, b, c = (0.5 - 0.5 / samples[0], 0.5 - 0.5 / samples[1], 0.5 - 0.5 / samples[2])
-            reach = (
-                a * abs(step_x[0]) + b * abs(step_y[0]) + c * abs(step_z[0]),
-                a * abs(step_x[1]) + b * abs(step_y[1]) + c * abs(step_z[1]),
-                a * abs(step_x[2]) + b * abs(step_y[2]) + c * abs(step_z[2]),
-            )
-            alone = _alone(labels, centre[0], centre[1], centre[2], reach)
-            if alone >= 0:
-                resampled[x, y, z], fraction[x, y, z] = alone, 1
-                continue
-            count = 0
-            for point in range(points):
-                p = (point // (samples[1] * samples[2]) + 0.5) / samples[0] - 0.5
-                q = ((point // samples[2]) % samples[1] + 0.5) / samples[1] - 0.5
-                r = (point % samples[2] + 0.5) / samples[2] - 0.5
-                i = centre[0] + p * step_x[0] + q * step_y[0] + r * step_z[0]
-                j = centre[1] + p * step_x[1] + q * step_y[1] + r * step_z[1]
-                k = centre[2] + p * step_x[2] + q * step_y[2] + r * step_z[2]
-                count = _add_memberships(labels, i, j, k, found, shares, count)
-            resampled[x, y, z], share = _fullest(found, shares, count)
-            fraction[x, y, z] = share / points
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _resample(labels, coordinates, samples):  # type: ignore[no-untyped-def]
-    resampled = np.empty(coordinates.shape[:3], np.int32)
-    fraction = np.empty(coordinates.shape[:3], np.float32)
-    for x in prange(coordinates.shape[0]):
-        _resample_slab(labels, coordinates, np.int64(x), samples, resampled, fraction)
-    return resampled, fraction
+    for x in range(first, last):
+        for y in range(coordinates.shape[1]):
+            for z in range(coordinates.shape[2]):
+                centre = coordinates[x, y, z]
+                step_x = _step(coordinates, x, y, z, 0)
+                step_y = _step(coordinates, x, y, z, 1)
+                step_z = _step(coordinates, x, y, z, 2)
+                a, b, c = (0.5 - 0.5 / samples[0], 0.5 - 0.5 / samples[1], 0.5 - 0.5 / samples[2])
+                reach = (
+                    a * abs(step_x[0]) + b * abs(step_y[0]) + c * abs(step_z[0]),
+                    a * abs(step_x[1]) + b * abs(step_y[1]) + c * abs(step_z[1]),
+                    a * abs(step_x[2]) + b * abs(step_y[2]) + c * abs(step_z[2]),
+                )
+                alone = _alone(labels, centre[0], centre[1], centre[2], reach)
+                if alone >= 0:
+                    resampled[x, y, z], fraction[x, y, z] = alone, 1
+                    continue
+                count = 0
+                for point in range(points):
+                    p = (point // (samples[1] * samples[2]) + 0.5) / samples[0] - 0.5
+                    q = ((point // samples[2]) % samples[1] + 0.5) / samples[1] - 0.5
+                    r = (point % samples[2] + 0.5) / samples[2] - 0.5
+                    i = centre[0] + p * step_x[0] + q * step_y[0] + r * step_z[0]
+                    j = centre[1] + p * step_x[1] + q * step_y[1] + r * step_z[1]
+                    k = centre[2] + p * step_x[2] + q * step_y[2] + r * step_z[2]
+                    count = _add_memberships(labels, i, j, k, found, shares, count)
+                resampled[x, y, z], share = _fullest(found, shares, count)
+                fraction[x, y, z] = share / points
