@@ -122,6 +122,8 @@ class GroupRecord:
     ----------
     template, model
         None where none was made.
+    group_by, groups
+        Column of participants.tsv by which pages group participants, and what it says of each.
     outputs
         Files by kind; `similarity` holds how similar each scan is to the template.
     """
@@ -138,6 +140,7 @@ class GroupRecord:
     memory_mb: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     group_by: str = ""
+    groups: dict[str, str] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     command: str = ""
     log: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -11,10 +11,13 @@ from urllib.parse import quote
 from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
+from qsmxt_app.errors import QsmxtError
+from qsmxt_app.group.ratings import FOLDER, RATINGS, Rating, read_ratings
+from qsmxt_app.records.group import read_group_record
 from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report import page_script
-from qsmxt_app.report.findings import NO_RECORD, VERDICT_ORDER, find, verdict, worst
-from qsmxt_app.report.panels.regional_values import regional_findings
+from qsmxt_app.report.findings import NO_RECORD, VERDICT_ORDER, worst
+from qsmxt_app.report.judgement import judge
 from qsmxt_app.report.rendering import render
 from qsmxt_app.report.thumbnail import read_thumbnail
 
@@ -37,6 +40,8 @@ class Row:
     quality: str
     summary: str
     picture: str
+    group: str
+    rating: str
 
 
 def build_index(output_dir: Path) -> Path:
@@ -53,7 +58,18 @@ def build_index(output_dir: Path) -> Path:
         `OUTPUT_DIR/index.html`.
     """
     labels = participant_labels(output_dir)
-    rows = [_row(output_dir, label, with_picture=len(labels) <= MOST_PICTURES) for label in labels]
+    record = read_group_record(output_dir)
+    groups, ratings = record.groups if record else {}, _ratings(output_dir)
+    rows = [
+        _row(
+            output_dir,
+            label,
+            group=groups.get(f"sub-{label}", ""),
+            ratings=ratings,
+            with_picture=len(labels) <= MOST_PICTURES,
+        )
+        for label in labels
+    ]
     links = [
         (label, name)
         for label, name in (("Group report", "group.html"), ("Methods and references", "logs/CITATION.html"))
@@ -65,6 +81,7 @@ def build_index(output_dir: Path) -> Path:
         render(
             "index.html",
             rows=rows,
+            group_by=record.group_by if record else "",
             links=links,
             summary=_summary(rows),
             version=__version__,
@@ -81,7 +98,17 @@ def _summary(rows: Sequence[Row]) -> str:
     return f"{len(rows)} participant{'s' * (len(rows) != 1)}: {summary}."
 
 
-def _row(output_dir: Path, label: str, *, with_picture: bool) -> Row:
+def _ratings(output_dir: Path) -> dict[str, Rating]:
+    """Return the ratings that lie in the output folder, by scan; nothing where they cannot be read."""
+    try:
+        return read_ratings(output_dir / FOLDER)
+    except QsmxtError:
+        return {}
+
+
+def _row(
+    output_dir: Path, label: str, *, group: str, ratings: Mapping[str, Rating], with_picture: bool
+) -> Row:
     name = f"sub-{label}"
     records = read_records(output_dir, label)
     page = f"{name}.html"
@@ -90,7 +117,10 @@ def _row(output_dir: Path, label: str, *, with_picture: bool) -> Row:
     state = f"{failed} of {len(records)} failed" if 0 < failed < len(records) else judged
     link = quote(page) if (output_dir / page).is_file() else ""
     picture = read_thumbnail(output_dir, label) if with_picture else ""
-    return Row(name, link, level, judged, state, len(records), _quality(records), summary, picture)
+    rated = [ratings[record.stem].rating for record in records if record.stem in ratings]
+    rating = max(rated, key=RATINGS.index, default="")
+    quality = _quality(records)
+    return Row(name, link, level, judged, state, len(records), quality, summary, picture, group, rating)
 
 
 def _quality(records: Sequence[ScanRecord]) -> str:
@@ -104,9 +134,8 @@ def _judge(output_dir: Path, records: Sequence[ScanRecord]) -> tuple[str, str, s
     """Return the level, the verdict and the first finding of the worst scan."""
     if not records:
         return "warning", NO_RECORD, "Nothing was recorded: not run yet, or stopped early."
-    found = [[*find(record), *regional_findings(output_dir, record)] for record in records]
-    verdicts = {verdict(record, worst(own)) for record, own in zip(records, found, strict=True)}
-    findings = [finding for own in found for finding in own]
+    judged = [judge(output_dir, record) for record in records]
+    findings = [finding for one in judged for finding in one.findings]
     level = worst(findings)
     first = next((finding.title for finding in findings if finding.level == level and level != "note"), "")
-    return level, min(verdicts, key=VERDICT_ORDER.index), first
+    return level, min((one.verdict for one in judged), key=VERDICT_ORDER.index), first

@@ -15,11 +15,11 @@ from qsmxt_app.records.quality import Measure
 from qsmxt_app.records.scan import ScanRecord, read_records
 from qsmxt_app.report import page_script
 from qsmxt_app.report.embedding import voxels_per_scan
-from qsmxt_app.report.findings import VERDICT_ORDER, Finding, find, verdict, worst
+from qsmxt_app.report.findings import VERDICT_ORDER, Finding
+from qsmxt_app.report.judgement import judge
 from qsmxt_app.report.methods import Methods, cited, describe_methods
 from qsmxt_app.report.panel import Panel, ScanPage
 from qsmxt_app.report.panels import PANELS
-from qsmxt_app.report.panels.regional_values import regional_findings
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.rendering import render, show_duration, show_number, show_product
 from qsmxt_app.report.sign import describe_sign
@@ -126,23 +126,19 @@ def _acquisition(
     output_dir: Path, record: ScanRecord, volumes: Volumes, anatomy: Volumes, coarse: Volumes, index: int
 ) -> Acquisition:
     missing = (*volumes.missing, *anatomy.missing, *coarse.missing)
-    findings = (
-        *find(record, missing),
-        *regional_findings(output_dir, record),
-    )
-    level = worst(findings)
-    serious = [finding for finding in findings if finding.level != "note"]
+    judged = judge(output_dir, record, missing)
+    serious = [finding for finding in judged.findings if finding.level != "note"]
     page = ScanPage(output_dir, record, volumes, anatomy, coarse)
     panels = [(one, one.make(page)) for one in PANELS]
     return Acquisition(
         anchor=f"acquisition-{index}",
         title=record.title,
         record=record,
-        level=level,
-        state=verdict(record, level),
-        findings=findings,
+        level=judged.level,
+        state=judged.verdict,
+        findings=judged.findings,
         worst=serious[:MOST_FINDINGS],
-        more=len(findings) - len(serious[:MOST_FINDINGS]),
+        more=len(judged.findings) - len(serious[:MOST_FINDINGS]),
         highlights=_highlights(record, volumes),
         quality=tuple(record.quality.values()),
         facts=_input_facts(output_dir, record),

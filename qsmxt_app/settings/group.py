@@ -61,7 +61,9 @@ class GroupSettings:
         metavar="FILE|DIR",
     )
     group_by: str | None = setting(
-        None, "column of participants.tsv by which the report groups regional values", metavar="COLUMN"
+        None,
+        "column of participants.tsv by which pages group participants (default: group, if there is one)",
+        metavar="COLUMN",
     )
     model_formula: str | None = setting(
         None,

@@ -165,7 +165,7 @@ GROUP_HEAD = (
 def group_table(folder: Path, values: dict[str, float], region: str = "putamen") -> Path:
     """Write the values of one region of all participants, and of sub-99, who has none."""
     rows = [
-        f"{person},,,,qsmxt,1,{region},L,chi,{value},ppm,{'FM'[i % 2]},{20 + i}\n"
+        f'{person},,,,qsmxt,1,"{region}",L,chi,{value},ppm,{"FM"[i % 2]},{20 + i}\n'
         for i, (person, value) in enumerate(values.items())
     ]
     rows.append(f"sub-99,,,,qsmxt,1,{region},L,chi,,ppm,F,\n")

@@ -2,14 +2,21 @@
 
 import base64
 import hashlib
+import io
 import re
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
-from report_data import group_record, group_table
+from lxml import html
+from PIL import Image
+from report_data import GROUP_HEAD, Outputs, group_record, group_table, head, ras_affine
 
 from qsmxt_app.errors import NoInput
+from qsmxt_app.records.group import read_group_record
 from qsmxt_app.report.study.page import build_group_report
+from qsmxt_app.report.study.panels import template_panel
 from qsmxt_app.report.study.values import group_names, outliers, read_values, summarise
 
 PEOPLE = {f"sub-{n:02d}": 0.05 + 0.002 * (n % 5) for n in range(1, 12)}
@@ -34,15 +41,16 @@ def test_scan_that_does_not_lie_upon_the_template_is_named(tmp_path: Path) -> No
     group_table(tmp_path, PEOPLE)
     group_record(tmp_path, outputs={"similarity": {"sub-01": 0.93, "sub-02": 0.2, "sub-03": None}})
     page = build_group_report(tmp_path).read_text()
-    assert re.findall(r"(sub-\d+) is poorly aligned with the template", page) == ["sub-02"]
+    assert set(re.findall(r"(sub-\d+) is poorly aligned with the template", page)) == {"sub-02"}
 
 
 def test_values_split_by_a_column_and_leave_out_what_is_missing(tmp_path: Path) -> None:
     values = read_values(group_table(tmp_path, PEOPLE), "sex")
     (summary,) = summarise(values)
-    (region,) = summary.regions
-    assert {group: len(found) for group, found in region.values.items()} == {"F": 6, "M": 5}
-    assert region.cells[:2] == ("putamen left", "11")
+    ((region,),) = summary.kinds.values()
+    (side,) = region.sides
+    assert {group: len(found) for group, found in side.values.items()} == {"F": 6, "M": 5}
+    assert side.cells[:2] == ("putamen left", "11")
 
 
 def test_many_numbers_become_thirds_and_many_words_one_group() -> None:
@@ -58,14 +66,97 @@ def test_few_scans_have_no_outlier(tmp_path: Path) -> None:
     assert outliers(read_values(group_table(tmp_path, {**few, "sub-12": 9.0}), "")) == []
 
 
-def test_few_scans_are_not_called_fine(tmp_path: Path) -> None:
+def test_nothing_is_called_good_that_was_not_tested(tmp_path: Path) -> None:
     group_record(tmp_path)
     group_table(tmp_path, dict(list(PEOPLE.items())[:3]))
     page = build_group_report(tmp_path).read_text()
-    assert "outliers are not looked for" in page
+    assert "nothing can be called an outlier" in page
     assert 'class="fine"' not in page
     group_table(tmp_path, PEOPLE)
-    assert 'class="fine"' in build_group_report(tmp_path).read_text()
+    assert "in each of 1 regions and maps, no value lies" in build_group_report(tmp_path).read_text()
+
+
+def strips(page: str) -> list[tuple[str, str]]:
+    return re.findall(r'<li class="strip"><span>([^<]+)</span>(.*?)</li>', page, re.DOTALL)
+
+
+def test_deep_grey_matter_is_first_and_both_sides_share_a_row(tmp_path: Path) -> None:
+    group_record(tmp_path)
+    regions = [
+        ("insula", 1035, "L"),
+        ("brainstem", 16, ""),
+        ("red-nucleus", 304, "R"),
+        ("red-nucleus", 354, "L"),
+    ]
+    rows = [
+        f"sub-0{n},,,,qsmxt,{index},{name},{side},chi,{0.01 * n},ppm,F,30\n"
+        for n in range(1, 5)
+        for name, index, side in regions
+    ]
+    (tmp_path / "group_stats.csv").write_text(GROUP_HEAD + "".join(rows))
+    page = build_group_report(tmp_path).read_text()
+    shown, *folded = page[page.index('<section id="values">') :].split("<details>")
+    ((name, drawing),) = strips(shown)
+    assert name == "red nucleus"
+    # circles are left, squares right
+    assert (drawing.count("<circle"), drawing.count("<rect")) == (4, 4)
+    assert 'aria-label="left median 0.025 ppm of 4, right median 0.025 ppm of 4"' in drawing
+    assert [[name for name, _ in strips(part)] for part in folded[:2]] == [["brainstem"], ["insula"]]
+
+
+def test_of_many_scans_those_that_stand_alone_are_drawn(tmp_path: Path) -> None:
+    group_record(tmp_path)
+    people = {f"sub-{n:03d}": 0.05 + 0.0001 * (n % 21) for n in range(400)}
+    group_table(tmp_path, {**people, "sub-999": 0.2})
+    ((_, drawing),) = strips(build_group_report(tmp_path).read_text())
+    assert drawing.count("<circle") == 1
+    place = re.search(r'<circle cx="([\d.]+)%', drawing)
+    assert place
+    assert float(place[1]) > 95
+
+
+def test_scans_are_counted_by_group_and_verdict(outputs: Outputs) -> None:
+    out = outputs.folder
+    outputs.add("sub-01", maps={})
+    outputs.add("sub-02", maps={}, change=lambda content: content.update(warnings=["Look."]))
+    groups = {"sub-01": "control", "sub-02": "patient", "sub-03": "patient"}
+    missing = [{"participant": "03", "scan": "sub-03", "reason": "it moved"}]
+    group_record(out, group_by="group", groups=groups, missing=missing)
+    tree = html.fromstring(build_group_report(out).read_bytes())
+    (table,) = tree.xpath("//section[contains(@class, 'verdict')]//table")
+    cells = [[" ".join(cell.text_content().split()) for cell in row] for row in table.xpath(".//tr")]
+    assert cells == [
+        ["group", "Participants", "Usable", "Look first", "Left out"],
+        ["control", "1", "1", "0", "0"],
+        ["patient", "2", "0", "1", "1"],
+    ]
+    assert tree.xpath("//section[contains(@class, 'verdict')]//span/text()") == ["look first"]
+    assert tree.xpath("//ul[@class='worst']/li/text()") == [
+        "1 scan or participant is left out", "Of 2 scans: 1 look first",
+    ]  # fmt: skip
+
+
+def test_average_maps_end_with_the_brain(tmp_path: Path) -> None:
+    anat = tmp_path / "tpl-study" / "anat"
+    anat.mkdir(parents=True)
+    volumes = head()
+    volumes["chi"][volumes["mask"] == 0] = -1.0
+    for name, key in (("desc-brain_mask", "mask"), ("Chimap", "chi"), ("T2starw", "magnitude")):
+        nib.Nifti1Image(volumes[key], ras_affine()).to_filename(anat / f"tpl-study_{name}.nii.gz")
+    group_record(tmp_path, template={"name": "study"})
+    record = read_group_record(tmp_path)
+    assert record
+    panel = template_panel(tmp_path, record)
+    assert panel
+    chi, magnitude = panel.views
+    outside = [picture_corner(view.rows[0][0].image) for view in (chi, magnitude)]
+    assert outside[0] == 0
+    assert outside[1] > 0
+
+
+def picture_corner(uri: str) -> int:
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))
+    return int(np.asarray(image.convert("L"))[:3, :3].max())
 
 
 def test_only_the_script_of_the_page_may_run(tmp_path: Path) -> None:

@@ -139,6 +139,35 @@ def test_tables_of_the_group_are_sorted_by_a_click(browser: Any, folder: Path) -
     tab.page.close()
 
 
+def test_the_list_is_filtered_by_verdict_and_by_what_was_rated_in_this_browser(
+    browser: Any, folder: Path
+) -> None:
+    tab = Tab(browser, folder / "sub-02.html").open()
+    tab.page.locator(".rating").first.get_by_label("bad").check()
+    tab.page.goto((folder / "index.html").as_uri())
+    names = tab.page.locator("tbody tr:visible th a")
+    assert names.all_text_contents() == ["sub-01", "sub-02"]
+    tab.page.get_by_label("Your rating").select_option("bad")
+    assert names.all_text_contents() == ["sub-02"]
+    tab.page.get_by_label("Your rating").select_option("")
+    assert names.all_text_contents() == ["sub-01", "sub-02"]
+    tab.page.get_by_label("Verdict").select_option("failed")
+    assert names.all_text_contents() == ["sub-02"]
+    assert tab.complaints == []
+    tab.page.close()
+
+
+def test_letters_of_the_group_are_as_large_on_a_telephone(browser: Any, folder: Path) -> None:
+    tab = Tab(browser, folder / "group.html", width=400).open()
+    letters = tab.page.locator(".strip text, .strip span").all()
+    assert letters
+    sizes = [
+        one.evaluate("(text) => text.getBoundingClientRect().height") for one in letters if one.is_visible()
+    ]
+    assert min(size for size in sizes if size) >= 11
+    tab.page.close()
+
+
 def test_a_rating_is_kept_and_saved_as_the_group_reads_it(browser: Any, folder: Path, tmp_path: Path) -> None:
     tab = Tab(browser, folder / "sub-02.html").open()
     scan = tab.page.locator(".rating").first

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
-from markupsafe import Markup
-
+from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.dataset import participant_labels
 from qsmxt_app.errors import NoInput
@@ -20,22 +16,41 @@ from qsmxt_app.records import group
 from qsmxt_app.records.group import GroupRecord, read_group_record
 from qsmxt_app.records.open_values import words
 from qsmxt_app.records.quality import Measure
-from qsmxt_app.report.findings import Finding
+from qsmxt_app.report import page_script
+from qsmxt_app.report.findings import LEVELS, Finding
 from qsmxt_app.report.rendering import render, show_duration, show_memory, show_number, show_product
 from qsmxt_app.report.study.panels import change_panel, template_panel
-from qsmxt_app.report.study.plots import distribution_plots
 from qsmxt_app.report.study.quality import quality_table, similarities
 from qsmxt_app.report.study.statistics import HEAD, statistics_section
-from qsmxt_app.report.study.values import MOST_OUTLIERS, MapSummary, Outlier, outliers, read_values, summarise
+from qsmxt_app.report.study.strips import COLOURS, MOST_DOTS, StripChart, strip_chart
+from qsmxt_app.report.study.values import (
+    ALL,
+    MOST_OUTLIERS,
+    MapSummary,
+    Outlier,
+    SideSummary,
+    outliers,
+    read_values,
+    summarise,
+    tested_regions,
+)
+from qsmxt_app.report.study.verdict import count_scans, review_findings, study_verdict
+
+SCRIPT = "group_table.js"
 
 SECTIONS = (
-    ("missing", "Left out"),
-    ("template", "Template"),
     ("statistics", "Statistics"),
     ("values", "Regional values"),
+    ("template", "Template"),
     ("outliers", "Outliers"),
     ("quality", "Quality"),
+    ("missing", "Left out"),
 )
+TABLES = {
+    "group_stats.csv": "regional values",
+    "group_stats_wide.csv": "the same, one column a region",
+    "group_desc-model_stats.tsv": "estimates of the model",
+}
 
 
 @dataclass(frozen=True)
@@ -50,10 +65,11 @@ class MissingScan:
 
 @dataclass(frozen=True)
 class MapOnPage:
-    """The regional values of one map, and their plots."""
+    """The regional values of one map: a chart of each kind of region, and numbers."""
 
     summary: MapSummary
-    plots: Sequence[tuple[str, str]]
+    charts: Sequence[tuple[str, StripChart]]
+    rows: Sequence[SideSummary]
 
 
 @dataclass(frozen=True)
@@ -88,10 +104,15 @@ def build_group_report(output_dir: Path) -> Path:
     values = read_values(output_dir / "group_stats.csv", record.group_by)
     found = outliers(values)
     panels = [panel for panel in (template_panel(output_dir, record), change_panel(record)) if panel]
-    maps = [MapOnPage(summary, distribution_plots(summary)) for summary in summarise(values)]
+    groups = sorted({value.group for value in values})
+    maps = [_map(summary, groups) for summary in summarise(values)]
     missing = [_missing(output_dir, one) for one in record.missing]
     alike = similarities(record)
-    quality = quality_table(output_dir, participant_labels(output_dir), alike)
+    participants = participant_labels(output_dir)
+    quality = quality_table(output_dir, participants, alike)
+    counts = count_scans(output_dir, record, participants)
+    told = [*_findings(record), *_unlike(alike), *review_findings(counts)]
+    findings = sorted(told, key=lambda one: LEVELS.index(one.level))
     shown = {
         "missing": missing,
         "template": panels,
@@ -100,13 +121,15 @@ def build_group_report(output_dir: Path) -> Path:
         "outliers": maps,
         "quality": quality.rows and quality.head,
     }
-    script = _script()
     page = render(
         "group.html",
+        verdict=study_verdict(findings),
+        counts=counts,
+        tables=[(name, words) for name, words in TABLES.items() if (output_dir / name).is_file()],
         contents=[(anchor, words) for anchor, words in SECTIONS if shown[anchor]],
         links=_links(output_dir),
         highlights=_highlights(record),
-        findings=_findings(record) + _unlike(alike),
+        findings=findings,
         missing=missing,
         name=record.template.name if record.template else "",
         panels=panels,
@@ -114,20 +137,30 @@ def build_group_report(output_dir: Path) -> Path:
         statistics_head=HEAD,
         maps=maps,
         group_by=record.group_by,
+        most_dots=MOST_DOTS,
+        colours=COLOURS,
+        groups=groups if groups != [ALL] else (),
         outliers=[LinkedOutlier(one, _page(output_dir, one.participant)) for one in found[:MOST_OUTLIERS]],
         further=max(0, len(found) - MOST_OUTLIERS),
         limit=LIMIT,
-        few=len({value.scan for value in values}) < FEWEST,
+        tested=tested_regions(values),
         fewest=FEWEST,
         quality=quality,
         command=record.command,
         facts=_facts(record),
-        script=script,
-        script_hash=_hash(script),
+        version=__version__,
+        scripts=page_script.policy((), SCRIPT),
+        script=page_script.code(SCRIPT),
     )
     path = output_dir / "group.html"
     write_text(path, page)
     return path
+
+
+def _map(summary: MapSummary, groups: Sequence[str]) -> MapOnPage:
+    charts = [(kind, strip_chart(found, groups, summary.units)) for kind, found in summary.kinds.items()]
+    rows = [side for found in summary.kinds.values() for region in found for side in region.sides]
+    return MapOnPage(summary, charts, rows)
 
 
 def _findings(record: GroupRecord) -> list[Finding]:
@@ -233,12 +266,3 @@ def _links(output_dir: Path) -> list[tuple[str, str]]:
 def _page(output_dir: Path, participant: str) -> str:
     name = f"{participant}.html"
     return quote(name) if "/" not in name and (output_dir / name).is_file() else ""
-
-
-def _script() -> Markup:
-    folder = resources.files("qsmxt_app.report") / "templates"
-    return Markup((folder / "group_table.js").read_text(encoding="utf-8"))  # noqa: S704 - our own file
-
-
-def _hash(script: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"

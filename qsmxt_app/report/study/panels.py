@@ -47,7 +47,8 @@ def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
         ),
     ]
     views: list[View] = []
-    grid: SliceGrid | None = None
+    brain = _load(output_dir, name, f"{plain}desc-brain_mask")
+    grid: SliceGrid | None = make_grid(*brain) if brain else None
     for title, names, window, caption in shown:
         found = next((image for one in names if (image := _load(output_dir, name, one)) is not None), None)
         if found is None:
@@ -55,7 +56,9 @@ def template_panel(output_dir: Path, record: GroupRecord) -> Panel | None:
         volume, affine = found
         grid = grid or make_grid(volume, affine)
         if grid.matches(affine, volume.shape):
-            turned = to_ras(volume, affine)
+            # beyond the brain, few participants have a map, and what they have is of the throat and the skull
+            inside = brain[0] != 0 if brain and window is not MAGNITUDE else True
+            turned = to_ras(np.where(inside, volume, 0), affine)
             slices = {cut: take(turned, grid, cut) for cut in plan_cuts(grid, CUTS)}
             views.append(make_view(title, slices, grid, window, by_plane=True, caption=caption))
     if not views:

@@ -14,8 +14,9 @@ import numpy as np
 
 from qsmxt_app.bids.small_file import read_small
 from qsmxt_app.errors import QsmxtError
-from qsmxt_app.group.outliers import LIMIT, modified_z_scores
+from qsmxt_app.group.outliers import FEWEST, LIMIT, modified_z_scores
 from qsmxt_app.maps.measured import MEASURED
+from qsmxt_app.report.region_names import KINDS, SIDES, region_kind
 from qsmxt_app.report.rendering import show_number
 
 MOST_GROUPS = 6
@@ -23,7 +24,7 @@ ALL = "all"
 MOST_OUTLIERS = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Value:
     """Mean of one map in one region of one scan."""
 
@@ -31,29 +32,44 @@ class Value:
     scan: str
     atlas: str
     region: str
+    side: str
+    kind: str
     map: str
     mean: float
     units: str
     group: str = ALL
 
+    @property
+    def title(self) -> str:
+        """Region and side."""
+        return " ".join(filter(None, (self.region, SIDES.get(self.side, ""))))
+
 
 @dataclass(frozen=True)
-class RegionSummary:
-    """One region and map over participants: its values by group, and numbers as text."""
+class SideSummary:
+    """A region on one side over participants: its values by group, and numbers as text."""
 
-    name: str
+    side: str
     values: Mapping[str, Sequence[float]]
     cells: tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class RegionSummary:
+    """One region: left and right, or one that lies on both sides."""
+
+    name: str
+    sides: tuple[SideSummary, ...]
+
+
+@dataclass(frozen=True)
 class MapSummary:
-    """All regions of one map."""
+    """All regions of one map, by kind in the order of `KINDS`."""
 
     key: str
     title: str
     units: str
-    regions: tuple[RegionSummary, ...]
+    kinds: Mapping[str, tuple[RegionSummary, ...]]
 
 
 @dataclass(frozen=True)
@@ -84,19 +100,25 @@ def read_values(path: Path, group_by: str) -> list[Value]:
     except (QsmxtError, csv.Error):
         return []
     groups = group_names([row.get(group_by) or "" for row in rows] if group_by else [])
+    kinds: dict[tuple[str, str], str] = {}
     found = []
     for row in rows:
         mean = finite_number(row.get("mean"))
         if mean is None:
             continue
-        side = {"L": " left", "R": " right"}.get(row.get("hemisphere") or "", "")
+        name, side = row.get("region") or "?", row.get("hemisphere") or ""
+        number = row.get("index") or ""
+        if (name, number) not in kinds:
+            kinds[name, number] = region_kind(name, number)
         parts = [row.get(name) or "" for name in ("participant_id", "session_id", "acquisition", "run")]
         found.append(
             Value(
                 parts[0],
                 " ".join(filter(None, parts)),
                 row.get("atlas") or "",
-                f"{row.get('region') or '?'}{side}",
+                name,
+                side if side in SIDES else "",
+                kinds[name, number],
                 row.get("map") or "",
                 mean,
                 row.get("units") or "",
@@ -135,33 +157,29 @@ def map_title(name: str) -> str:
 
 
 def summarise(values: Iterable[Value]) -> list[MapSummary]:
-    """Collect the values of each map and region, in the order of the table."""
-    maps: dict[tuple[str, str], dict[str, list[Value]]] = {}
+    """Collect the values of each map and region, regions of a kind in the order of the table."""
+    maps: dict[tuple[str, str], dict[tuple[str, str], list[Value]]] = {}
     for value in values:
-        maps.setdefault((value.map, value.atlas), {}).setdefault(value.region, []).append(value)
+        regions = maps.setdefault((value.map, value.atlas), {})
+        regions.setdefault((value.kind, value.region), []).append(value)
     several = len({atlas for _, atlas in maps}) > 1
     summaries: list[MapSummary] = []
     for (name, atlas), regions in maps.items():
         units = next(iter(regions.values()))[0].units
         title = map_title(name) + (f" · {atlas}" if several and atlas else "")
-        summaries.append(
-            MapSummary(
-                f"{name}-{len(summaries)}",
-                title,
-                units,
-                tuple(_region(region, found) for region, found in regions.items()),
-            )
-        )
+        kinds = {
+            kind: tuple(_region(region, found) for (own, region), found in regions.items() if own == kind)
+            for kind in KINDS
+        }
+        present = {kind: found for kind, found in kinds.items() if found}
+        summaries.append(MapSummary(f"{name}-{len(summaries)}", title, units, present))
     return summaries
 
 
 def outliers(values: Iterable[Value]) -> list[Outlier]:
     """Name the values that lie far from those of the other scans, the farthest first."""
-    regions: dict[tuple[str, str, str], list[Value]] = {}
-    for value in values:
-        regions.setdefault((value.map, value.atlas, value.region), []).append(value)
     found = []
-    for several in regions.values():
+    for several in _by_region(values):
         means = [value.mean for value in several]
         for value, score in zip(several, modified_z_scores(means), strict=True):
             if abs(score) > LIMIT:
@@ -169,7 +187,7 @@ def outliers(values: Iterable[Value]) -> list[Outlier]:
                     Outlier(
                         value.participant,
                         value.scan,
-                        value.region,
+                        value.title,
                         map_title(value.map),
                         f"{show_number(value.mean)} {value.units}".strip(),
                         show_number(statistics.median(means)),
@@ -179,15 +197,34 @@ def outliers(values: Iterable[Value]) -> list[Outlier]:
     return sorted(found, key=lambda one: -abs(one.score))
 
 
+def tested_regions(values: Iterable[Value]) -> int:
+    """Count the regions (of each side and map) with enough values to look for outliers in them."""
+    return sum(len(several) >= FEWEST for several in _by_region(values))
+
+
+def _by_region(values: Iterable[Value]) -> Iterable[list[Value]]:
+    regions: dict[tuple[str, str, str, str], list[Value]] = {}
+    for value in values:
+        regions.setdefault((value.map, value.atlas, value.region, value.side), []).append(value)
+    return regions.values()
+
+
 def _region(name: str, found: Sequence[Value]) -> RegionSummary:
+    sides: dict[str, list[Value]] = {}
+    for value in found:
+        sides.setdefault(value.side, []).append(value)
+    return RegionSummary(name, tuple(_side(side, sides[side]) for side in sorted(sides)))
+
+
+def _side(side: str, found: Sequence[Value]) -> SideSummary:
     groups: dict[str, list[float]] = {}
     for value in found:
         groups.setdefault(value.group, []).append(value.mean)
     means = [value.mean for value in found]
     spread = statistics.stdev(means) if len(means) > 1 else None
     numbers = (statistics.fmean(means), spread, statistics.median(means), min(means), max(means))
-    cells = (name, str(len(means)), *(show_number(number) for number in numbers))
-    return RegionSummary(name, dict(sorted(groups.items())), cells)
+    cells = (found[0].title, str(len(means)), *(show_number(number) for number in numbers))
+    return SideSummary(side, dict(sorted(groups.items())), cells)
 
 
 def finite_number(cell: str | None) -> float | None:

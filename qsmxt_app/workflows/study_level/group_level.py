@@ -5,21 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qsmxt_app import __version__
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.derivatives import initialise_derivative
-from qsmxt_app.bids.entities import check_label
 from qsmxt_app.bids.lock import named_lock
-from qsmxt_app.bids.selection import select_labels
-from qsmxt_app.convert.detect import is_bids
-from qsmxt_app.errors import NoInput, QsmxtError, WrongUsage
+from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.csv_text import read_tsv_file
-from qsmxt_app.group.inconsistent_settings import InconsistentSetting, inconsistent_settings
-from qsmxt_app.group.statistics.formula import Formula
 from qsmxt_app.group.tables import assemble, scan_rows
 from qsmxt_app.private_folder import PRIVATE
 from qsmxt_app.records.group import MissingScan, RegionalModel
@@ -44,59 +39,18 @@ from qsmxt_app.workflows.run_folder import (
 from qsmxt_app.workflows.study_level.average_participants import average_participants
 from qsmxt_app.workflows.study_level.build import TemplateBuilder
 from qsmxt_app.workflows.study_level.custom_segmentation import (
-    CustomSegmentation,
     custom_segmentation_on,
-    read_custom_segmentation,
 )
-from qsmxt_app.workflows.study_level.existing_template import DEFAULT_NAME, ExistingTemplate, read_template
 from qsmxt_app.workflows.study_level.finish import Finisher, WarpedScan
 from qsmxt_app.workflows.study_level.group_record import GroupResult, write_group_record
 from qsmxt_app.workflows.study_level.inputs import (
     GroupScan,
-    Phenotypes,
-    StudyOutputs,
-    existing_participants,
-    read_phenotypes,
-    read_study,
 )
-from qsmxt_app.workflows.study_level.regional_model import check_model, model_lines, write_model
+from qsmxt_app.workflows.study_level.plan import GroupPlan, plan_group, show_plan
+from qsmxt_app.workflows.study_level.regional_model import model_lines, write_model
 from qsmxt_app.workflows.study_level.study import DURATIONS, WORKFLOW, BuiltTemplate, Person, Stages
 
 log = logging.getLogger("qsmxt")
-
-
-@dataclass(frozen=True)
-class GroupPlan:
-    """What the group level will work on.
-
-    Attributes
-    ----------
-    raw
-        The raw dataset.
-    study
-        Usable scans, and what is missing.
-    inconsistent_settings
-        In what the scans differ that ought to be the same.
-    phenotypes
-        What participants.tsv and sessions.tsv say.
-    name
-        Of the template.
-    existing
-        Existing template to register participants to; None: one is built.
-    custom
-        A segmentation to measure.
-    formula
-        Of the model that compares regional values.
-    """
-
-    raw: Path
-    study: StudyOutputs
-    inconsistent_settings: tuple[InconsistentSetting, ...]
-    phenotypes: Phenotypes
-    name: str
-    existing: ExistingTemplate | None
-    custom: CustomSegmentation | None
-    formula: Formula | None = None
 
 
 def run_group(request: Request) -> int:
@@ -119,10 +73,10 @@ def run_group(request: Request) -> int:
     if request.settings.boilerplate_only:
         print(f"Methods: {write_citations(request.output_dir.absolute())[0]}")
         return 0
-    plan = _plan(request)
+    plan = plan_group(request)
     if request.settings.dry_run:
         request.check_folders(plan.raw)
-        _show(plan, request)
+        show_plan(plan, request)
         return 0
     output_dir = request.output_dir.absolute()
     request.check_work_dir()
@@ -201,6 +155,8 @@ class GroupLevel:
             outputs=self.outputs,
             timings=stages.timings,
             memory_mb=stages.memory_mb,
+            group_by=self.plan.group_by,
+            groups=self.plan.groups,
         )
 
     def _pages(self) -> dict[str, str]:
@@ -323,73 +279,3 @@ def _summary(result: GroupResult, plan: GroupPlan, outputs: dict[str, Any]) -> l
     lines += [f"left out: {one.scan or f'sub-{one.participant}'}: {one.reason}" for one in result.missing]
     lines += [f"failed: {name.replace('_', ' ')}: {message}" for name, message in result.failures.items()]
     return lines
-
-
-def _plan(request: Request) -> GroupPlan:
-    """Read everything that decides what is run, and refuse what cannot work before anything is written."""
-    settings, output_dir = request.settings, request.output_dir.absolute()
-    raw = _raw_dataset(request)
-    subjects = select_labels("sub", settings.participant_label, existing_participants(output_dir, raw))
-    study = read_study(output_dir, raw, subjects, settings)
-    if not study.scans:
-        first = study.missing[0] if study.missing else None
-        why = f" ({first.scan or f'sub-{first.participant}'}: {first.reason})" if first else ""
-        raise NoInput(
-            f"{request.output_dir} holds no finished scan{why}.", "Run the participant level first."
-        )
-    phenotypes = read_phenotypes(raw, subjects)
-    if settings.group_by and not any(settings.group_by in row for row in phenotypes.participants):
-        columns = ", ".join(dict.fromkeys(name for row in phenotypes.participants for name in row))
-        raise WrongUsage(
-            f"--group-by {settings.group_by}: {raw / 'participants.tsv'} has no such column.",
-            f"It has: {columns or 'none'}.",
-        )
-    existing = read_template(settings)
-    name = existing.name if existing else settings.template_name or DEFAULT_NAME
-    check_label("tpl", name)
-    custom = read_custom_segmentation(settings)
-    if custom is not None and (settings.custom_space or not settings.template):
-        on = custom_segmentation_on(custom, settings, study.scans, None, name)
-        if on is None and not settings.template:
-            raise WrongUsage(
-                f"--custom-dseg {custom.file} is in the template, which --no-template leaves out.",
-                "Leave out --no-template.",
-            )
-    formula = check_model(settings, study.scans, phenotypes, raw)
-    mixed = tuple(inconsistent_settings({scan.stem: scan.made for scan in study.scans}))
-    return GroupPlan(raw, study, mixed, phenotypes, name, existing, custom, formula)
-
-
-def _raw_dataset(request: Request) -> Path:
-    """Return the raw dataset: BIDS_DIR, or what the participant level converted it to."""
-    converted = request.settings.raw_dir or request.output_dir / "sourcedata" / "raw"
-    for folder in (request.bids_dir, converted):
-        if is_bids(folder):
-            return folder.absolute()
-    raise NoInput(
-        f"{request.bids_dir} is not a BIDS dataset, and {converted} does not contain its conversion.",
-        "Give the raw dataset of the participant level.",
-    )
-
-
-def _show(plan: GroupPlan, request: Request) -> None:
-    console = PlainConsole()
-
-    def line(text: str) -> None:
-        console.print(text)
-
-    line(f"Participants: {len(plan.study.participants)}")
-    for label, scans in plan.study.participants.items():
-        line(f"  sub-{label}: {', '.join(scan.stem for scan in scans)}")
-    for one in plan.study.missing:
-        line(f"  left out: {one.scan or f'sub-{one.participant}'}: {one.reason}")
-    for difference in plan.inconsistent_settings:
-        line(f"  {difference}")
-    if plan.existing:
-        line(f"They would be registered to the template {plan.name} of {request.settings.template_from}.")
-    elif request.settings.template:
-        rounds = request.settings.template_rounds
-        line(f"A template tpl-{plan.name} would be built, in at most {rounds} deformable rounds.")
-    if plan.formula:
-        line(f"Regional values would be compared by {plan.formula.text}.")
-    line(f"Results would go to {request.output_dir}, intermediate files to {request.work_dir}.")

@@ -40,6 +40,8 @@ class GroupResult:
     outputs: Mapping[str, Any]
     timings: Mapping[str, float]
     memory_mb: Mapping[str, float]
+    group_by: str
+    groups: Mapping[str, str]
 
 
 def write_group_record(
@@ -57,7 +59,8 @@ def write_group_record(
         timings=dict(result.timings),
         memory_mb=dict(result.memory_mb),
         settings=settings.as_dict(),
-        group_by=settings.group_by or "",
+        group_by=result.group_by,
+        groups=dict(result.groups),
         software=software_versions(),
         command=command,
         log=log,
