@@ -35,6 +35,8 @@ _BIDSIGNORE = (
     "logs",
     "work",
     "*_stats.*",
+    "*_statmap.*",
+    "*_clusters.*",
     "*_quality.json",
     "*_xfm.*",
     "*_swi.*",

@@ -114,13 +114,44 @@ class RegionalModel:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class VoxelwiseModel:
+    """How participants were compared voxel by voxel, by the formula of the regional model.
+
+    Attributes
+    ----------
+    table
+        File with a row for every cluster, relative to the output folder.
+    maps
+        Files of estimates, t and p.
+    clusters
+        Number of clusters of each effect.
+    fwhm_mm
+        Of the smoothing.
+    voxel_size
+        mm, of the voxels that were tested.
+    share_of_brain
+        Share of the template's brain in which all participants have a map.
+    """
+
+    table: str
+    maps: tuple[str, ...] = ()
+    clusters: dict[str, int] = field(default_factory=dict)
+    participants: int = 0
+    permutations: int = 0
+    fwhm_mm: float = 0.0
+    voxel_size: tuple[float, ...] = ()
+    voxels: int = 0
+    share_of_brain: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupRecord:
     """What was done with all participants.
 
     Attributes
     ----------
-    template, model
+    template, model, voxelwise
         None where none was made.
     group_by, groups
         Column of participants.tsv by which pages group participants, and what it says of each.
@@ -132,6 +163,7 @@ class GroupRecord:
     status: Literal["", "done", "failed"] = ""
     template: TemplateResult | None = None
     model: RegionalModel | None = None
+    voxelwise: VoxelwiseModel | None = None
     missing: tuple[MissingScan, ...] = ()
     inconsistent_settings: tuple[Inconsistency, ...] = ()
     failures: tuple[StepError, ...] = ()

@@ -35,6 +35,22 @@ def model_sentences(record: GroupRecord | None) -> tuple[str, ...]:
         "each term were corrected over regions for "
         f"{_CORRECTIONS.get(model.correction, _plain(model.correction))}. Values marked as doubtful were "
         f"{doubtful}. Residuals were tested for normality [@shapiro1965].",
+        *_voxelwise_sentences(record),
+    )
+
+
+def _voxelwise_sentences(record: GroupRecord | None) -> tuple[str, ...]:
+    voxelwise = record.voxelwise if record else None
+    if not voxelwise:
+        return ()
+    size = "\N{MULTIPLICATION SIGN}".join(f"{edge:.3g}" for edge in voxelwise.voxel_size)
+    return (
+        f"Maps of {voxelwise.participants} participants in the space of the template, smoothed by a Gaussian "
+        f"of {voxelwise.fwhm_mm:g} mm full width at half maximum, were compared by the same terms in "
+        f"{voxelwise.voxels} voxels of {size} mm that all participants have. Each term was tested by "
+        f"{voxelwise.permutations} permutations with the other terms as nuisance [@winkler2014] and "
+        "threshold-free cluster enhancement [@smith2009], two-sided, with nilearn [@abraham2014]; p values "
+        "are corrected for the family-wise error over voxels.",
     )
 
 

@@ -80,3 +80,12 @@ class GroupSettings:
     model_doubtful: str = setting(
         "exclude", "what is done with regional values marked as doubtful", choices=("exclude", "include")
     )
+    model_voxelwise: bool = setting(
+        False, "compare the maps voxel by voxel in the template, too (permutations, TFCE, family-wise error)"
+    )
+    model_permutations: int = setting(
+        1000, "number of permutations of each term of the voxel-wise model", metavar="N", least=20
+    )
+    model_smoothing: float = setting(
+        4.0, "full width at half maximum of the smoothing before them", metavar="MM", least=0.0
+    )

@@ -35,11 +35,13 @@ from qsmxt_app.report.study.values import (
     tested_regions,
 )
 from qsmxt_app.report.study.verdict import count_scans, review_findings, study_verdict
+from qsmxt_app.report.study.voxelwise import voxelwise_section
 
 SCRIPT = "group_table.js"
 
 SECTIONS = (
     ("statistics", "Statistics"),
+    ("voxelwise", "Voxels"),
     ("values", "Regional values"),
     ("template", "Template"),
     ("outliers", "Outliers"),
@@ -50,6 +52,7 @@ TABLES = {
     "group_stats.csv": "regional values",
     "group_stats_wide.csv": "the same, one column a region",
     "group_desc-model_stats.tsv": "estimates of the model",
+    "group_desc-voxelwise_clusters.tsv": "clusters of voxels",
 }
 
 
@@ -117,6 +120,7 @@ def build_group_report(output_dir: Path) -> Path:
         "missing": missing,
         "template": panels,
         "statistics": record.model,
+        "voxelwise": record.voxelwise,
         "values": maps,
         "outliers": maps,
         "quality": quality.rows and quality.head,
@@ -135,6 +139,7 @@ def build_group_report(output_dir: Path) -> Path:
         panels=panels,
         statistics=statistics_section(output_dir, record.model),
         statistics_head=HEAD,
+        voxelwise=voxelwise_section(output_dir, record),
         maps=maps,
         group_by=record.group_by,
         most_dots=MOST_DOTS,

@@ -17,7 +17,7 @@ from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.csv_text import read_tsv_file
 from qsmxt_app.group.tables import assemble, scan_rows
 from qsmxt_app.private_folder import PRIVATE
-from qsmxt_app.records.group import MissingScan, RegionalModel
+from qsmxt_app.records.group import MissingScan, RegionalModel, VoxelwiseModel
 from qsmxt_app.report.citation import write_citations
 from qsmxt_app.report.study.page import build_group_report
 from qsmxt_app.terminal import PlainConsole
@@ -49,6 +49,7 @@ from qsmxt_app.workflows.study_level.inputs import (
 from qsmxt_app.workflows.study_level.plan import GroupPlan, plan_group, show_plan
 from qsmxt_app.workflows.study_level.regional_model import model_lines, write_model
 from qsmxt_app.workflows.study_level.study import DURATIONS, WORKFLOW, BuiltTemplate, Person, Stages
+from qsmxt_app.workflows.study_level.voxelwise import VoxelwiseInputs, compare_voxels, voxelwise_lines
 
 log = logging.getLogger("qsmxt")
 
@@ -107,6 +108,7 @@ class GroupLevel:
         self.warped: dict[str, list[WarpedScan]] = {}
         self.outputs: dict[str, Any] = {}
         self.model: RegionalModel | None = None
+        self.voxelwise: VoxelwiseModel | None = None
 
     def run(self) -> int:
         """Run all stages; return the exit code."""
@@ -149,6 +151,7 @@ class GroupLevel:
             people=tuple(self.people),
             template=self.template,
             model=self.model,
+            voxelwise=self.voxelwise,
             missing=tuple(self.missing),
             inconsistent_settings=self.plan.inconsistent_settings,
             failures={**stages.failures, **problems},
@@ -173,6 +176,7 @@ class GroupLevel:
         """Make the template and measure the custom segmentation; return what went wrong with either."""
         parts = {
             "template": self._make_template if self.settings.template else None,
+            "voxel-wise statistics": self._compare_voxels if self.settings.model_voxelwise else None,
             "custom segmentation": self._measure_custom if self.plan.custom is not None else None,
         }
         problems = {}
@@ -200,6 +204,19 @@ class GroupLevel:
         self.outputs["template"] = finisher.write(self.people, self.template)
         self.outputs["maps"] = finisher.average(self.warped)
         self.outputs["labels"] = finisher.labels(self.warped)
+
+    def _compare_voxels(self, stages: Stages) -> None:
+        if self.plan.design is None or not self.warped:
+            return
+        written = {name: self.output_dir / path for name, path in self.outputs.get("template", {}).items()}
+        images = self.template.images if self.template else {}
+        labels = [self.output_dir / path for path in self.outputs.get("labels", {}).values()]
+        inputs = VoxelwiseInputs(
+            self.plan.design, self.warped, written.get("mask") or images.get("mask"), next(iter(labels), None)
+        )
+        self.voxelwise = compare_voxels(stages, self.settings, self.plan.name, inputs)
+        for line in voxelwise_lines(self.voxelwise) if self.voxelwise else ():
+            log.info("%s", line)
 
     def _measure_custom(self, stages: Stages) -> None:
         custom, scans = self.plan.custom, self.plan.study.scans
@@ -235,10 +252,12 @@ class GroupLevel:
 
     def _model(self, table: str) -> dict[str, str]:
         """Compare regional values as asked for; return what went wrong."""
-        if self.plan.formula is None:
+        if self.plan.design is None:
             return {}
         try:
-            self.model = write_model(self.plan.formula, self.settings, table, self.plan.raw, self.output_dir)
+            self.model = write_model(
+                self.plan.design.formula, self.settings, table, self.plan.raw, self.output_dir
+            )
         except QsmxtError as error:
             log.exception("model")
             return {"model": str(error)}
@@ -275,6 +294,7 @@ def _summary(result: GroupResult, plan: GroupPlan, outputs: dict[str, Any]) -> l
     if not outputs["tables"]["rows"]:
         lines.append("group_stats.csv is empty: no participant has regional values (segmentation)")
     lines += model_lines(result.model) if result.model else []
+    lines += voxelwise_lines(result.voxelwise) if result.voxelwise else []
     lines += map(str, plan.inconsistent_settings)
     lines += [f"left out: {one.scan or f'sub-{one.participant}'}: {one.reason}" for one in result.missing]
     lines += [f"failed: {name.replace('_', ' ')}: {message}" for name, message in result.failures.items()]

@@ -17,6 +17,7 @@ from qsmxt_app.records.group import (
     RegionalModel,
     Round,
     TemplateResult,
+    VoxelwiseModel,
 )
 from qsmxt_app.records.json_file import write_record
 from qsmxt_app.records.scan import StepError
@@ -34,6 +35,7 @@ class GroupResult:
     people: tuple[Person, ...]
     template: BuiltTemplate | None
     model: RegionalModel | None
+    voxelwise: VoxelwiseModel | None
     missing: tuple[MissingScan, ...]
     inconsistent_settings: tuple[InconsistentSetting, ...]
     failures: Mapping[str, str]
@@ -52,6 +54,7 @@ def write_group_record(
         status="failed" if result.failures else "done",
         template=_template(result, settings),
         model=result.model,
+        voxelwise=result.voxelwise,
         missing=result.missing,
         inconsistent_settings=tuple(Inconsistency(one.what, one.who) for one in result.inconsistent_settings),
         failures=tuple(StepError(name, text) for name, text in result.failures.items()),

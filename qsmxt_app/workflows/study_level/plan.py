@@ -10,7 +10,7 @@ from qsmxt_app.bids.selection import select_labels
 from qsmxt_app.convert.detect import is_bids
 from qsmxt_app.errors import NoInput, WrongUsage
 from qsmxt_app.group.inconsistent_settings import InconsistentSetting, inconsistent_settings
-from qsmxt_app.group.statistics.formula import Formula
+from qsmxt_app.group.statistics.design import Design
 from qsmxt_app.terminal import PlainConsole
 from qsmxt_app.workflows.request import Request
 from qsmxt_app.workflows.study_level.custom_segmentation import (
@@ -52,8 +52,8 @@ class GroupPlan:
         Existing template to register participants to; None: one is built.
     custom
         A segmentation to measure.
-    formula
-        Of the model that compares regional values.
+    design
+        Of the model that compares regional values, and voxels.
     group_by
         Column of participants.tsv by which pages group participants; empty for none.
     """
@@ -65,7 +65,7 @@ class GroupPlan:
     name: str
     existing: ExistingTemplate | None
     custom: CustomSegmentation | None
-    formula: Formula | None = None
+    design: Design | None = None
     group_by: str = ""
 
     @property
@@ -100,9 +100,9 @@ def plan_group(request: Request) -> GroupPlan:
                 f"--custom-dseg {custom.file} is in the template, which --no-template leaves out.",
                 "Leave out --no-template.",
             )
-    formula = check_model(settings, study.scans, phenotypes, raw)
+    design = check_model(settings, study.scans, phenotypes, raw)
     mixed = tuple(inconsistent_settings({scan.stem: scan.made for scan in study.scans}))
-    return GroupPlan(raw, study, mixed, phenotypes, name, existing, custom, formula, group_by)
+    return GroupPlan(raw, study, mixed, phenotypes, name, existing, custom, design, group_by)
 
 
 def _group_by(asked: str | None, phenotypes: Phenotypes, raw: Path) -> str:
@@ -147,6 +147,7 @@ def show_plan(plan: GroupPlan, request: Request) -> None:
     elif request.settings.template:
         rounds = request.settings.template_rounds
         line(f"A template tpl-{plan.name} would be built, in at most {rounds} deformable rounds.")
-    if plan.formula:
-        line(f"Regional values would be compared by {plan.formula.text}.")
+    if plan.design:
+        what = "Regional values and voxels" if request.settings.model_voxelwise else "Regional values"
+        line(f"{what} would be compared by {plan.design.formula.text}.")
     line(f"Results would go to {request.output_dir}, intermediate files to {request.work_dir}.")

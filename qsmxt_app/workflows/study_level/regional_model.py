@@ -11,12 +11,13 @@ from pathlib import Path
 from qsmxt_app.bids.atomic import write_json, write_text
 from qsmxt_app.bids.small_file import read_small
 from qsmxt_app.errors import UnusableData, WrongUsage
-from qsmxt_app.group.statistics.design import make_design
+from qsmxt_app.group.statistics.design import Design, make_design
 from qsmxt_app.group.statistics.formula import Formula, parse_formula
 from qsmxt_app.group.statistics.regions import ModelOptions, StudyModel, model_regions
 from qsmxt_app.group.statistics.results import results_sidecar, results_tsv
+from qsmxt_app.group.statistics.voxels import design_of_participants
 from qsmxt_app.group.tables import scan_rows, with_phenotypes
-from qsmxt_app.maps.measured import MEASURED
+from qsmxt_app.maps.measured import AVERAGED, MEASURED
 from qsmxt_app.records.group import RegionalModel
 from qsmxt_app.settings import Settings
 from qsmxt_app.workflows.study_level.inputs import GroupScan, Phenotypes
@@ -26,8 +27,8 @@ TABLE = "group_desc-model_stats.tsv"
 
 def check_model(
     settings: Settings, scans: Sequence[GroupScan], phenotypes: Phenotypes, raw: Path
-) -> Formula | None:
-    """Refuse a model that cannot be fitted, before anything is run; return its formula, if one is wanted.
+) -> Design | None:
+    """Refuse a model that cannot be fitted, before anything is run; return its design, if one is wanted.
 
     Raises
     ------
@@ -37,6 +38,8 @@ def check_model(
         The variables of these scans do not determine the model.
     """
     if settings.model_formula is None:
+        if settings.model_voxelwise:
+            raise WrongUsage("--model-voxelwise needs a model.", "Give --model.")
         return None
     formula = parse_formula(settings.model_formula)
     present = [name for name in MEASURED if any(name in scan.files for scan in scans)]
@@ -45,10 +48,24 @@ def check_model(
             f"--model '{formula.text}': no scan has a map {formula.measure}.",
             f"There are: {', '.join(present)}.",
         )
+    if settings.model_voxelwise:
+        _check_voxelwise(settings, formula)
     rows = [row for scan in scans for row in scan_rows(scan.entities, [{}])]
     joined = with_phenotypes(rows, phenotypes.participants, phenotypes.sessions)
-    make_design(formula, joined, _levels(raw))
-    return formula
+    design = make_design(formula, joined, _levels(raw))
+    if settings.model_voxelwise:
+        design_of_participants(design, set(design.participants))
+    return design
+
+
+def _check_voxelwise(settings: Settings, formula: Formula) -> None:
+    if not settings.template:
+        raise WrongUsage("--model-voxelwise compares maps in the template.", "Leave out --no-template.")
+    if formula.measure not in AVERAGED:
+        raise WrongUsage(
+            f"--model-voxelwise: {formula.measure} is not brought to the template.",
+            f"There are: {', '.join(AVERAGED)}.",
+        )
 
 
 def write_model(

@@ -41,8 +41,19 @@ NEEDS = {
     "labels": 60.0,
     "write": 60.0,
     "custom": 200.0,
+    "gather": 8.0,
+    "permute": 40.0,
+    "statistics": 120.0,
 }
-DURATIONS = {"deform": 8.0, "update": 3.0, "affine": 3.0, "rigid": 2.0, "align": 2.0, "warp": 3.0}
+DURATIONS = {
+    "deform": 8.0,
+    "update": 3.0,
+    "affine": 3.0,
+    "rigid": 2.0,
+    "align": 2.0,
+    "warp": 3.0,
+    "permute": 60.0,
+}
 
 log = logging.getLogger("qsmxt")
 
