@@ -38,10 +38,11 @@ _PREFIXED = ("participant_id", "session_id")
 
 @dataclass(frozen=True)
 class GroupTables:
-    """Both tables as text."""
+    """Both tables as text, and the number of rows of the tidy one."""
 
     tidy: str
     wide: str
+    rows: int
 
 
 def scan_rows(entities: Mapping[str, str], stats: Iterable[Row]) -> list[dict[str, str]]:
@@ -103,11 +104,12 @@ def assemble(
         Rows in the order of participant, session, acquisition, run, atlas, map and region. What is not
         known is empty.
     """
-    joined = sorted(with_phenotypes(rows, participants, sessions), key=_order)
+    joined = with_phenotypes(rows, participants, sessions)
+    joined.sort(key=_order)
     extra = tuple(phenotype_columns([participants, sessions]).values())
     scan = (*SCAN, LEFT_OVER) if any(LEFT_OVER in row for row in joined) else SCAN
     columns = (*scan, *COLUMNS[len(SCAN) :], *extra)
-    return GroupTables(csv_text(columns, joined), _wide(joined, (*scan, *extra)))
+    return GroupTables(csv_text(columns, joined), _wide(joined, (*scan, *extra)), len(joined))
 
 
 def with_phenotypes(
@@ -133,7 +135,7 @@ def _wide(rows: Sequence[Row], fixed: Sequence[str]) -> str:
         return csv_text(fixed, ())
     several = len({row.get("atlas", "") for row in rows}) > 1
     names = [_column_name(row, several) for row in rows]
-    long = pd.DataFrame(rows, dtype=str).reindex(columns=[*fixed, WIDE_VALUE]).fillna("")
+    long = pd.DataFrame(rows, columns=[*fixed, WIDE_VALUE], dtype=str).fillna("")
     long = long.assign(column=names, scan=long.groupby(list(fixed), sort=False).ngroup())
     order = {name: (_region_order(row), name) for name, row in reversed(list(zip(names, rows, strict=True)))}
     wide = long.drop_duplicates(["scan", "column"], keep="last").pivot(index="scan", columns="column")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from qsmxt_app.bids.small_file import read_small
-from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.outliers import FEWEST, LIMIT, modified_z_scores
 from qsmxt_app.maps.measured import MEASURED
 from qsmxt_app.report.region_names import KINDS, SIDES, region_kind
@@ -96,13 +93,25 @@ def read_values(path: Path, group_by: str) -> list[Value]:
         Column that splits the values; empty for none.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(read_small(path))))
-    except (QsmxtError, csv.Error):
+        groups = group_names(sorted(_cells(path, group_by))) if group_by else {}
+        return list(_values(path, group_by, groups))
+    except (OSError, ValueError, csv.Error):
         return []
-    groups = group_names([row.get(group_by) or "" for row in rows] if group_by else [])
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows one by one: the table of a large study has hundreds of thousands."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        yield from csv.DictReader(stream)
+
+
+def _cells(path: Path, column: str) -> set[str]:
+    return {row.get(column) or "" for row in _rows(path)}
+
+
+def _values(path: Path, group_by: str, groups: Mapping[str, str]) -> Iterator[Value]:
     kinds: dict[tuple[str, str], str] = {}
-    found = []
-    for row in rows:
+    for row in _rows(path):
         mean = finite_number(row.get("mean"))
         if mean is None:
             continue
@@ -110,22 +119,19 @@ def read_values(path: Path, group_by: str) -> list[Value]:
         number = row.get("index") or ""
         if (name, number) not in kinds:
             kinds[name, number] = region_kind(name, number)
-        parts = [row.get(name) or "" for name in ("participant_id", "session_id", "acquisition", "run")]
-        found.append(
-            Value(
-                parts[0],
-                " ".join(filter(None, parts)),
-                row.get("atlas") or "",
-                name,
-                side if side in SIDES else "",
-                kinds[name, number],
-                row.get("map") or "",
-                mean,
-                row.get("units") or "",
-                groups.get(row.get(group_by) or "", ALL) if group_by else ALL,
-            )
+        parts = [row.get(part) or "" for part in ("participant_id", "session_id", "acquisition", "run")]
+        yield Value(
+            parts[0],
+            " ".join(filter(None, parts)),
+            row.get("atlas") or "",
+            name,
+            side if side in SIDES else "",
+            kinds[name, number],
+            row.get("map") or "",
+            mean,
+            row.get("units") or "",
+            groups.get(row.get(group_by) or "", ALL) if group_by else ALL,
         )
-    return found
 
 
 def group_names(cells: Sequence[str]) -> dict[str, str]:

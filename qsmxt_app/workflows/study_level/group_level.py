@@ -235,18 +235,20 @@ class GroupLevel:
 
     def _tables(self) -> str:
         """Write the regional values of all scans; return the tidy table."""
-        rows = []
-        for scan in self.plan.study.scans:
-            files = [scan.files.get("stats"), self._custom_table(scan)]
-            for file in filter(None, files):
-                rows += scan_rows(scan.entities, read_tsv_file(file))
+        # read one by one: those of hundreds of participants would fill the memory twice
+        rows = (
+            row
+            for scan in self.plan.study.scans
+            for file in filter(None, [scan.files.get("stats"), self._custom_table(scan)])
+            for row in scan_rows(scan.entities, read_tsv_file(file))
+        )
         tables = assemble(rows, self.plan.phenotypes.participants, self.plan.phenotypes.sessions)
         for name, content in (("group_stats.csv", tables.tidy), ("group_stats_wide.csv", tables.wide)):
             write_text(self.output_dir / name, content)
         self.outputs["tables"] = {
             "tidy": "group_stats.csv",
             "wide": "group_stats_wide.csv",
-            "rows": len(rows),
+            "rows": tables.rows,
         }
         return tables.tidy
 
