@@ -39,6 +39,8 @@ _BIDSIGNORE = (
     "*_clusters.*",
     "*_quality.json",
     "*_xfm.*",
+    "*_LUT.txt",
+    "*_itksnap.txt",
     "*_swi.*",
     "*_minIP.*",
     "group_stats*.csv",

@@ -21,6 +21,7 @@ _WORDS = {
     "label": "labels on the map",
     "reference": "reference region",
     "regions": "regional values",
+    "spaces": "maps in other spaces",
 }
 _SECOND = "_reliable"
 

@@ -29,6 +29,8 @@ class Atlas:
         Susceptibility in ppm, on any grid of the same world.
     sources
         Where the data come from, one sentence each, with licence or paper.
+    space
+        Template of TemplateFlow in whose space it lies (`MNI152NLin2009cAsym`); empty for a space of its own.
     """
 
     name: str
@@ -37,6 +39,14 @@ class Atlas:
     regions: tuple[Region, ...]
     chi: Image | None = None
     sources: tuple[str, ...] = ()
+    space: str = ""
+
+    @property
+    def reference(self) -> str:
+        """What images in its space are aligned with, for sidecars."""
+        if not self.space:
+            return f"T1w image of the atlas {self.name}"
+        return f"https://templateflow.s3.amazonaws.com/tpl-{self.space}/tpl-{self.space}_res-01_T1w.nii.gz"
 
     @property
     def brain(self) -> NDArray[np.bool_]:

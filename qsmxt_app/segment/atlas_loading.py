@@ -125,6 +125,7 @@ def _from_templateflow(name: str) -> Atlas:
         labels=_read_labels(files.labels),
         regions=read_regions(files.table),
         sources=(f"{files.labels.name} of TemplateFlow",),
+        space=name.partition(":")[0],
     )
     return _checked(found, files.labels.parent)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsmxt_app.bids.small_file import read_small
 from qsmxt_app.errors import UnusableData
 
-COLUMNS = ("index", "name", "hemisphere", "kind")
+COLUMNS = ("index", "name", "hemisphere", "kind", "color")
 NOT_KNOWN = "n/a"
 HEMISPHERES = ("L", "R", "")
 
@@ -30,19 +30,22 @@ class Region:
         `L`, `R`, or empty for what lies on both sides.
     kind
         `nucleus`, `cortex`, `white`, ...; empty if not stated.
+    color
+        As the table of an atlas gives it (`#EC0DB0`); empty if not stated. Not what makes a region.
     """
 
     index: int
     name: str
     hemisphere: str = ""
     kind: str = ""
+    color: str = field(default="", compare=False)
 
 
 def read_regions(path: Path) -> tuple[Region, ...]:
     """Read a table of labels, in the order of their numbers.
 
-    The columns `index` and `name` are needed; `hemisphere` (or `hemi`) and `kind` may be there. A name that
-    tells its side as atlases do (`Left-Putamen`, `ctx-lh-insula`, `Putamen_R`) is taken apart.
+    The columns `index` and `name` are needed; `hemisphere` (or `hemi`), `kind` and `color` may be there. A
+    name that tells its side as atlases do (`Left-Putamen`, `ctx-lh-insula`, `Putamen_R`) is taken apart.
 
     Raises
     ------
@@ -77,7 +80,8 @@ def regions_table(regions: Iterable[Region]) -> str:
     writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
     writer.writerow(COLUMNS)
     for region in regions:
-        writer.writerow([region.index, region.name, region.hemisphere or NOT_KNOWN, region.kind or NOT_KNOWN])
+        told = (region.hemisphere, region.kind, region.color)
+        writer.writerow([region.index, region.name, *(cell or NOT_KNOWN for cell in told)])
     return stream.getvalue()
 
 
@@ -113,4 +117,4 @@ def _region(index: int, row: dict[str, str]) -> Region:
         side = ""
     if not side:
         name, side = split_hemisphere(name)
-    return Region(index, name, side, cell("kind"))
+    return Region(index, name, side, cell("kind"), cell("color"))

@@ -31,7 +31,12 @@ def save_atlas(atlas: Atlas, folder: Path) -> Path:
         _write(atlas.chi, np.float32, folder / _CHI)
     (folder / _REGIONS).write_text(regions_table(atlas.regions), encoding="utf-8")
     path = folder / ATLAS_FILE
-    content = {"name": atlas.name, "sources": atlas.sources, "chi": atlas.chi is not None}
+    content = {
+        "name": atlas.name,
+        "sources": atlas.sources,
+        "chi": atlas.chi is not None,
+        "space": atlas.space,
+    }
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
@@ -46,6 +51,7 @@ def load_saved_atlas(path: Path) -> Atlas:
         read_regions(folder / _REGIONS),
         _read(folder / _CHI) if content["chi"] else None,
         tuple(content["sources"]),
+        content["space"],
     )
 
 

@@ -14,11 +14,19 @@ from qsmxt_app.settings.group import GroupSettings
 from qsmxt_app.settings.maps import MapSettings
 from qsmxt_app.settings.method import DEFAULT_PRESET, MASK_METHODS, REFERENCES, MethodSettings
 from qsmxt_app.settings.running import RunningSettings
-from qsmxt_app.settings.segmentation import SegmentationSettings
+from qsmxt_app.settings.segmentation import T1W_SPACE, TEMPLATE_SPACE, SegmentationSettings
 from qsmxt_app.settings.showing import ShowingSettings
 from qsmxt_app.settings.text import check_choice_or_file, check_setting, plain
 
-__all__ = ["DEFAULT_PRESET", "MASK_METHODS", "REFERENCES", "Settings", "setting_fields"]
+__all__ = [
+    "DEFAULT_PRESET",
+    "MASK_METHODS",
+    "REFERENCES",
+    "T1W_SPACE",
+    "TEMPLATE_SPACE",
+    "Settings",
+    "setting_fields",
+]
 
 
 # dataclasses collect fields from the last base to the first: this is the order of the help page, reversed

@@ -10,6 +10,7 @@ from qsmxt_app.settings.declaration import declared_in
 
 setting = declared_in("Segmentation and regional values")
 DEFAULT_ATLAS = "qsmxt"
+NATIVE_SPACE, T1W_SPACE, TEMPLATE_SPACE = "native", "T1w", "template"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class SegmentationSettings:
         "greedy",
         "deformable registration of atlas and template: greedy, or syn (ANTs; several times slower)",
         choices=("greedy", "syn"),
+    )
+    output_spaces: tuple[str, ...] = setting(
+        (NATIVE_SPACE,),
+        "spaces of maps and labels: native (always written), T1w, template (of the atlas)",
+        choices=(NATIVE_SPACE, T1W_SPACE, TEMPLATE_SPACE),
     )
     roi_threshold: float = setting(
         0.5, "minimum fraction of a voxel inside a region for the voxel to count", metavar="X", least=0.0

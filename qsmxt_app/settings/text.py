@@ -71,11 +71,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def check_setting(setting: Setting, value: Any) -> None:
     """Refuse a value outside the choices or the range of its setting, and a file that does not exist."""
-    choices, least = setting.metadata.get("choices"), setting.metadata.get("least")
+    choices, least = setting.metadata.get("choices", ()), setting.metadata.get("least")
     most = setting.metadata.get("most", LARGEST_INTEGER)
-    if choices and value is not None and value not in choices:
-        raise WrongUsage(f"{_flag(setting)} {value} is not a valid choice.", nearest(str(value), choices))
-    for number in value if isinstance(value, tuple) else (value,):
+    values = value if isinstance(value, tuple) else (value,)
+    for one in values if choices else ():
+        if one is not None and one not in choices:
+            raise WrongUsage(f"{_flag(setting)} {one} is not a valid choice.", nearest(str(one), choices))
+    for number in values:
         if isinstance(number, float) and not math.isfinite(number):
             raise WrongUsage(f"{_flag(setting)} {number} is not a finite number.")
         if least is not None and number is not None and number < least:
@@ -83,7 +85,7 @@ def check_setting(setting: Setting, value: Any) -> None:
         if isinstance(number, int) and number > most:
             raise WrongUsage(f"{_flag(setting)} {number} is too large.", f"The maximum is {most}.")
     kind = setting.metadata.get("kind")
-    for path in (value if isinstance(value, tuple) else (value,)) if kind else ():
+    for path in values if kind else ():
         if path is not None and not (path.is_file() if kind == "file" else path.is_dir()):
             raise NoInput(f"{_flag(setting)} {path} does not exist or is not a {kind}.", "Check the path.")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from qsmxt_app.bids.atomic import atomic_file, write_json, write_text
 from qsmxt_app.bids.derivatives import save_image, sidecar_path
 from qsmxt_app.maps.measured import MEASURED
+from qsmxt_app.segment.colours import freesurfer_table, hex_colour, itksnap_table
 from qsmxt_app.segment.regional_values import (
     QuantitativeMap,
     column_descriptions,
     regional_values,
     values_table,
 )
-from qsmxt_app.segment.regions import Region
+from qsmxt_app.segment.regions import Region, regions_table
 from qsmxt_app.workflows.node_base import defined, load
 
 MAP_TRAITS: dict[str, Any] = {name: File(exists=True) for name in MEASURED}
@@ -27,13 +29,18 @@ MAP_TRAITS: dict[str, Any] = {name: File(exists=True) for name in MEASURED}
 TABLE_COLUMNS = {
     "hemisphere": {"Description": "Side of the body", "Levels": {"L": "left", "R": "right"}},
     "kind": {"Description": "Kind of tissue or structure"},
+    "color": {"Description": "Colour of the label, as red, green and blue"},
 }
 
 
 def save_labels(
-    labels: NDArray[np.integer], affine: NDArray, path: Path, sidecar: Mapping[str, Any], table: str
+    labels: NDArray[np.integer],
+    affine: NDArray,
+    path: Path,
+    sidecar: Mapping[str, Any],
+    regions: Iterable[Region],
 ) -> Path:
-    """Write labels, their table, and one sidecar for both.
+    """Write labels, their table, one sidecar for both, and their colours for FreeSurfer and ITK-SNAP.
 
     Parameters
     ----------
@@ -43,16 +50,20 @@ def save_labels(
         Of the image.
     sidecar
         What is told of the labels; the columns of the table are added.
-    table
-        Of the regions, as `dseg.tsv` has it.
+    regions
+        What the labels stand for.
 
     Returns
     -------
     pathlib.Path
         The table.
     """
-    beside = path.with_name(path.name.split(".")[0] + ".tsv")
-    write_text(beside, table)
+    coloured = [replace(region, color=hex_colour(region)) for region in regions]
+    stem = path.name.split(".")[0]
+    beside = path.with_name(f"{stem}.tsv")
+    write_text(beside, regions_table(coloured))
+    write_text(path.with_name(f"{stem}_LUT.txt"), freesurfer_table(coloured))
+    write_text(path.with_name(f"{stem}_itksnap.txt"), itksnap_table(coloured))
     save_image(labels, affine, path, {**sidecar, **TABLE_COLUMNS})
     return beside
 

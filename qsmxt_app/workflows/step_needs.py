@@ -42,6 +42,8 @@ NEEDS = {
     "label": Need(60, 0, 0.5, least_gb=0.5),
     "reference": Need(40, 0, 0.1, threaded=False),
     "regions": Need(50, 0, 0.2, threaded=False),
+    # of the template's voxels too
+    "spaces": Need(90, 0, 1.0, least_gb=0.8),
 } | {step.name: step.need for step in MAPS.values()}
 # of the inversion and of what averages its maps, where each echo is reconstructed by itself
 BYTES_PER_ECHO_APART = 40

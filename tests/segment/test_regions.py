@@ -9,7 +9,7 @@ def test_a_table_reads_back(tmp_path):
     path = tmp_path / "dseg.tsv"
     path.write_text(regions_table(reversed(regions)))
     assert read_regions(path) == regions
-    assert regions_table(regions).splitlines()[2] == "8\tbrainstem\tn/a\tn/a"
+    assert regions_table(regions).splitlines()[2] == "8\tbrainstem\tn/a\tn/a\tn/a"
 
 
 def test_sides_are_read_from_names_where_no_column_tells_them(tmp_path):

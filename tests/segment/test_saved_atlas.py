@@ -18,9 +18,11 @@ def test_an_atlas_reads_back_as_it_was(tmp_path, with_chi):
         (Region(3, "putamen", "L", "nucleus"), Region(14170, "brainstem")),
         Image(rng.normal(size=(5, 6, 7)).astype(np.float32), affine) if with_chi else None,
         ("a paper", "another"),
+        "MNI152NLin2009cAsym",
     )
     again = load_saved_atlas(save_atlas(atlas, tmp_path / "atlas"))
     assert (again.name, again.regions, again.sources) == (atlas.name, atlas.regions, atlas.sources)
+    assert again.space == atlas.space
     for one, other in zip(
         (atlas.t1w, atlas.labels, atlas.chi), (again.t1w, again.labels, again.chi), strict=True
     ):

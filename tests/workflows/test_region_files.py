@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qsmxt_app.segment.regional_values import QuantitativeMap
-from qsmxt_app.segment.regions import Region, read_regions, regions_table
+from qsmxt_app.segment.regions import Region, read_regions
 from qsmxt_app.workflows.region_files import save_labels, save_values
 
 REGIONS = (Region(1, "putamen", "L"), Region(7, "nucleus"))
@@ -24,7 +24,7 @@ def test_labels_and_values_can_be_read_back(tmp_path: Path) -> None:
     chi = np.where(labels == 1, 0.06, 0.12).astype(np.float32)
     mask = labels != 7
     path, stats = tmp_path / "sub-1_seg-mine_dseg.nii.gz", tmp_path / "sub-1_desc-qsm_stats.tsv"
-    table = save_labels(labels, affine, path, {"Sources": ["bids::a"]}, regions_table(REGIONS))
+    table = save_labels(labels, affine, path, {"Sources": ["bids::a"]}, REGIONS)
     save_values(
         labels,
         affine,

@@ -102,14 +102,15 @@ def dice(found, truth):
 @pytest.fixture(scope="module")
 def with_freesurfer(study, tmp_path_factory):
     out = tmp_path_factory.mktemp("freesurfer") / "out"
-    assert study.run(out, "--derivatives", str(study.freesurfer)) == 0
+    spaces = ["--output-spaces", "template"]
+    assert study.run(out, "--derivatives", str(study.freesurfer), *spaces) == 0
     return out
 
 
 @pytest.fixture(scope="module")
 def with_atlas(study, tmp_path_factory):
     out = tmp_path_factory.mktemp("atlas") / "out"
-    assert study.run(out) == 0
+    assert study.run(out, "--output-spaces", "native", "T1w", "template") == 0
     return out
 
 
@@ -184,9 +185,38 @@ def test_an_atlas_is_brought_to_the_t1w_and_to_the_map(with_atlas):
     assert np.abs(there.map_points(moved) - middle).max() < 4
 
 
+@pytest.mark.parametrize("space", ["T1w", "mini"])
+def test_values_agree_between_spaces(with_atlas, space):
+    anat, truth = with_atlas / "sub-01" / "anat", mini_head(0).nuclei
+    labels = voxels(anat / f"sub-01_space-{space}_seg-mini_desc-qsm_dseg.nii.gz")
+    mask = voxels(anat / f"sub-01_space-{space}_desc-qsm_mask.nii.gz") > 0
+    native = voxels(anat / "sub-01_seg-mini_dseg.nii.gz")
+    chi = voxels(anat / "sub-01_Chimap.nii.gz")
+    spread = chi[voxels(anat / "sub-01_desc-qsm_mask.nii.gz") > 0].std()
+    there = nib.load(anat / f"sub-01_space-{space}_Chimap.nii.gz")
+    assert np.allclose(there.affine, (motion() if space == "T1w" else np.eye(4)) @ AFFINE, atol=1e-4)
+    for label in NUCLEI:  # the head, the atlas and the T1w have the same voxels
+        assert dice(labels == label, truth == label) > 0.75
+        moved, before = there.get_fdata()[mask & (labels == label)], chi[native == label]
+        assert abs(moved.mean() - before.mean()) < 0.15 * spread
+    told = json.loads((anat / f"sub-01_space-{space}_Chimap.json").read_text())
+    assert told["Sources"] == ["bids::sub-01/anat/sub-01_Chimap.nii.gz"]
+    assert told["SpatialReference"].endswith("sub-01_T1w.nii.gz" if space == "T1w" else "mini")
+    assert (anat / f"sub-01_space-{space}_R2starmap.nii.gz").is_file()
+    assert (anat / f"sub-01_space-{space}_seg-mini_desc-qsm_dseg_LUT.txt").is_file()
+    assert {"chi_in_t1w", "chi_in_template", "dseg_in_t1w"} <= set(record(with_atlas)["outputs"])
+
+
+def test_labels_of_another_program_reach_the_template(with_freesurfer):
+    anat = with_freesurfer / "sub-01" / "anat"
+    labels = voxels(anat / "sub-01_space-mini_seg-aseg_desc-qsm_dseg.nii.gz")
+    for label, number in FREESURFER.items():
+        assert dice(labels == number, mini_head(0).nuclei == label) > 0.7
+
+
 def test_regions_are_computed_once(study, with_atlas):
     before = (with_atlas / "sub-01" / "anat" / "sub-01_desc-qsm_stats.tsv").read_bytes()
-    assert study.run(with_atlas) == 0
+    assert study.run(with_atlas, "--output-spaces", "T1w", "template") == 0
     newest = max((with_atlas / "logs").glob("*/qsmxt.log"), key=lambda path: path.stat().st_mtime_ns)
     ran = {line.split('"')[1] for line in newest.read_text().splitlines() if '[Node] Executing "' in line}
     assert ran <= {"report"}  # of which other outputs share the work folder
@@ -198,10 +228,13 @@ def test_without_a_t1w_the_magnitude_is_labelled(study, tmp_path):
     for path in (raw / "sub-01" / "anat").glob("sub-01_T1w.*"):
         path.unlink()
     alone = Study(raw, study.atlas, study.freesurfer, study.work)
-    assert alone.run(tmp_path / "out") == 0
+    assert alone.run(tmp_path / "out", "--output-spaces", "T1w", "template") == 0
     regions = record(tmp_path / "out")["segmentation"]
     assert "the magnitude, as there is no T1w" in regions["reason"]
     assert regions["t1w"] is None
+    (warning,) = [text for text in record(tmp_path / "out")["warnings"] if "--output-spaces" in text]
+    assert warning == "No maps in T1w space (--output-spaces): there is no T1w image."
+    assert (tmp_path / "out" / "sub-01" / "anat" / "sub-01_space-mini_Chimap.nii.gz").is_file()
     assert (tmp_path / "out" / "sub-01" / "anat" / "sub-01_desc-qsm_stats.tsv").is_file()
 
 

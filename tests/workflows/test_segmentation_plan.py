@@ -34,6 +34,22 @@ def test_without_a_t1w_the_magnitude_is_labelled(scan):
     assert plan.region_steps == ("label", "regions")
 
 
+def test_spaces_are_planned_where_there_is_a_way(scan):
+    settings = load_settings({"output_spaces": ["template", "native", "T1w"]})
+    plan = plan_segmentation(scan, settings)
+    assert (plan.spaces, plan.no_spaces) == (("T1w", "template"), ())
+    assert plan.region_steps == ("align", "label", "regions", "spaces")
+    assert plan.step_sizes(scan)["spaces"] > plan.step_sizes(scan)["regions"]
+    alone = plan_segmentation(replace(scan, t1w=None), settings)
+    assert alone.spaces == ("template",)
+    assert alone.lines[1] == "No maps in T1w space (--output-spaces): there is no T1w image."
+    none = plan_segmentation(scan, replace(settings, segmentation="none"))
+    assert none.spaces == ()
+    assert none.no_spaces[0].startswith("No maps in template space (--output-spaces): nothing is registered")
+    with pytest.raises(WrongUsage, match=r"--output-spaces t1w is not a valid choice. Did you mean T1w"):
+        load_settings({"output_spaces": ["t1w"]})
+
+
 @pytest.mark.parametrize(
     ("flags", "metadata", "reason"),
     [

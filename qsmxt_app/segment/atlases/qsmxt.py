@@ -111,7 +111,7 @@ def build() -> Atlas:
     regions = {index: region for index, region in regions.items() if (labels == index).any()}
     image = Image(labels, t1w.affine)
     ordered = tuple(regions[index] for index in sorted(regions))
-    return Atlas("qsmxt", t1w, image, ordered, _chi(image, ordered), SOURCES)
+    return Atlas("qsmxt", t1w, image, ordered, _chi(image, ordered), SOURCES, "MNI152NLin2009cAsym")
 
 
 def average_brain() -> Image:

@@ -4,6 +4,7 @@ from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
 from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
 from qsmxt_app.workflows.segmentation.reference import ReferToRegion
 from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
+from qsmxt_app.workflows.segmentation.spaces import WriteSpaces
 from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, UseExistingLabels
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "RegisterAtlas",
     "UseExistingLabels",
     "WriteRegions",
+    "WriteSpaces",
     "WriteT1w",
 ]

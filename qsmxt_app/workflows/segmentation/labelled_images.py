@@ -41,10 +41,11 @@ class LabelledImages:
         plan = scan.segmentation
         if not plan.runs:
             return ()
-        made["regions"].overwrite = not regions.outputs_exist("regions", self._output_dir) or None
+        for step in ("regions", *(("spaces",) if plan.spaces else ())):
+            made[step].overwrite = not regions.outputs_exist(step, self._output_dir) or None
         if plan.t1w is None:
             nodes = anatomy_nodes(scan, **self._folders)
-            connect_anatomy(scan_workflow, nodes)
+            connect_anatomy(scan_workflow, nodes, plan)
             scan_workflow.connect(made["prepare"], "magnitude", nodes["prepare_t1w"], "magnitude")
             for source, target in links(plan):
                 (step, output), (other, trait) = source.split("."), target.split(".")
@@ -60,7 +61,7 @@ class LabelledImages:
         name = node_name(t1w.name.split(".")[0])
         workflow = Workflow(name)
         nodes = anatomy_nodes(scan, **self._folders)
-        connect_anatomy(workflow, nodes)
+        connect_anatomy(workflow, nodes, scan.segmentation)
         self._workflow.add_nodes([workflow])
         folder = self._work_dir / self._workflow.name / name
         part = StepGroup(f"{self._workflow.name}.{name}", folder, tuple(nodes))

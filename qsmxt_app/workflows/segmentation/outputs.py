@@ -84,8 +84,8 @@ class WriteT1w(Step):
         save_image(load_mask(given.t1w_mask), affine, paths["t1w_mask"], {**told, "Type": "Brain"})
         labels = Image(load(given.labels).astype(np.int32), load_affine(given.labels))
         on_t1w = resample_labels(labels, Image(load(given.t1w), affine).grid).labels.array
-        table = Path(given.regions).read_text(encoding="utf-8")
-        save_labels(on_t1w, affine, paths["dseg_t1w"], {**told, **_how(given)}, table)
+        regions = read_regions(Path(given.regions))
+        save_labels(on_t1w, affine, paths["dseg_t1w"], {**told, **how_labelled(given)}, regions)
         stem = _stem(paths["t1w"], "_desc-preproc_T1w")
         paths |= save_transforms(
             {
@@ -133,14 +133,14 @@ class WriteRegions(Step):
             "stats": derivative_path(output_dir, entities, "stats", desc="qsm", extension=".tsv"),
         }
         labels, affine = load(given.dseg).astype(np.int32), load_affine(given.dseg)
-        names = Path(given.regions)
-        save_labels(labels, affine, paths["dseg"], self._sidecar(), names.read_text(encoding="utf-8"))
+        regions = read_regions(Path(given.regions))
+        save_labels(labels, affine, paths["dseg"], self._sidecar(), regions)
         reference = str(read_json(Path(given.combine_facts)).get("reference", ""))
         save_values(
             labels,
             affine,
             paths["stats"],
-            read_regions(names),
+            regions,
             quantitative_maps(given, load_mask(given.mask), reference),
             atlas=given.source,
             sources=self._sources(),
@@ -174,7 +174,7 @@ class WriteRegions(Step):
         given = self.inputs
         return {
             "Sources": self._sources(),
-            **_how(given),
+            **how_labelled(given),
             "PartialVolumeThreshold": given.threshold,
             "ErodedLayers": given.erosion,
         }
@@ -194,5 +194,6 @@ def _stem(path: Path, end: str = "") -> str:
     return path.name.split(".")[0].removesuffix(end)
 
 
-def _how(given: Any) -> dict[str, Any]:
+def how_labelled(given: Any) -> dict[str, Any]:
+    """Return what a sidecar tells of the labels that a step writes."""
     return {"Atlas": given.source, "SegmentationMethod": given.method, "Manual": False}

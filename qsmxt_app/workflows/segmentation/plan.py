@@ -13,16 +13,20 @@ from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import NoInput, QsmxtError
 from qsmxt_app.segment.existing_labels import ExistingLabels, find_labels
 from qsmxt_app.segment.network_files import check_network
-from qsmxt_app.settings import Settings
+from qsmxt_app.settings import T1W_SPACE, TEMPLATE_SPACE, Settings
 from qsmxt_app.workflows.preset_choice import body_part
 
 NONE, ATLAS, MESHNET, DERIVATIVES = "none", "atlas", "meshnet", "derivatives"
 ANATOMY_STEPS = ("prepare_t1w", "register_atlas", "label_t1w", "write_t1w")
-REGION_STEPS = ("align", "label", "reference", "regions")
+REGION_STEPS = ("align", "label", "reference", "regions", "spaces")
 USUAL_VOXELS = 256 * 256 * 176
 """Of a T1w whose header cannot be read; the step that reads it says why."""
 NETWORK_VOXELS = 12_000_000
 """Of an image that takes as much memory as a network does in the box around any brain."""
+
+
+TEMPLATE_VOXELS = 6_000_000
+"""Of the brain in a template of 1 mm."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class SegmentationPlan:
         Name or number of the region that chi is relative to; empty where it is relative to anything else.
     no_reference
         Why chi is relative to its mean although a region is asked for.
+    spaces
+        In which maps and labels are written too: `T1w`, `template`.
+    no_spaces
+        Why they are not written in others that are asked for, a sentence each.
     """
 
     method: str
@@ -57,11 +65,18 @@ class SegmentationPlan:
     problem: str = ""
     reference: str = ""
     no_reference: str = ""
+    spaces: tuple[str, ...] = ()
+    no_spaces: tuple[str, ...] = ()
 
     @property
     def runs(self) -> bool:
         """Whether there are steps to run."""
         return self.method != NONE and not self.problem
+
+    @property
+    def registers_atlas(self) -> bool:
+        """Whether the atlas is registered: for its labels, or for the space of its template."""
+        return self.method == ATLAS or TEMPLATE_SPACE in self.spaces
 
     @property
     def label(self) -> str:
@@ -71,7 +86,7 @@ class SegmentationPlan:
     @property
     def anatomy_steps(self) -> tuple[str, ...]:
         """The steps that label the T1w of a scan, or the magnitude in its place, in their order."""
-        left_out = set() if self.method == ATLAS else {"register_atlas"}
+        left_out = set() if self.registers_atlas else {"register_atlas"}
         left_out |= set() if self.t1w else {"write_t1w"}
         return tuple(step for step in ANATOMY_STEPS if self.runs and step not in left_out)
 
@@ -80,6 +95,7 @@ class SegmentationPlan:
         """The steps that bring labels to a scan and read values there, in their order."""
         left_out = set() if self.t1w else {"align"}
         left_out |= set() if self.reference else {"reference"}
+        left_out |= set() if self.spaces else {"spaces"}
         return tuple(step for step in REGION_STEPS if self.runs and step not in left_out)
 
     @property
@@ -88,8 +104,8 @@ class SegmentationPlan:
         if self.problem:
             return [f"cannot be found: {self.problem}"]
         if not self.runs:
-            return [f"none: {self.reason}"]
-        return [self.reason, " -> ".join((*self.anatomy_steps, *self.region_steps))]
+            return [f"none: {self.reason}", *self.no_spaces]
+        return [self.reason, *self.no_spaces, " -> ".join((*self.anatomy_steps, *self.region_steps))]
 
     def step_sizes(self, acquisition: Acquisition) -> dict[str, int]:
         """Return the number of voxels that each step reads."""
@@ -97,12 +113,13 @@ class SegmentationPlan:
         anatomy = _voxels(self.t1w) if self.t1w else scan
         labelled = max(anatomy, NETWORK_VOXELS) if self.method == MESHNET else anatomy
         sizes = {step: labelled if step == "label_t1w" else anatomy for step in self.anatomy_steps}
-        return sizes | dict.fromkeys(self.region_steps, anatomy + scan)
+        sizes |= dict.fromkeys(self.region_steps, anatomy + scan)
+        return sizes | ({"spaces": anatomy + scan + TEMPLATE_VOXELS} if self.spaces else {})
 
 
 def plan_segmentation(acquisition: Acquisition, settings: Settings) -> SegmentationPlan:
-    """Decide how the regions of a scan are found, and whether one of them is what chi is relative to."""
-    plan = _planned(acquisition, settings)
+    """Decide how the regions of a scan are found, which of them chi is relative to, and in which spaces."""
+    plan = _with_spaces(_planned(acquisition, settings), settings.output_spaces)
     if not settings.reference_region:
         return plan
     if plan.runs:
@@ -125,6 +142,19 @@ def _planned(acquisition: Acquisition, settings: Settings) -> SegmentationPlan:
     name = folder.resolve().name if folder.is_dir() else settings.atlas
     where = t1w.name if t1w else "the magnitude, as there is no T1w"
     return SegmentationPlan(ATLAS, f"atlas {name}, registered to {where}", name, t1w)
+
+
+def _with_spaces(plan: SegmentationPlan, wanted: tuple[str, ...]) -> SegmentationPlan:
+    """Plan the spaces of maps and labels, as far as there is a way to them."""
+    missing = {}
+    for space in dict.fromkeys(wanted):
+        if space in (T1W_SPACE, TEMPLATE_SPACE) and not plan.runs:
+            missing[space] = plan.problem or f"nothing is registered ({plan.reason})."
+        elif space == T1W_SPACE and not plan.t1w:
+            missing[space] = "there is no T1w image."
+    spaces = (space for space in (T1W_SPACE, TEMPLATE_SPACE) if space in wanted and space not in missing)
+    reasons = (f"No maps in {space} space (--output-spaces): {why}" for space, why in missing.items())
+    return replace(plan, spaces=tuple(spaces), no_spaces=tuple(reasons))
 
 
 def _network(path: Path, t1w: Path | None) -> SegmentationPlan:

@@ -10,6 +10,7 @@ from typing import Any
 
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import derivative_path
+from qsmxt_app.maps.measured import MEASURED
 from qsmxt_app.records.scan import AlignmentResult, Segmentation, StepError
 from qsmxt_app.workflows.participant import ScanGraph
 from qsmxt_app.workflows.plan import ScanPlan
@@ -47,10 +48,11 @@ def region_result(
         File to read.
     """
     plan = scan.plan.segmentation
-    warned: tuple[str, ...] = ()
+    warned = plan.no_spaces
     if plan.no_reference:
         wanted = scan.plan.settings.reference
-        warned = (f"Chi is relative to its mean, not to {wanted}: {plan.no_reference}",)
+        told = f"Chi is relative to its mean, not to {wanted}: {plan.no_reference}"
+        warned = (told, *warned)
     planned = planned_segmentation(scan.plan, bids_dir)
     if plan.method == NONE:
         return RegionResult(replace(planned, warnings=warned))
@@ -122,6 +124,9 @@ def regions_on_disk(output_dir: Path, acquisition: Acquisition) -> tuple[str, ..
     table = derivative_path(output_dir, acquisition.output_entities, "stats", desc="qsm", extension=".tsv")
     labels = sorted(table.parent.glob(f"{acquisition.stem}_seg-*_dseg.nii.gz"))
     found = [*labels, table] if table.exists() else labels
+    # those of the T1w have no `desc-qsm`
+    for end in ("desc-qsm_dseg", "desc-qsm_mask", *sorted({output.suffix for output in MEASURED.values()})):
+        found += sorted(table.parent.glob(f"{acquisition.stem}_space-*_{end}.nii.gz"))
     return tuple(path.relative_to(output_dir).as_posix() for path in found)
 
 

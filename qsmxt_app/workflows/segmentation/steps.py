@@ -16,7 +16,7 @@ from qsmxt_app.maps import MAPS
 from qsmxt_app.maps.measured import MEASURED
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.segment.network_files import network_files
-from qsmxt_app.settings import Settings
+from qsmxt_app.settings import T1W_SPACE, TEMPLATE_SPACE, Settings
 from qsmxt_app.workflows.node_base import Step
 from qsmxt_app.workflows.plan import ScanPlan, StepPlan
 from qsmxt_app.workflows.segmentation.atlas import LabelByAtlas, RegisterAtlas
@@ -24,6 +24,7 @@ from qsmxt_app.workflows.segmentation.outputs import WriteRegions, WriteT1w
 from qsmxt_app.workflows.segmentation.plan import ATLAS, MESHNET, SegmentationPlan
 from qsmxt_app.workflows.segmentation.reference import ReferToRegion
 from qsmxt_app.workflows.segmentation.scan import AlignToT1w, LabelScan
+from qsmxt_app.workflows.segmentation.spaces import WriteSpaces
 from qsmxt_app.workflows.segmentation.t1w import LabelByNetwork, PrepareT1w, UseExistingLabels
 
 
@@ -69,24 +70,33 @@ def region_makers(scan: ScanPlan, description: str, bids_dir: Path, output_dir: 
             **drawn,
             **_where(plan, bids_dir, output_dir),
         ),
+        "spaces": lambda: WriteSpaces(
+            acquisition=scan.acquisition,
+            description=description,
+            spaces=list(plan.spaces),
+            **({"raw": str(plan.t1w)} if plan.t1w else {}),
+            **_where(plan, bids_dir, output_dir),
+        ),
     }
 
 
-def connect_anatomy(workflow: Any, made: dict[str, Any]) -> None:
+def connect_anatomy(workflow: Any, made: dict[str, Any], plan: SegmentationPlan) -> None:
     """Connect the steps that label a T1w."""
     prepare, label = made["prepare_t1w"], made["label_t1w"]
     images = [("t1w", "t1w"), ("t1w_mask", "t1w_mask")]
     transforms = [("atlas_to_anatomy", "atlas_to_anatomy"), ("anatomy_to_atlas", "anatomy_to_atlas")]
     # a list for every pair of nodes: nipype keeps it, and adds to it
-    register = made.get("register_atlas")
-    workflow.connect([(prepare, label, [*images, ("atlas", "atlas")] if register else [*images])])
+    register, by_atlas = made.get("register_atlas"), plan.method == ATLAS
+    workflow.connect([(prepare, label, [*images, ("atlas", "atlas")] if by_atlas else [*images])])
     if register:
         start = [*images, ("atlas", "atlas"), ("atlas_affine", "atlas_affine")]
-        workflow.connect([(prepare, register, start), (register, label, [*transforms])])
+        workflow.connect([(prepare, register, start)])
+    if by_atlas:
+        workflow.connect([(register, label, [*transforms])])
     if "write_t1w" in made:
         labels = [("labels", "labels"), ("regions", "regions")]
         workflow.connect([(prepare, made["write_t1w"], [*images]), (label, made["write_t1w"], labels)])
-        if register:
+        if by_atlas:
             workflow.connect([(register, made["write_t1w"], [*transforms])])
 
 
@@ -106,9 +116,19 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
             (label, regions, [("dseg", "dseg"), ("facts", "label_facts")]),
         ]
     )
+    spaces = made.get("spaces")
     for name in filter(made.__contains__, MAPS):
         for output in filter(MEASURED.__contains__, MAPS[name].outputs):
-            workflow.connect(made[name], output, regions, output)
+            for step in (regions, spaces) if spaces else (regions,):
+                workflow.connect(made[name], output, step, output)
+    if spaces:
+        workflow.connect(
+            [
+                (made.get("reference", combine), spaces, [("chi", "chi")]),
+                (end, spaces, [(whole, "mask")]),
+                (label, spaces, [("dseg", "dseg")]),
+            ]
+        )
     if "align" in made:
         transforms = [("qsm_to_t1w", "qsm_to_t1w"), ("t1w_to_qsm", "t1w_to_qsm")]
         workflow.connect(
@@ -119,6 +139,8 @@ def connect_regions(workflow: Any, made: dict[str, Any], end: Any, whole: str) -
                 (made["align"], regions, [*transforms, ("magnitude_in_t1w", "magnitude_in_t1w")]),
             ]
         )
+        if spaces:
+            workflow.connect([(made["align"], spaces, [*transforms])])
 
 
 def _connect_reference(workflow: Any, made: dict[str, Any], end: Any, whole: str) -> None:
@@ -140,11 +162,18 @@ def links(plan: SegmentationPlan) -> list[tuple[str, str]]:
         found.append(("label_t1w.regions", "reference.regions"))
     if plan.t1w:
         found += [(f"prepare_t1w.{image}", f"align.{image}") for image in ("t1w", "t1w_mask")]
+    transforms = ("atlas_to_anatomy", "anatomy_to_atlas")
     if plan.method == ATLAS:
         found.append(("prepare_t1w.atlas", "label.atlas"))
         targets = ("label",) if plan.t1w else ("label", "regions")
-        transforms = ("atlas_to_anatomy", "anatomy_to_atlas")
         found += [(f"register_atlas.{way}", f"{target}.{way}") for target in targets for way in transforms]
+    if plan.spaces:
+        found.append(("label_t1w.regions", "spaces.regions"))
+    if T1W_SPACE in plan.spaces:
+        found.append(("prepare_t1w.t1w", "spaces.t1w"))
+    if TEMPLATE_SPACE in plan.spaces:
+        found.append(("prepare_t1w.atlas", "spaces.atlas"))
+        found += [(f"register_atlas.{way}", f"spaces.{way}") for way in transforms]
     return found
 
 

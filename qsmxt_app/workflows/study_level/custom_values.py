@@ -12,7 +12,7 @@ from qsmxt_app.bids.derivatives import bids_uri, derivative_path, sidecar_path
 from qsmxt_app.group.volume_preserving_resampling import resample_preserving_volume
 from qsmxt_app.registration import Image
 from qsmxt_app.segment.regional_values import erode_labels
-from qsmxt_app.segment.regions import Region, regions_table
+from qsmxt_app.segment.regions import Region
 from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
@@ -74,7 +74,7 @@ class MeasureCustomSegmentation(Step):
             "Manual": True,
             "ErodedLayers": given.erode,
         }
-        table = save_labels(labels, chi.affine, path, sidecar, regions_table(regions))
+        table = save_labels(labels, chi.affine, path, sidecar, regions)
         stats = path.with_name(f"{given.stem}_seg-{given.atlas}_desc-qsm_stats.tsv")
         reference = str(read_json(sidecar_path(Path(given.chi))).get("Reference", ""))
         maps = quantitative_maps(given, load_mask(given.mask), reference)
