@@ -19,6 +19,7 @@ from qsmxt_app.records.quality import Measure
 from qsmxt_app.report import page_script
 from qsmxt_app.report.findings import LEVELS, Finding
 from qsmxt_app.report.rendering import render, show_duration, show_memory, show_number, show_product
+from qsmxt_app.report.study.change import read_changes
 from qsmxt_app.report.study.panels import change_panel, template_panel
 from qsmxt_app.report.study.quality import quality_table, similarities
 from qsmxt_app.report.study.statistics import HEAD, statistics_section
@@ -38,11 +39,13 @@ from qsmxt_app.report.study.verdict import count_scans, review_findings, study_v
 from qsmxt_app.report.study.voxelwise import voxelwise_section
 
 SCRIPT = "group_table.js"
+CHANGES = "group_desc-change_stats.tsv"
 
 SECTIONS = (
     ("statistics", "Statistics"),
     ("voxelwise", "Voxels"),
     ("values", "Regional values"),
+    ("change", "Change"),
     ("template", "Template"),
     ("outliers", "Outliers"),
     ("quality", "Quality"),
@@ -51,6 +54,7 @@ SECTIONS = (
 TABLES = {
     "group_stats.csv": "regional values",
     "group_stats_wide.csv": "the same, one column a region",
+    CHANGES: "change between sessions",
     "group_desc-model_stats.tsv": "estimates of the model",
     "group_desc-voxelwise_clusters.tsv": "clusters of voxels",
 }
@@ -109,6 +113,7 @@ def build_group_report(output_dir: Path) -> Path:
     panels = [panel for panel in (template_panel(output_dir, record), change_panel(record)) if panel]
     groups = sorted({value.group for value in values})
     maps = [_map(summary, groups) for summary in summarise(values)]
+    changes = read_changes(output_dir / CHANGES, record.groups) if "change" in record.outputs else None
     missing = [_missing(output_dir, one) for one in record.missing]
     alike = similarities(record)
     participants = participant_labels(output_dir)
@@ -122,6 +127,7 @@ def build_group_report(output_dir: Path) -> Path:
         "statistics": record.model,
         "voxelwise": record.voxelwise,
         "values": maps,
+        "change": changes,
         "outliers": maps,
         "quality": quality.rows and quality.head,
     }
@@ -141,6 +147,8 @@ def build_group_report(output_dir: Path) -> Path:
         statistics_head=HEAD,
         voxelwise=voxelwise_section(output_dir, record),
         maps=maps,
+        changes=changes,
+        change_maps=[_map(one, changes.groups) for one in changes.summaries] if changes else [],
         group_by=record.group_by,
         most_dots=MOST_DOTS,
         colours=COLOURS,

@@ -46,6 +46,7 @@ from qsmxt_app.workflows.study_level.group_record import GroupResult, write_grou
 from qsmxt_app.workflows.study_level.inputs import (
     GroupScan,
 )
+from qsmxt_app.workflows.study_level.longitudinal import measure_changes, write_changes
 from qsmxt_app.workflows.study_level.plan import GroupPlan, plan_group, show_plan
 from qsmxt_app.workflows.study_level.regional_model import model_lines, write_model
 from qsmxt_app.workflows.study_level.study import DURATIONS, WORKFLOW, BuiltTemplate, Person, Stages
@@ -192,6 +193,8 @@ class GroupLevel:
     def _make_template(self, stages: Stages) -> None:
         builder = TemplateBuilder(stages, self.settings)
         self.people = average_participants(stages, self.plan.study.participants)
+        if changes := measure_changes(stages, self.people, self.plan.phenotypes.sessions):
+            self.outputs["change"] = write_changes(changes, self.output_dir)
         if self.plan.existing is None:
             self.template = builder.build(self.people)
         else:

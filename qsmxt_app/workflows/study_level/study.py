@@ -41,6 +41,7 @@ NEEDS = {
     "labels": 60.0,
     "write": 60.0,
     "custom": 200.0,
+    "change": 200.0,
     "gather": 8.0,
     "permute": 40.0,
     "statistics": 120.0,
