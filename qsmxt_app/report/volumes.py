@@ -84,7 +84,7 @@ def read_volumes(
     wanted = (*ON_MAP, *filter(ONE_ECHO, record.outputs)) if keys is None else tuple(keys)
     read: list[_Read] = []
     for key in wanted:
-        first = _load(record.output(output_dir, key))
+        first = load_volume(record.output(output_dir, key))
         if first is not None:
             volume, affine, oriented = first
             grid = replace(make_grid(volume, affine), oriented=oriented)
@@ -123,7 +123,7 @@ def _read(
     output_dir: Path, record: ScanRecord, grid: SliceGrid, shrinking: Shrinking | None, key: str
 ) -> _Read:
     name = record.outputs.get(key, "")
-    loaded = _load(record.output(output_dir, key))
+    loaded = load_volume(record.output(output_dir, key))
     if loaded is None:
         return _Read(key, name)
     volume, affine, _ = loaded
@@ -146,7 +146,7 @@ def _cuts(key: str, grid: SliceGrid) -> dict[Cut, None]:
     return dict.fromkeys(cut for count in counts for cut in plan_cuts(grid, count))
 
 
-def _load(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64], bool] | None:
+def load_volume(path: Path | None) -> tuple[NDArray[np.float32], NDArray[np.float64], bool] | None:
     """Read a volume (the first of several), its affine, and whether it is oriented, or None if impossible."""
     if path is None:
         return None

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree, html
 from PIL import Image
-from report_data import Outputs, head, ras_affine, rotation
+from report_data import Outputs, head, ras_affine, region_maps, rotation
 
 from qsmxt_app.errors import NoInput
 from qsmxt_app.qsm.field_checks import echo_number_warning
@@ -370,3 +370,23 @@ def test_two_steps_and_a_preset_that_was_chosen_are_told(outputs: Outputs) -> No
     assert "Background field removal stopped before it converged" in text
     assert "--inversion" in text
     assert "--tgv-iterations" not in text
+
+
+def test_nuclei_are_shown_closer_where_they_are_labelled(outputs: Outputs) -> None:
+    outputs.add("sub-01_run-1", maps=head() | region_maps())
+    tree = html.fromstring(build_participant_report(outputs.folder, "01", volumes="none").read_bytes())
+    assert not tree.xpath("//section[@id='acquisition-1-nuclei']")
+    for table in (outputs.folder / "sub-01" / "anat").glob("*desc-dseg.tsv"):
+        table.write_text("index\tname\themisphere\n1\tputamen\tL\n2\tred-nucleus\tR\n")
+    tree = html.fromstring(build_participant_report(outputs.folder, "01", volumes="none").read_bytes())
+    (panel,) = tree.xpath("//section[@id='acquisition-1-nuclei']")
+    assert panel.xpath(".//label/text()") == ["Deep grey matter", "Midbrain"]
+    places = [" ".join(view.itertext()) for view in panel.xpath(".//div[contains(@class, 'view-')]")]
+    assert len(places) == 2
+    for view in panel.xpath(".//div[contains(@class, 'view ')]"):
+        tiles = view.xpath(".//li[@class='tile']")
+        outlined = [tile for tile in tiles if tile.xpath(".//path")]
+        assert 2 * len(outlined) == len(tiles) >= 4
+        # the head is 180 mm wide, a nucleus 22 mm, with 14 mm around it
+        width = float(outlined[0].xpath(".//svg/@viewbox | .//svg/@viewBox")[0].split()[2])
+        assert 40 < width < 60

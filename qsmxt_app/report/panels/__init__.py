@@ -6,6 +6,7 @@ from qsmxt_app.report.panel import PanelType
 
 _MODULES = (
     "qsmxt_app.report.panels.chi",
+    "qsmxt_app.report.panels.nuclei",
     "qsmxt_app.report.panels.regions",
     "qsmxt_app.report.panels.regional_values",
     "qsmxt_app.report.panels.registration",
