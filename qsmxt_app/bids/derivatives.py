@@ -23,6 +23,8 @@ ACKNOWLEDGEMENT = (
     "Please cite qsmxt and the methods that logs/CITATION.md of this dataset names, with its references."
 )
 RAW_LINK = "raw"
+CHIMAP_LINK = "chimaps"
+"""Name of the dataset whose maps were taken instead of a reconstruction."""
 PIPELINE = "qsmxt"
 
 WRITTEN_FOLDERS = ("logs", ".locks", "tpl-*", "sub-*")
@@ -54,7 +56,12 @@ reports, `logs/` holds the configuration and log of each run and the methods tex
 
 
 def initialise_derivative(
-    out: Path, raw: Path, version: str, *, container: Mapping[str, str] | None = None
+    out: Path,
+    raw: Path,
+    version: str,
+    *,
+    container: Mapping[str, str] | None = None,
+    chimaps: Path | None = None,
 ) -> None:
     """Make a folder a BIDS derivative of a raw dataset; harmless where it already is one.
 
@@ -68,6 +75,8 @@ def initialise_derivative(
         Version of this software.
     container
         ``Type``, ``Tag`` and ``URI`` of the container that runs, where known.
+    chimaps
+        Dataset whose maps are taken instead of a reconstruction.
 
     Raises
     ------
@@ -78,6 +87,11 @@ def initialise_derivative(
     check_output(out, raw)
     make_folder(out)
     description = _description(out, raw, version, container)
+    links = description["DatasetLinks"]
+    if chimaps:
+        links[CHIMAP_LINK] = _link(chimaps, out)
+    if CHIMAP_LINK in links:  # of this run, or of an earlier one
+        description["SourceDatasets"].append({"URL": links[CHIMAP_LINK]})
     write_json(out / "dataset_description.json", description)
     _add_lines(out / ".bidsignore", _BIDSIGNORE)
     if not any(out.glob("README*")):

@@ -161,6 +161,24 @@ class InversionResult:
 
 
 @dataclass(frozen=True)
+class OriginResult:
+    """The map that was taken instead of a reconstruction, and what made it; empty where there was none.
+
+    Attributes
+    ----------
+    file, program
+        Its name, and what its dataset says that it was made by.
+    units, units_known_by
+        In which it was, and how that is known.
+    """
+
+    file: str = ""
+    program: str = ""
+    units: str = ""
+    units_known_by: str = ""
+
+
+@dataclass(frozen=True)
 class ReferenceResult:
     """What chi is relative to: its name, the voxels of it, and the mean (ppm) that was subtracted."""
 
@@ -247,6 +265,8 @@ class ScanRecord:
         The removal of the background, and that for the reliable voxels where there are two passes.
     inversion, inversion_reliable
         The inversion, whichever it was, and that of the reliable voxels where there are two passes.
+    origin
+        Of a map that another program made.
     maps
         What the steps of further maps noted, by step.
     outputs
@@ -272,6 +292,7 @@ class ScanRecord:
     background_reliable: BackgroundResult = dataclasses.field(default_factory=BackgroundResult)
     inversion: InversionResult = dataclasses.field(default_factory=InversionResult)
     inversion_reliable: InversionResult = dataclasses.field(default_factory=InversionResult)
+    origin: OriginResult = dataclasses.field(default_factory=OriginResult)
     reference: ReferenceResult = dataclasses.field(default_factory=ReferenceResult)
     maps: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     segmentation: Segmentation = dataclasses.field(default_factory=Segmentation)

@@ -90,10 +90,7 @@ def describe_methods(record: ScanRecord) -> Methods:
     sentences = [
         _software(record),
         *acquisition_sentences(record),
-        _phase(settings, record),
-        _masking(settings, record),
-        *_susceptibility(settings, record),
-        _two_pass(record),
+        *_reconstruction(settings, record),
         _reference(record),
         *(step.sentence for step in MAPS.values() if step.outputs.keys() & record.outputs.keys()),
         *segmentation_sentences(record),
@@ -127,8 +124,9 @@ def _software(record: ScanRecord) -> str:
     name = f"qsmxt {_plain(version)}" if version else "qsmxt"
     python = record.software.get("python")
     nipype = record.software.get("nipype")
+    made = "evaluated" if record.origin.file else "computed"
     return (
-        f"Susceptibility maps were computed with {name}, a BIDS-App [@gorgolewski2017] built on nipype"
+        f"Susceptibility maps were {made} with {name}, a BIDS-App [@gorgolewski2017] built on nipype"
         f"{f' {_plain(nipype)}' if nipype else ''} [@gorgolewski2011]"
         f"{f' and Python {_plain(python)}' if python else ''}, and are described as recommended by the "
         "consensus on quantitative susceptibility mapping [@consensus2024]."
@@ -137,6 +135,24 @@ def _software(record: ScanRecord) -> str:
 
 def _shown() -> str:
     return f"Maps are shown in gray from {CHI.low:g} to {CHI.high:g} {CHI.unit}."
+
+
+def _reconstruction(settings: Mapping[str, Any], record: ScanRecord) -> list[str]:
+    """Describe how susceptibility was computed, or whose map was taken."""
+    origin = record.origin
+    if not origin.file:
+        return [
+            _phase(settings, record),
+            _masking(settings, record),
+            *_susceptibility(settings, record),
+            _two_pass(record),
+        ]
+    known = f", known by {origin.units_known_by}, and were converted" if origin.units else ""
+    units = f" Its values were in {origin.units}{known}." if origin.units not in ("", "ppm") else ""
+    return [
+        f"The map of susceptibility was not reconstructed here: an existing one, made by "
+        f"{_plain(origin.program)}, was taken, and evaluated where it has values.{units}"
+    ]
 
 
 def _phase(settings: Mapping[str, Any], record: ScanRecord) -> str:
@@ -265,6 +281,8 @@ def _two_pass(record: ScanRecord) -> str:
 
 def _reference(record: ScanRecord) -> str:
     reference = record.reference.reference or "mean"
+    if reference == "as given":
+        return "Susceptibility in ppm is relative to what that program had chosen."
     if reference == "none":
         return "Susceptibility in ppm was not referenced to a region."
     if reference == "brain":

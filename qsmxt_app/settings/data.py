@@ -32,6 +32,12 @@ class DataSettings:
     echoes: tuple[str, ...] = setting(
         (), "echoes to use, as 1-5 or a list of numbers (default: all)", metavar="N"
     )
+    chimap_derivatives: Path | None = setting(
+        None,
+        "folder of BIDS derivatives with maps of another program (*_Chimap) to evaluate: none is computed",
+        kind="folder",
+        metavar="DIR",
+    )
     bids_filter_file: Path | None = setting(
         None,
         "JSON file with BIDS filters, as in fMRIPrep: megre, t2starw, mpm, vfa, gre, qsm (all these), t1w",

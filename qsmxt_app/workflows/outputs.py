@@ -83,7 +83,7 @@ PARAMETERS = {
     "inversion": ("inversion", "two_pass"),
     "combine": ("reference", "object_size"),
 } | {step.name: step.settings for step in MAPS.values()}
-NOT_IN_SIDECARS = {*MEASURES, "warnings", "history"}
+NOT_IN_SIDECARS = {*MEASURES, "warnings", "history", "origin"}
 
 
 class _DerivativesInputs(StepInputSpec):
@@ -92,6 +92,8 @@ class _DerivativesInputs(StepInputSpec):
     output_dir = traits.Str(mandatory=True)
     bids_dir = traits.Str(mandatory=True)
     parameters = traits.Str(mandatory=True, desc="settings of the steps, as JSON")
+    existing = traits.Str(desc="BIDS URI of a map that was taken instead of a reconstruction")
+    program = traits.Str(desc="what made it")
 
 
 # a file for every image, and one for the facts of every step that a sidecar tells
@@ -129,15 +131,20 @@ class WriteDerivatives(Step):
         settings = json.loads(given.parameters)
         parameters: dict[str, Any] = {}
         algorithm, steps = output.algorithm, output.steps
+        existing = defined(given.existing)
         if output.suffix == "Chimap" and not steps:
             algorithm, steps = SOLVERS["inversion" if defined(given.inversion_facts) else "tgv"]
+            algorithm = f"existing map of {given.program}" if existing else algorithm
+        if existing and output in (OUTPUTS["chi"], OUTPUTS["mask"]):
+            steps = ("combine",)
         for step in steps:
             noted = read_json(Path(getattr(given, f"{step}_facts")))
             chosen = {key: settings[key] for key in PARAMETERS[step] if key in settings}
             results = {key: value for key, value in noted.items() if key not in NOT_IN_SIDECARS}
             parameters |= camel_case(chosen) | camel_case(results)
+        raw = [bids_uri(file, Path(given.bids_dir)) for file in given.acquisition.files]
         return image_sidecar(
-            [bids_uri(file, Path(given.bids_dir)) for file in given.acquisition.files],
+            [*raw, existing] if existing else raw,
             units=output.units,
             skull_stripped=False if output.units else None,
             algorithm=algorithm or None,

@@ -16,6 +16,7 @@ from qsmxt_app.errors import NoInput, NothingSelected, UnusableData, WrongUsage
 from qsmxt_app.private_folder import PRIVATE
 from qsmxt_app.terminal import PlainConsole, counted
 from qsmxt_app.workflows.boilerplate import write_boilerplate
+from qsmxt_app.workflows.existing_maps import find_existing_maps, made_by
 from qsmxt_app.workflows.given_masks import settings_with_masks
 from qsmxt_app.workflows.machine_share import share_machine
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED, ParticipantOutcome, exit_code, summary_lines
@@ -145,11 +146,18 @@ def _plan(request: Request, dataset: Dataset) -> RunPlan:
         echo_numbers(settings.echoes),
     )
     found = find_acquisitions(dataset, selection)
-    masked, unmasked = settings_with_masks(found.acquisitions, settings)
-    scans = [plan_scan(acquisition, own) for acquisition, own in masked]
+    mapped, unmapped = find_existing_maps(found.acquisitions, settings)
+    existing = {acquisition.stem: given for acquisition, given in mapped}
+    masked, unmasked = settings_with_masks([acquisition for acquisition, _ in mapped], settings)
+    scans = [plan_scan(acquisition, own, existing[acquisition.stem]) for acquisition, own in masked]
     check_labels(scans)
     machine = share_machine(settings, len(scans))
-    return plan_run(scans, [*found.problems, *unmasked], found.notes, settings, machine)
+    notes = found.notes
+    if settings.chimap_derivatives:
+        program = made_by(settings.chimap_derivatives)
+        told = f"Maps in {settings.chimap_derivatives}, made by {program}, are evaluated: none is computed."
+        notes = (*notes, told)
+    return plan_run(scans, [*found.problems, *unmapped, *unmasked], notes, settings, machine)
 
 
 def _plan_reports(request: Request) -> RunPlan:
@@ -166,7 +174,9 @@ def _plan_reports(request: Request) -> RunPlan:
 def _run(request: Request, plan: RunPlan, folder: RunFolder | None = None) -> int:
     output_dir = request.output_dir.absolute()
     request.check_work_dir()
-    initialise_derivative(output_dir, request.bids_dir, __version__)
+    initialise_derivative(
+        output_dir, request.bids_dir, __version__, chimaps=request.settings.chimap_derivatives
+    )
     folder = folder or create_run_folder(output_dir, request.settings, request.command)
     create_folder(request.work_dir, PRIVATE)
     handler = log_to(folder, request.verbosity)
@@ -227,6 +237,8 @@ def _described(plan: RunPlan, subject: str) -> Iterator[str]:
     """Yield the lines of a dry run about one participant."""
     for scan in plan.scans.get(subject, ()):
         size = "x".join(map(str, scan.acquisition.shape))
+        if scan.existing:
+            yield f"{scan.label}: {scan.existing.path} of {scan.existing.program}, not reconstructed"
         labels = ", with labels" if scan.segmentation.runs else ""
         yield f"{scan.label}: {size} voxels{labels}, {scan.estimate.text}"
         if scan.choice:

@@ -10,6 +10,7 @@ from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.maps import MAPS, made_maps
 from qsmxt_app.settings import Settings
 from qsmxt_app.terminal import counted
+from qsmxt_app.workflows.existing_maps import ExistingMap
 from qsmxt_app.workflows.length_scale import length_scale
 from qsmxt_app.workflows.machine_share import MachineShare
 from qsmxt_app.workflows.outcome import SOMETHING_FAILED
@@ -89,6 +90,8 @@ class ScanPlan:
         Whether the readout alternates, as far as is known before the phase is read.
     length_scale
         By what voxel sizes are multiplied before anything is computed (:func:`length_scale`).
+    existing
+        Map of another program, which is taken instead of a reconstruction.
     maps, anatomy, regions
         The steps that make its maps, those that label its T1w (or its magnitude), and those that bring the
         labels to the scan, each in their order.
@@ -103,6 +106,7 @@ class ScanPlan:
     maps: tuple[StepPlan, ...]
     anatomy: tuple[StepPlan, ...]
     regions: tuple[StepPlan, ...]
+    existing: ExistingMap | None = None
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:
@@ -188,7 +192,7 @@ class RunPlan:
         return list(dict.fromkeys([*of_scans, *(one.session for one in self.problems.get(subject, ()))]))
 
 
-def plan_scan(acquisition: Acquisition, settings: Settings) -> ScanPlan:
+def plan_scan(acquisition: Acquisition, settings: Settings, existing: ExistingMap | None = None) -> ScanPlan:
     """Work out what will run for one scan, one core a step.
 
     Parameters
@@ -197,12 +201,15 @@ def plan_scan(acquisition: Acquisition, settings: Settings) -> ScanPlan:
         The scan.
     settings
         Of the run.
+    existing
+        Map of another program, which is taken instead of a reconstruction.
     """
     own, choice = settings_for(acquisition, settings)
     segmentation = plan_segmentation(acquisition, own)
     voxels, echoes = prod(acquisition.shape), len(acquisition.echoes)
     apart = echoes if own.echo_combination == "maps" else 1
-    maps = tuple(_map_step(name, voxels, echoes, apart) for name in _map_steps(acquisition, own))
+    names = _steps_of_existing(acquisition, own) if existing else _map_steps(acquisition, own)
+    maps = tuple(_map_step(name, voxels, echoes, apart) for name in names)
     maps = tuple(_with_coils(step, acquisition) for step in maps)
     anatomy, regions = _region_steps(segmentation, acquisition)
     return ScanPlan(
@@ -215,6 +222,7 @@ def plan_scan(acquisition: Acquisition, settings: Settings) -> ScanPlan:
         maps,
         anatomy,
         regions,
+        existing,
     )
 
 
@@ -328,6 +336,14 @@ def _map_steps(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
         left_out.add("background")
     left_out |= MAPS.keys() - made_maps(settings.as_dict(), len(acquisition.echoes))
     return tuple(name for name in STEPS if name not in left_out)
+
+
+def _steps_of_existing(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
+    """Return the steps around a map that exists: what can be computed from it and the magnitude."""
+    images = {"magnitude", "phase", "object_mask", "chi", "mask"}
+    made = made_maps(settings.as_dict(), len(acquisition.echoes))
+    further = (name for name in MAPS if name in made and images.issuperset(MAPS[name].needs))
+    return ("prepare", "masks", "combine", *further, "derivatives")
 
 
 def _region_steps(

@@ -19,6 +19,7 @@ from qsmxt_app.records.scan import (
     Inputs,
     InversionResult,
     MaskResult,
+    OriginResult,
     PresetChoice,
     ReferenceResult,
     ScanRecord,
@@ -101,14 +102,16 @@ def scan_record(
 
 def _results(facts: Mapping[str, Mapping[str, Any]], regions: RegionResult) -> dict[str, Any]:
     """Sort what the steps noted into the sections of the record."""
+    combine = facts.get("combine", {})
     return {
-        "mask": convert(facts.get("masks", {}), MaskResult),
+        "mask": convert({**facts.get("masks", {}), **(combine if "origin" in combine else {})}, MaskResult),
+        "origin": convert(combine.get("origin", {}), OriginResult),
         "field": convert(facts.get("field", {}), FieldResult),
         "background": convert(facts.get("background", {}), BackgroundResult),
         "background_reliable": convert(facts.get("background_reliable", {}), BackgroundResult),
         "inversion": convert(_inversion_facts(facts, ""), InversionResult),
         "inversion_reliable": convert(_inversion_facts(facts, "_reliable"), InversionResult),
-        "reference": convert({**facts.get("combine", {}), **regions.reference}, ReferenceResult),
+        "reference": convert({**combine, **regions.reference}, ReferenceResult),
         "maps": {
             step: {name: value for name, value in noted.items() if name not in NOT_FACTS}
             for step, noted in facts.items()
@@ -147,7 +150,7 @@ def problem_record(problem: Problem, settings: Settings, log: str, command: str)
 
 def planned_record(scan: ScanPlan, bids_dir: Path) -> ScanRecord:
     """Describe an acquisition before anything is run: what would be made of it, and how."""
-    acquisition = scan.acquisition
+    acquisition, given = scan.acquisition, scan.existing
     outputs = {
         name: output_path(Path(), acquisition, OUTPUTS[name]).as_posix() for name in planned_outputs(scan)
     }
@@ -157,6 +160,7 @@ def planned_record(scan: ScanPlan, bids_dir: Path) -> ScanRecord:
         settings=scan.settings.as_dict(),
         preset=chosen_preset(scan),
         reference=ReferenceResult(planned_reference(scan)),
+        origin=OriginResult(given.path.name, given.program) if given else OriginResult(),
         segmentation=planned_segmentation(scan, bids_dir),
         outputs=outputs,
         software=software_versions(),

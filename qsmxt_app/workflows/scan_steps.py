@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmxt_app.bids.acquisition import Acquisition
+from qsmxt_app.bids.derivatives import CHIMAP_LINK, bids_uri
 from qsmxt_app.maps import MAPS
 from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings
 from qsmxt_app.workflows import nodes
@@ -51,15 +52,14 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
             **geometry,
         ),
         "inversion": lambda: nodes.InvertField(method=settings.inversion, echo_times=times, **field_step),
-        "combine": lambda: nodes.CombineAndReference(
-            average=settings.echo_average, **_reference_inputs(scan)
-        ),
+        "combine": lambda: _combine(scan),
         "derivatives": lambda: WriteDerivatives(
             acquisition=acquisition,
             description=_description(acquisition),
             bids_dir=str(bids_dir),
             output_dir=str(output_dir),
             parameters=json.dumps(method_parameters(settings.as_dict())),
+            **_origin(scan),
         ),
     }
     known = json.dumps({"echo_times": times, **field_step})
@@ -73,14 +73,29 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
 
 def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
     """Connect the nodes of one acquisition."""
+    workflow.connect([(made["prepare"], made["masks"], [("magnitude", "magnitude"), ("phase", "phase")])])
+    if "field" in made:
+        end, whole = _connect_reconstruction(workflow, made)
+    else:
+        end, whole = made["combine"], "mask"
+        workflow.connect(made["prepare"], "magnitude", end, "magnitude")
+    sources = _image_sources(made)
+    for name in filter(made.__contains__, MAPS):
+        for image in MAPS[name].needs:
+            source, trait = sources[image]
+            workflow.connect(made[source], trait, made[name], image)
+    _connect_outputs(workflow, made, sources)
+    connect_regions(workflow, made, end, whole)
+
+
+def _connect_reconstruction(workflow: Any, made: dict[str, Any]) -> tuple[Any, str]:
+    """Connect the steps from the phase to chi; return the step and its mask where the map ends."""
     prepare, masks, field, combine = (made[name] for name in ("prepare", "masks", "field", "combine"))
-    # where the map ends: some methods of background removal take a layer off
+    # some methods of background removal take a layer off
     end, whole = (made["background"], "mask") if "inversion" in made else (field, "filled")
-    images = [("magnitude", "magnitude"), ("phase", "phase")]
     workflow.connect(
         [
-            (prepare, masks, images),
-            (prepare, field, images),
+            (prepare, field, [("magnitude", "magnitude"), ("phase", "phase")]),
             (masks, field, [(mask, mask) for mask in ("filled", "reliable", "outline")]),
             (end, combine, [(whole, "filled")]),
             (masks, combine, [("brain", "brain")]),
@@ -92,13 +107,7 @@ def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
         _connect_tgv(workflow, made)
     if "background" in made:
         _connect_background(workflow, field, made["background"], "filled")
-    sources = _image_sources(made)
-    for name in filter(made.__contains__, MAPS):
-        for image in MAPS[name].needs:
-            source, trait = sources[image]
-            workflow.connect(made[source], trait, made[name], image)
-    _connect_outputs(workflow, made, sources)
-    connect_regions(workflow, made, end, whole)
+    return end, whole
 
 
 def planned_outputs(scan: ScanPlan) -> tuple[str, ...]:
@@ -109,7 +118,7 @@ def planned_outputs(scan: ScanPlan) -> tuple[str, ...]:
         sources.pop("chi_singlepass")
     if not scan.finds_brain:
         sources.pop("mask_brain")
-    if scan.settings.echo_combination != "maps":
+    if scan.existing or scan.settings.echo_combination != "maps":
         for name in ("chi_echoes", "chi_echo_spread"):
             sources.pop(name)
     return tuple(filter(sources.__contains__, OUTPUTS))
@@ -117,7 +126,8 @@ def planned_outputs(scan: ScanPlan) -> tuple[str, ...]:
 
 def planned_reference(scan: ScanPlan) -> str:
     """Return what chi is to be relative to, as the record names it."""
-    return scan.segmentation.reference or str(_reference_inputs(scan)["reference"])
+    given = "" if scan.existing is None or "reference" in scan.settings.chosen else nodes.AS_GIVEN
+    return scan.segmentation.reference or given or str(_reference_inputs(scan)["reference"])
 
 
 def _connect_tgv(workflow: Any, made: dict[str, Any]) -> None:
@@ -175,6 +185,8 @@ def _image_sources(made: Collection[str]) -> dict[str, tuple[str, str]]:
         "combine": {name: name for name in (*_REFERENCED, "chi_echo_spread")},
         "reference": {name: name for name in _REFERENCED},
     }
+    if "field" not in made:  # a map of another program has a mask of its own, and no others
+        core["combine"] = {"chi": "chi", "mask": "mask"}
     maps = {name: {output: output for output in step.outputs} for name, step in MAPS.items()}
     return {
         image: (step, trait)
@@ -192,6 +204,26 @@ def _connect_outputs(workflow: Any, made: dict[str, Any], sources: dict[str, tup
     for name in filter(made.__contains__, PARAMETERS):
         source = "reference" if name == "combine" and "reference" in made else name
         workflow.connect(made[source], "facts", derivatives, f"{name}_facts")
+
+
+def _origin(scan: ScanPlan) -> dict[str, str]:
+    """Return what sidecars tell of a map of another program."""
+    if scan.existing is None or scan.settings.chimap_derivatives is None:
+        return {}
+    uri = bids_uri(scan.existing.path, scan.settings.chimap_derivatives, CHIMAP_LINK)
+    return {"existing": uri, "program": scan.existing.program}
+
+
+def _combine(scan: ScanPlan) -> Any:
+    """Make the step that has the final map: of the inversions, or of another program."""
+    if scan.existing is None:
+        return nodes.CombineAndReference(average=scan.settings.echo_average, **_reference_inputs(scan))
+    return nodes.LoadExistingMap(
+        chimap=str(scan.existing.path),
+        units=scan.existing.units,
+        program=scan.existing.program,
+        subtract_mean="reference" in scan.settings.chosen and scan.settings.reference == "mean",
+    )
 
 
 def _mask_inputs(settings: Settings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.qsm.dipole import forward_field
 
@@ -42,6 +43,15 @@ def mini_head(seed: int = 0) -> MiniHead:
         nuclei[inside] = label
         chi[inside] += 0.05 * label
     return MiniHead(chi.astype(np.float32), head, nuclei)
+
+
+def t1w_of(head: MiniHead, rng: np.random.Generator) -> np.ndarray:
+    """White matter with folds of grey, darker nuclei and a dark ventricle off the middle."""
+    folds = gaussian_filter(rng.normal(size=head.head.shape), 2.0)
+    image = np.where(folds > 0.05, 70.0, 100.0) - 8.0 * head.nuclei
+    image[19:23, 26:36, 18:24] = 30
+    noise = rng.normal(0, 1, head.head.shape)
+    return np.where(head.head, gaussian_filter(image, 0.4) + noise, 0).astype(np.float32)
 
 
 def write_mini_dataset(

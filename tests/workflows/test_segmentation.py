@@ -9,8 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from mini_dataset import VOXEL_SIZE, mini_head, write_mini_dataset
-from scipy.ndimage import gaussian_filter
+from mini_dataset import VOXEL_SIZE, mini_head, t1w_of, write_mini_dataset
 from scipy.spatial.transform import Rotation
 
 from qsmxt_app.bids.validation import find_issues
@@ -34,15 +33,6 @@ def write(array, affine, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.Nifti1Image(array, affine).to_filename(path)
     return path
-
-
-def t1w_of(head, rng):
-    """White matter with folds of grey, darker nuclei and a dark ventricle off the middle."""
-    folds = gaussian_filter(rng.normal(size=head.head.shape), 2.0)
-    image = np.where(folds > 0.05, 70.0, 100.0) - 8.0 * head.nuclei
-    image[19:23, 26:36, 18:24] = 30
-    noise = rng.normal(0, 1, head.head.shape)
-    return np.where(head.head, gaussian_filter(image, 0.4) + noise, 0).astype(np.float32)
 
 
 @dataclass(frozen=True)
