@@ -10,9 +10,12 @@ from pathlib import Path
 from qsmxt_app import __version__
 from qsmxt_app.errors import QsmxtError, UnusableData, WrongUsage
 from qsmxt_app.settings.text import nearest
+from qsmxt_app.tools import dicom
 from qsmxt_app.tools.command import ECHOES, IMAGES, Command, Option
 from qsmxt_app.tools.commands import COMMANDS
 from qsmxt_app.tools.parser import Parser
+
+DICOM = "dicom"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         _add_arguments(commands.add_parser(name, help=command.help, description=command.help), command)
+    dicom.add_arguments(commands.add_parser(DICOM, help=dicom.HELP, description=dicom.HELP))
     return parser
 
 
@@ -85,9 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not given:
             build_parser().print_help()
             return 0
-        if not given[0].startswith("-") and given[0] not in COMMANDS:
-            raise WrongUsage(f"'{given[0]}' is not a command of qsm.", nearest(given[0], COMMANDS))
+        if not given[0].startswith("-") and given[0] not in (*COMMANDS, DICOM):
+            raise WrongUsage(f"'{given[0]}' is not a command of qsm.", nearest(given[0], (*COMMANDS, DICOM)))
         arguments = build_parser().parse_args(given)
+        if arguments.command == DICOM:
+            dicom.run(arguments)
+            return 0
 
         # numba and its friends take seconds to import: not before the arguments are known to be right
         from qsmxt_app.tools.single_step import run_command
