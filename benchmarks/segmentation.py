@@ -166,7 +166,7 @@ class LabelledT1w:
     def of(cls, seed: int, voxel_size: float, atlas: Atlas, person: Person | None = None) -> LabelledT1w:
         """Simulate T1w and scan, label the one and align the other."""
         protocol = Protocol(voxel_size=(voxel_size,) * 3, echo_times=(0.005, 0.015))
-        subject = simulate_subject(seed, 1, protocol, person)
+        subject = simulate_subject(seed, 1, protocol, person=person)
         t1w = simulate_t1w(seed, 1, voxel_size=voxel_size, person=person)
         prepared, _, labels, transform = label(atlas, Image(t1w.image, t1w.affine))
         mask = subject.truth.brain_mask

@@ -188,9 +188,19 @@ def test_the_app_of_brainlife_gives_words_and_never_a_command_to_the_parser(tmp_
     assert options["bids_dir"] == tmp_path / "bids"
     assert (options["participant_label"], options["preset"]) == (["01", hostile], "fast")
     assert (options["analysis_level"], options["mem_gb"]) == ("participant", "7")
-    (product,) = json.loads((tmp_path / "app/product.json").read_text(encoding="utf-8"))["brainlife"]
+    written = json.loads((tmp_path / "app/product.json").read_text(encoding="utf-8"))
+    assert written["tags"] == ["fast", "participant"]
+    (product,) = written["brainlife"]
     assert base64.b64decode(product["base64"]) == b"picture"
     assert not (tmp_path / "app/hurt").exists()
+    fake.write_text('#!/bin/sh\nprintf "%s " "$@" >> calls\necho >> calls\n', encoding="utf-8")
+    write(tmp_path / "app/config.json", {"bids": "../bids", "level": "participant group"})
+    subprocess.run(command, cwd=tmp_path / "app", env=os.environ | {"PATH": path}, check=True)
+    calls = (tmp_path / "app/calls").read_text(encoding="utf-8").splitlines()
+    assert [("/output participant " in call, "/output group " in call) for call in calls] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def write(path: Path, content: object) -> Path:
