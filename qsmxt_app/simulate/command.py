@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--echo-constants", type=float, default=0.0, metavar="RAD", help="spread of a constant of each echo")
     add("--echo-scales", type=float, nargs="+", default=[], metavar="F", help="factors on each echo's phase")
     add("--high-pass", type=float, default=0.0, metavar="MM", help="filter the phase, as for SWI")
+    add(
+        "--mixed-sources", action="store_true",
+        help="iron and myelin side by side in tissues, and spin echoes (MESE), for source separation",
+    )  # fmt: skip
     add("--seed", type=int, default=0, metavar="S", help="the same seed gives the same people (default: 0)")
     add(
         "--truth",
@@ -113,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             receive=args.receive_phase,
             odd=OddPhase(args.echo_constants, tuple(args.echo_scales), args.high_pass),
             declare_readout=not args.undeclared_readout,
+            mixed_sources=args.mixed_sources,
         )
         effects = TrueEffects(dict(args.group_effect), dict(args.sex_effect), dict(args.age_effect))
     except ValueError as problem:

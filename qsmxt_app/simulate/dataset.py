@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from qsmxt_app import __version__
 from qsmxt_app.qsm.constants import GAMMA_BAR_MHZ_PER_T
+from qsmxt_app.simulate import spin_echo
 from qsmxt_app.simulate.cohort import PARTICIPANTS_JSON, TrueEffects, draw_participant, participants_tsv
+from qsmxt_app.simulate.spin_echo import simulate_spin_echoes
 from qsmxt_app.simulate.structural import INVERSION_TIME, REPETITION_TIME, simulate_t1w
 from qsmxt_app.simulate.subject import DigitalSubject, Protocol, simulate_subject
 
@@ -77,6 +79,8 @@ def write_dataset(
     for number, (label, person) in enumerate(people.items(), start=1):
         subject = simulate_subject(seed, number, protocol, effects.of(person) if effects else None)
         _write_gradient_echo(out / label / "anat", label, subject, protocol)
+        if protocol.mixed_sources:
+            _write_spin_echoes(out / label / "anat", label, seed, number, protocol)
         structural = simulate_t1w(
             seed, number, voxel_size=max(1.0, min(protocol.voxel_size)), anatomy=protocol.anatomy
         )
@@ -135,9 +139,33 @@ def _write_gradient_echo(folder: Path, label: str, subject: DigitalSubject, prot
             _write_json(folder / f"{stem}.json", {**sidecar, **more})
 
 
+def _write_spin_echoes(folder: Path, label: str, seed: int, number: int, protocol: Protocol) -> None:
+    scan = simulate_spin_echoes(
+        seed,
+        number,
+        voxel_size=protocol.voxel_size,
+        field_strength=protocol.field_strength,
+        anatomy=protocol.anatomy,
+    )
+    for echo, echo_time in enumerate(spin_echo.ECHO_TIMES):
+        stem = f"{label}_echo-{echo + 1}_MESE"
+        _save(folder / f"{stem}.nii.gz", scan.images[..., echo], scan.affine)
+        sidecar = {"EchoTime": echo_time, "EchoNumber": echo + 1, "RepetitionTime": spin_echo.REPETITION_TIME}
+        _write_json(folder / f"{stem}.json", {**_scanner(protocol), **sidecar})
+
+
 def _write_truth(folder: Path, label: str, subject: DigitalSubject, motion: NDArray[np.float64]) -> None:
-    truth = subject.truth
+    truth, sources = subject.truth, subject.truth.sources
+    separated: list[tuple[str, NDArray, str | None]] = []
+    if sources is not None:
+        separated = [
+            ("desc-paramagnetic_Chimap", sources.paramagnetic, "ppm"),
+            ("desc-diamagnetic_Chimap", sources.diamagnetic, "ppm"),
+            ("R2map", sources.r2, "s^-1"),
+            ("R2primemap", sources.r2prime, "s^-1"),
+        ]
     for name, image, units in (
+        *separated,
         ("Chimap", truth.chi, "ppm"),
         ("desc-total_fieldmap", truth.total_field, "Hz"),
         ("desc-local_fieldmap", truth.local_field, "Hz"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qsmxt_app.arrays import FloatArray
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.threads import threaded
+from qsmxt_app.simulate.sources import static_dephasing, tissue_r2
 from qsmxt_app.simulate.tissues import IRON_RELAXIVITY, LABELS, TISSUES, gradient_echo_amplitude
 
 FAT_SHIFT_PPM = -3.4
@@ -76,6 +77,7 @@ def scan_signal(
     field_strength: float,
     repetition_time: float,
     flip_angle: float,
+    dephasing: FloatArray | None = None,
 ) -> tuple[NDArray[np.complex64], FloatArray]:
     """Signal of every scan voxel, without coil and noise, and its R2*.
 
@@ -95,6 +97,9 @@ def scan_signal(
         T.
     repetition_time, flip_angle
         s and degrees.
+    dephasing : ndarray (x, y, z), optional
+        Sources in ppm that cause R2' of their own voxel; R2* is then what they and R2 give, and chi and its
+        mean have no part in it.
 
     Returns
     -------
@@ -107,12 +112,18 @@ def scan_signal(
     r2star = np.empty(shape, dtype=np.float32)
     shift = np.zeros(len(TISSUES), dtype=np.float32)
     shift[LABELS["Fat"]] = FAT_SHIFT_PPM * hz_per_ppm(field_strength)
-    relaxation = np.array([t.r2star for t in TISSUES], dtype=np.float32) * (0.4 + 0.6 * field_strength / 3)
+    if dephasing is None:
+        relaxation = np.array([t.r2star for t in TISSUES], dtype=np.float32) * (
+            0.4 + 0.6 * field_strength / 3
+        )
+        source, mean, relaxivity = chi, mean_chi, IRON_RELAXIVITY * field_strength / 3
+    else:
+        relaxation, relaxivity = tissue_r2(field_strength), static_dephasing(field_strength)
+        source, mean = dephasing, np.zeros(len(TISSUES), np.float32)
     _sum(
-        shape[0], tissue, chi, frequency, np.array(subdivision),
-        gradient_echo_amplitude(repetition_time, flip_angle),
-        relaxation.astype(np.float32), shift, mean_chi.astype(np.float32),
-        np.float32(IRON_RELAXIVITY * field_strength / 3), np.asarray(echo_times, dtype=np.float32),
+        shape[0], tissue, source, frequency, np.array(subdivision),
+        gradient_echo_amplitude(repetition_time, flip_angle), relaxation.astype(np.float32), shift,
+        mean.astype(np.float32), np.float32(relaxivity), np.asarray(echo_times, dtype=np.float32),
         signal, r2star,
     )  # fmt: skip
     return signal, r2star

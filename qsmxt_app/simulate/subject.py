@@ -18,6 +18,13 @@ from qsmxt_app.simulate.person import Anatomy, Person, change_chi, make_person
 from qsmxt_app.simulate.receive import OddPhase, ReceivePhase, receive_phase, spoil_phase
 from qsmxt_app.simulate.shim import Shim, fit_shim, subtract_shim
 from qsmxt_app.simulate.signal import block_majority, block_mean, make_coil, polynomials, scan_signal
+from qsmxt_app.simulate.sources import (
+    Sources,
+    dephasing_sources,
+    diamagnetic_sources,
+    static_dephasing,
+    tissue_r2,
+)
 from qsmxt_app.simulate.tissues import LABELS, TISSUES, label_names
 from qsmxt_app.simulate.volume import HEAD_BOX, Volume, grid_shape
 
@@ -83,6 +90,7 @@ class Protocol:
     receive: ReceivePhase = "polynomial"
     odd: OddPhase = field(default_factory=OddPhase)
     declare_readout: bool = True
+    mixed_sources: bool = False
 
     def __post_init__(self) -> None:
         if not all(0.3 <= edge <= 8 for edge in self.voxel_size):
@@ -116,6 +124,8 @@ class Truth:
         The tissue that most of the voxel belongs to, of the whole head.
     label_names : dict
         Name of every label.
+    sources : Sources or None
+        Paramagnetic and diamagnetic sources, where the protocol asks for them.
     r2star : ndarray (x, y, z)
         1/s.
     offset : ndarray (x, y, z)
@@ -130,6 +140,7 @@ class Truth:
     r2star: FloatArray
     offset: FloatArray
     label_names: Mapping[int, str] = field(default_factory=label_names)
+    sources: Sources | None = None
 
 
 @dataclass(frozen=True)
@@ -196,15 +207,22 @@ def simulate_subject(
     true_chi = _means(np.where(brain, chi, np.float32(0)), grid)
     true_total, true_local = _means(total, grid), _means(local, grid)
     brain_mask = np.asarray(_means(brain, grid) > 0.5)
-    del local, brain
+    del local
     labels = np.empty(grid.shape, dtype=np.uint8)
     block_majority(grid.shape[0], tissue, np.array(grid.subdivision), labels)
+    sources, dephasing = None, None
+    if protocol.mixed_sources:
+        diamagnetic = diamagnetic_sources(tissue, chi, person, grid, seed, index)
+        dephasing = dephasing_sources(tissue, chi, diamagnetic)
+        sources = _true_sources(tissue, chi, diamagnetic, dephasing, brain, grid, protocol.field_strength)
+        del diamagnetic
+    del brain
     signal, r2star = scan_signal(
         tissue, chi, person.chi, total, subdivision=grid.subdivision, echo_times=protocol.echo_times,
         field_strength=protocol.field_strength, repetition_time=protocol.repetition_time,
-        flip_angle=protocol.flip_angle,
+        flip_angle=protocol.flip_angle, dephasing=dephasing,
     )  # fmt: skip
-    del tissue, chi, total
+    del tissue, chi, total, dephasing
     offset = _receive(signal, brain_mask, protocol, grid, seed, index)
     magnitude, phase = np.abs(signal), np.angle(signal)
     if protocol.odd != OddPhase():
@@ -212,7 +230,7 @@ def simulate_subject(
         phase = spoil_phase(magnitude, phase, protocol.odd, edges, np.random.default_rng([seed, index, 6]))
     truth = Truth(
         chi=true_chi, total_field=true_total, local_field=true_local, brain_mask=brain_mask, labels=labels,
-        r2star=r2star, offset=offset,
+        r2star=r2star, offset=offset, sources=sources,
     )  # fmt: skip
     return DigitalSubject(
         magnitude=magnitude,
@@ -230,6 +248,21 @@ def _means(fine: NDArray, grid: ScanGrid) -> FloatArray:
     out = np.empty(grid.shape, dtype=np.float32)
     block_mean(grid.shape[0], fine, np.array(grid.subdivision), out)
     return out
+
+
+def _true_sources(
+    tissue: NDArray[np.uint8], chi: FloatArray, diamagnetic: FloatArray, dephasing: FloatArray,
+    brain: NDArray[np.bool_], grid: ScanGrid, field_strength: float,
+) -> Sources:  # fmt: skip
+    def mean(fine: FloatArray) -> FloatArray:
+        return _means(np.where(brain, fine, np.float32(0)), grid)
+
+    return Sources(
+        paramagnetic=mean(chi + diamagnetic),
+        diamagnetic=mean(diamagnetic),
+        r2=mean(tissue_r2(field_strength)[tissue]),
+        r2prime=np.float32(static_dephasing(field_strength)) * mean(dephasing),
+    )
 
 
 @dataclass(frozen=True)

@@ -89,11 +89,11 @@ def test_every_option_reaches_the_protocol(monkeypatch, tmp_path):
         "--truth": str(tmp_path / "truth"),
     }  # fmt: skip
     words = [word for flag, values in options.items() for word in (flag, *values.split(" "))]
-    assert main([str(tmp_path / "bids"), *words, "--bipolar", "--undeclared-readout"]) == 0
+    assert main([str(tmp_path / "bids"), *words, "--bipolar", "--undeclared-readout", "--mixed-sources"]) == 0
     assert asked["protocol"] == Protocol(
         voxel_size=(1, 2, 3), echo_times=(0.004, 0.01), field_strength=7, b0_direction=(0, 0.6, 0.8), snr=33,
         bipolar=True, anatomy="elderly", receive="conductive", odd=OddPhase(0.3, (1, 0.5), 12),
-        declare_readout=False,
+        declare_readout=False, mixed_sources=True,
     )  # fmt: skip
     assert (asked["subjects"], asked["seed"]) == (3, 5)
     assert (asked["out"], asked["truth"]) == (tmp_path / "bids", tmp_path / "truth")
@@ -108,7 +108,26 @@ def test_the_command_takes_all_options(tmp_path, monkeypatch):
     subject._drawn_head.cache_clear()
     size = ["--voxel-size", "8", "--echo-times", "0.005", "0.012", "0.019"]
     odd = ["--bipolar", "--undeclared-readout", "--echo-scales", "1", "0.9", "--receive-phase", "smooth"]
-    assert main([str(tmp_path / "bids"), *size, *odd, "--anatomy", "adult", "--seed", "37"]) == 0
+    assert (
+        main(
+            [
+                str(tmp_path / "bids"),
+                *size,
+                *odd,
+                "--anatomy",
+                "adult",
+                "--seed",
+                "37",
+                "--mixed-sources",
+                "--truth",
+                str(tmp_path / "truth"),
+            ]
+        )
+        == 0
+    )
     sidecar = json.loads((tmp_path / "bids/sub-01/anat/sub-01_echo-1_part-mag_MEGRE.json").read_text())
     assert "ReadoutPolarity" not in sidecar
+    assert len(list((tmp_path / "bids/sub-01/anat").glob("*_echo-*_MESE.nii.gz"))) == 8
+    names = ("desc-paramagnetic_Chimap", "desc-diamagnetic_Chimap", "R2map", "R2primemap")
+    assert all((tmp_path / f"truth/sub-01/anat/sub-01_{name}.nii.gz").is_file() for name in names)
     subject._drawn_head.cache_clear()
