@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,28 @@ class Echo:
     echo_time: float
     number: int = 1
     index: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class R2Images:
+    """Where R2 of a scan comes from.
+
+    Attributes
+    ----------
+    kind
+        Suffix of the files.
+    files
+        One map, or a file an echo; one file holds all echoes where there are more times than files.
+    echo_times
+        s, ascending; empty for maps.
+    scale
+        What the values of a map are multiplied with to be in s (`T2map`) or 1/s (`R2map`).
+    """
+
+    kind: Literal["R2map", "T2map", "MESE"]
+    files: tuple[Path, ...]
+    echo_times: tuple[float, ...] = ()
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +91,10 @@ class Acquisition:
         Whether the headers say how the voxel axes lie in the scanner; if not, no map says so either.
     t1w
         T1-weighted image of the same session or, with a warning, of another one.
+    r2
+        Images of the same session from which R2 is found.
+    r2_problems
+        Why others, that are there, are not used.
     warnings
         What a user should know; shown in the report.
     output_entities
@@ -93,6 +119,8 @@ class Acquisition:
     coils: tuple[tuple[Echo, ...], ...] = ()
     oriented: bool = True
     t1w: Path | None = None
+    r2: R2Images | None = None
+    r2_problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     output_entities: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)

@@ -13,17 +13,26 @@ from qsmxt_app.bids.acquisition import Acquisition, Found, Problem
 from qsmxt_app.bids.assembly import ImageFile
 from qsmxt_app.bids.entities import IMAGE_EXTENSIONS, is_label, natural, parse_name
 from qsmxt_app.bids.layout import RAW_FOLDERS, files, open_layout
-from qsmxt_app.bids.scans import QSM_SUFFIXES, T1W_SUFFIXES, assemble_scans, distinct_names, with_t1w
-from qsmxt_app.bids.selection import Selection, select_labels
+from qsmxt_app.bids.r2_images import R2_SUFFIXES
+from qsmxt_app.bids.scans import (
+    QSM_SUFFIXES,
+    T1W_SUFFIXES,
+    assemble_scans,
+    distinct_names,
+    with_r2,
+    with_t1w,
+)
+from qsmxt_app.bids.selection import ANATOMICAL, Selection, select_labels
 from qsmxt_app.bids.sidecars import Sidecars
 from qsmxt_app.errors import NoInput, NothingSelected, UnusableData
 
 QUERIES: dict[str, dict[str, Any]] = {
     **{suffix.lower(): {"suffix": suffix} for suffix in QSM_SUFFIXES},
     "t1w": {"suffix": list(T1W_SUFFIXES), "part": [None, "mag"]},
+    "r2": {"suffix": list(R2_SUFFIXES), "part": [None, "mag"]},
 }
 """What is looked for in a dataset; a filter file changes these."""
-QSM_QUERIES = tuple(name for name in QUERIES if name != "t1w")
+QSM_QUERIES = tuple(name for name in QUERIES if name not in ANATOMICAL)
 
 
 @dataclass(frozen=True)
@@ -148,8 +157,10 @@ def find_acquisitions(dataset: Dataset, selection: Selection | None = None) -> F
         found, failed, left_out = assemble_scans(
             sorted(candidates, key=lambda image: _place(image.path)), sidecars, selection
         )
-        t1w = wanted["t1w"].named.get(subject, [])
-        acquisitions += distinct_names([with_t1w(acquisition, t1w) for acquisition in found])
+        t1w, r2 = (wanted[name].named.get(subject, []) for name in ANATOMICAL)
+        acquisitions += distinct_names(
+            [with_r2(with_t1w(acquisition, t1w), r2, sidecars) for acquisition in found]
+        )
         problems += failed
         notes += left_out
     if not acquisitions and all(problem.file is None for problem in problems):

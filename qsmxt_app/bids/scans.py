@@ -7,6 +7,7 @@ from dataclasses import replace
 from qsmxt_app.bids.acquisition import Acquisition, Problem
 from qsmxt_app.bids.assembly import ImageFile, assemble, has_phase
 from qsmxt_app.bids.entities import build_name
+from qsmxt_app.bids.r2_images import find_r2
 from qsmxt_app.bids.selection import Selection
 from qsmxt_app.bids.sidecars import Sidecars
 
@@ -103,6 +104,12 @@ def with_t1w(acquisition: Acquisition, images: list[ImageFile]) -> Acquisition:
     elif others:
         warnings += (f"several T1w in this session; {best.path.name} is used, not {', '.join(others)}",)
     return replace(acquisition, t1w=best.path, warnings=warnings)
+
+
+def with_r2(acquisition: Acquisition, images: list[ImageFile], sidecars: Sidecars) -> Acquisition:
+    """Add the images of the session from which R2 is found, or why they are not used."""
+    found, problems = find_r2(images, acquisition.session, sidecars)
+    return replace(acquisition, r2=found, r2_problems=problems)
 
 
 def distinct_names(acquisitions: list[Acquisition]) -> list[Acquisition]:

@@ -14,7 +14,9 @@ from qsmxt_app.bids.layout import long_names
 from qsmxt_app.bids.sidecars import read_json_object
 from qsmxt_app.errors import NothingSelected, QsmxtError, WrongUsage
 
-FILTERS = ("megre", "t2starw", "mpm", "vfa", "gre", "qsm", "t1w")
+ANATOMICAL = ("t1w", "r2")
+"""Parts of a filter file that select other images than gradient echoes."""
+FILTERS = ("megre", "t2starw", "mpm", "vfa", "gre", "qsm", *ANATOMICAL)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Selection:
             If a flag and the filter file both say which labels of an entity are wanted.
         """
         filters = dict(self.bids_filters.get(name, {}))
-        if name == "t1w":
+        if name in ANATOMICAL:
             return {**query, **filters}
         filters = {**self.bids_filters.get("qsm", {}), **filters}
         flags = {
@@ -141,9 +143,10 @@ def select_labels(key: str, wanted: Iterable[str], existing: Sequence[str]) -> l
 def read_bids_filter(path: Path) -> dict[str, dict[str, Any]]:
     """Read a filter file in the manner of fMRIPrep.
 
-    An object whose keys are ``megre``, ``t2starw``, ``qsm`` (all gradient echoes) or ``t1w`` and whose values
-    map entities (short or long names), ``suffix`` or ``datatype`` to a label, a list of labels, null (absent)
-    or ``"*"`` (present, with any label). With ``regex_search`` true, labels are regular expressions.
+    An object whose keys are ``megre``, ``t2starw``, ``qsm`` (all gradient echoes), ``t1w`` or ``r2`` and
+    whose values map entities (short or long names), ``suffix`` or ``datatype`` to a label, a list of labels,
+    null (absent) or ``"*"`` (present, with any label). With ``regex_search`` true, labels are regular
+    expressions.
 
     Returns
     -------

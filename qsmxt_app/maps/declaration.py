@@ -27,6 +27,8 @@ class Scan:
         T.
     threads
         Cores; no result may depend on it.
+    choice
+        What the setting of the step is, where it has choices.
     """
 
     echo_times: tuple[float, ...]
@@ -34,6 +36,7 @@ class Scan:
     b0_direction: tuple[float, float, float]
     field_strength: float
     threads: int = 1
+    choice: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,10 +176,25 @@ class Shown:
 
 @dataclass(frozen=True)
 class Switch:
-    """The setting by which a step is switched on and off: its default, and its help text."""
+    """The setting by which a step is switched on and off.
 
-    default: bool
+    Attributes
+    ----------
+    default
+        Whether it is on; one of the choices where there are any.
+    text
+        For the help page.
+    choices
+        Ways of making the maps, by their names; the first leaves them out.
+    """
+
+    default: bool | str
     text: str
+    choices: tuple[str, ...] = ()
+
+    def is_on(self, value: object) -> bool:
+        """Whether a value of the setting asks for the maps."""
+        return value in self.choices[1:] if self.choices else value is True
 
 
 @dataclass(frozen=True)
@@ -189,14 +207,18 @@ class MapStep:
         Of the step and of the setting that switches it: `--swi`, `--no-swi`.
     compute
         Function of a `Scan` and, by keyword, of the images that it needs; gives a `Computed`. The keywords
-        are names of `IMAGES`, or of outputs of maps that stand above in the registry. It imports what it
-        computes with itself, so that reading the registry is cheap.
+        are names of `IMAGES`, or of outputs of maps that stand above in the registry. Those with a default
+        are images that not every scan has. It imports what it computes with itself, so that reading the
+        registry is cheap.
     outputs
         By the names that `compute` gives to its maps.
     need
         Memory and time.
     sentence
         For the methods text, with citations as `[@key]`.
+    details
+        Function of the settings and of the facts of the step, by their names, that gives what of the methods
+        text depends on them; None where nothing does.
     shown
         Its panel in the report; None for none.
     switch
@@ -214,6 +236,7 @@ class MapStep:
     outputs: Mapping[str, Output]
     need: Need
     sentence: str = ""
+    details: Callable[[Mapping[str, Any], Mapping[str, Any]], str] | None = None
     shown: Shown | None = None
     switch: Switch | None = None
     fewest_echoes: int = 1
@@ -223,17 +246,36 @@ class MapStep:
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the images that it is computed from."""
+        return self._keywords(optional=False)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Names of the images that it uses where the scan has them."""
+        return self._keywords(optional=True)
+
+    def _keywords(self, *, optional: bool) -> tuple[str, ...]:
         parameters = inspect.signature(self.compute).parameters.values()
-        return tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
+        keywords = (one for one in parameters if one.kind is one.KEYWORD_ONLY)
+        return tuple(one.name for one in keywords if (one.default is not one.empty) is optional)
+
+    def methods_text(self, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+        """Return its part of the methods text."""
+        details = self.details(settings, facts) if self.details else ""
+        return f"{self.sentence} {details}".strip()
 
     def made(self, settings: Mapping[str, Any], echoes: int) -> bool:
         """Whether a scan with so many echoes has its maps under some settings, by name."""
-        return echoes >= self.fewest_echoes and (self.switch is None or settings.get(self.name) is True)
+        return echoes >= self.fewest_echoes and (
+            self.switch is None or self.switch.is_on(settings.get(self.name))
+        )
 
     def why_not(self, settings: Mapping[str, Any], echoes: int) -> str:
         """Say why a scan does not have its maps; empty where it does."""
+        flag = self.name.replace("_", "-")
         if self.switch is not None and settings.get(self.name) is False:
-            return f"--no-{self.name.replace('_', '-')}"
+            return f"--no-{flag}"
+        if self.switch is not None and self.switch.choices and not self.switch.is_on(settings.get(self.name)):
+            return f"--{flag} {self.switch.choices[0]}"
         if 0 < echoes < self.fewest_echoes:
             return f"it needs at least {_COUNTS.get(self.fewest_echoes, self.fewest_echoes)} echoes"
         return ""
@@ -250,5 +292,6 @@ IMAGES = {
     "field_mask": "where the total field is known",
     "chi": "susceptibility, ppm, relative to its reference",
     "mask": "where susceptibility is reported",
+    "r2": "R2 on the grid of the scan, 1/s, 0 where it was not measured; for scans with images of it",
 }
 """What maps can be computed from; names that end in `mask` are given as booleans."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 GAMMA_BAR_MHZ_PER_T = 42.577478518
 """Gyromagnetic ratio of the proton over 2 pi, in MHz/T (CODATA 2018)."""
 
+FEWEST_SPIN_ECHOES = 3
+"""To fit R2: the first of them is left out."""
+
 FIELD_MODEL_ERROR = 0.0003
 """Error of a field in ppm that no magnitude predicts (discretisation, motion, flow)."""
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.constants import FEWEST_SPIN_ECHOES
 from qsmxt_app.qsm.relaxation import fit_relaxation
-
-FEWEST_ECHOES = 3
 
 
 def fit_r2(images: FloatArray, echo_times: Sequence[float], *, mask: BoolArray) -> FloatArray:
@@ -42,7 +41,7 @@ def fit_r2(images: FloatArray, echo_times: Sequence[float], *, mask: BoolArray) 
     ----------
     Milford D, Rosbach N, Bendszus M, Heiland S. PLoS One 10:e0145255 (2015): leaving out the first echo.
     """
-    if len(echo_times) < FEWEST_ECHOES:
-        raise ValueError(f"R2 needs {FEWEST_ECHOES} spin echoes, and there are {len(echo_times)}")
+    if len(echo_times) < FEWEST_SPIN_ECHOES:
+        raise ValueError(f"R2 needs {FEWEST_SPIN_ECHOES} spin echoes, and there are {len(echo_times)}")
     later = np.ascontiguousarray(images[..., 1:])
     return fit_relaxation(later, list(echo_times)[1:], mask=mask).r2star

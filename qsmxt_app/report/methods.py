@@ -92,7 +92,11 @@ def describe_methods(record: ScanRecord) -> Methods:
         *acquisition_sentences(record),
         *_reconstruction(settings, record),
         _reference(record),
-        *(step.sentence for step in MAPS.values() if step.outputs.keys() & record.outputs.keys()),
+        *(
+            step.methods_text(settings, record.maps.get(step.name, {}))
+            for step in MAPS.values()
+            if step.outputs.keys() & record.outputs.keys()
+        ),
         *segmentation_sentences(record),
         _shown(),
     ]

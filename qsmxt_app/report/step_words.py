@@ -12,6 +12,7 @@ _WORDS = {
     "tgv": "TGV-QSM",
     "inversion": "dipole inversion",
     "combine": "combination and reference",
+    "r2": "R2 map",
     "derivatives": "writing the maps",
     "prepare_t1w": "preparing the T1w image",
     "register_atlas": "registration of the atlas",

@@ -15,7 +15,11 @@ setting = declared_in("Additional maps")
 _Switches: Any = dataclasses.make_dataclass(
     "_Switches",
     [
-        (step.name, bool, setting(step.switch.default, step.switch.text))
+        (
+            step.name,
+            str if step.switch.choices else bool,
+            setting(step.switch.default, step.switch.text, choices=step.switch.choices),
+        )
         for step in MAPS.values()
         if step.switch
     ],

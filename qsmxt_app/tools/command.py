@@ -13,6 +13,8 @@ IMAGES = {
     "mask": "mask of the voxels to use",
     "field": "field map, Hz (or ppm, with --units ppm)",
     "noise": "standard error of the field map, in its units",
+    "chi": "susceptibility, ppm",
+    "r2": "R2 on the grid of the other images, 1/s; 0 where it was not measured",
 }
 """Images that commands take, by the name of their option."""
 ECHOES = ("magnitude", "phase")

@@ -29,6 +29,7 @@ def reconstruct(
     b0_direction: Sequence[float] | None = None,
     mask: Images = None,
     reference: Images = "mean",
+    r2: Images = None,
     preset: str = DEFAULT_PRESET,
     threads: int | None = None,
     **settings: Any,
@@ -54,6 +55,8 @@ def reconstruct(
         Voxels to use (above 0), as an array, an image or a path. By default it is made from the data.
     reference
         What chi is relative to: ``mean`` (over the mask), ``none``, or a region as an array, image or path.
+    r2
+        R2 on the grid of the echoes, 1/s, as an array, image or path, for ``separation="auto"``.
     preset
         As ``--preset``, which decides what is not given here.
     threads
@@ -78,7 +81,7 @@ def reconstruct(
     """
     chosen = _settings(preset, settings)
     scan = read_scan(
-        magnitude, phase, mask=mask, echo_times=echo_times, field_strength=field_strength,
+        magnitude, phase, mask=mask, r2=r2, echo_times=echo_times, field_strength=field_strength,
         voxel_size=voxel_size, direction=b0_direction,
     )  # fmt: skip
     with limited_threads(threads or available_cpus()):

@@ -28,8 +28,8 @@ class ScanImages:
     ----------
     magnitude, phase : ndarray (x, y, z, echo)
         Any unit, and rad.
-    mask : ndarray (x, y, z) or None
-        What was given.
+    mask, r2 : ndarray (x, y, z) or None
+        What was given: where to reconstruct, and R2 in 1/s.
     echo_times
         s, ascending.
     field_strength
@@ -50,6 +50,7 @@ class ScanImages:
     voxel_size: tuple[float, float, float]
     b0_direction: tuple[float, float, float]
     affine: NDArray[np.float64]
+    r2: FloatArray | None = None
 
 
 def read_scan(
@@ -57,6 +58,7 @@ def read_scan(
     phase: Images,
     *,
     mask: Images = None,
+    r2: Images = None,
     echo_times: Sequence[float] | None = None,
     field_strength: float | None = None,
     voxel_size: Sequence[float] | None = None,
@@ -70,6 +72,8 @@ def read_scan(
         All echoes: (x, y, z, echo) or one volume an echo. Phase in rad, or as a scanner stores it.
     mask
         Of the voxels to use.
+    r2
+        R2 on the same grid, 1/s.
     echo_times
         s.
     field_strength
@@ -109,6 +113,7 @@ def read_scan(
         voxel_size=tuple(edges.astype(float).tolist()),
         b0_direction=tuple((towards / np.linalg.norm(towards)).tolist()),
         affine=affine,
+        r2=None if r2 is None else _on_grid(r2, echoes.shape[:3], "R2"),
     )
 
 
@@ -148,13 +153,18 @@ def read_mask(given: Images, shape: tuple[int, ...]) -> BoolArray:
     UnusableData, NoInput
         If it has another shape, or cannot be read.
     """
+    return np.asarray(_on_grid(given, shape, "a mask") > 0)
+
+
+def _on_grid(given: Images, shape: tuple[int, ...], what: str) -> FloatArray:
+    """Return the voxels of an array, an image of nibabel or a file."""
     if isinstance(given, str | Path):
         voxels = read_image(Path(given))
     else:
-        voxels = np.asarray(getattr(given, "dataobj", given))
+        voxels = np.asarray(getattr(given, "dataobj", given), np.float32)
     if voxels.shape != shape:
-        raise UnusableData(f"a mask has shape {voxels.shape}, the echoes {shape}.")
-    return np.asarray(voxels > 0)
+        raise UnusableData(f"{what} has shape {voxels.shape}, the echoes {shape}.")
+    return voxels
 
 
 def _echo_times(given: Sequence[float] | None, files: list[Path], count: int) -> tuple[float, ...]:

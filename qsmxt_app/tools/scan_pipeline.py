@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,11 @@ class ScanPipeline:
             settings=settings.as_dict(),
             facts={"field": field.facts, "inversion": first.facts, **facts}
             | ({} if second is None else {"inversion_reliable": second.facts}),
-            warnings=(*masks.warnings, *field.warnings),
+            warnings=(
+                *masks.warnings,
+                *field.warnings,
+                *(warning for noted in facts.values() for warning in noted.get("warnings", ())),
+            ),
         )
 
     @property
@@ -207,13 +211,16 @@ class ScanPipeline:
             "field_mask": field.filled,
             "chi": chi,
             "mask": mask,
-        }
+        } | ({} if self.scan.r2 is None else {"r2": self.scan.r2})
         made, facts = dict[str, FloatArray](), dict[str, Any]()
         wanted = made_maps(self.settings.as_dict(), len(scan.echo_times))
         for name, step in MAPS.items():
             if name in wanted:
                 known = images | made
-                computed = step.compute(scan, **{need: known[need] for need in step.needs})
+                given = {need: known[need] for need in step.needs}
+                given |= {one: known[one] for one in step.takes if one in known}
+                choice = getattr(self.settings, name) if step.switch and step.switch.choices else ""
+                computed = step.compute(replace(scan, choice=choice), **given)
                 made |= computed.maps
                 facts[name] = dict(computed.facts)
         return made, facts

@@ -33,6 +33,7 @@ FIELD = "magnitude-weighted complex fit over echoes, after removal of phase offs
 FIELD_NOISE = "standard error of the fit"
 OFFSET = "phase at an echo time of zero, smooth, averaged over blocks of voxels (MCPC-3D-S)"
 TRUST = "coherence that the standard error leaves to the phase: 0 random, 1 certain"
+R2 = "multi-echo spin-echo scan or map of it, registered rigidly to the magnitude"
 ECHO_SPREAD = "standard deviation of susceptibility over echoes, with their weights in the mean"
 # how chi is made, and by which steps
 SOLVERS = {
@@ -58,6 +59,7 @@ OUTPUTS = {
     "field_noise": Output("fieldmap", "noise", "fmap", "Hz", FIELD_NOISE, ("field",)),
     "field_trust": Output("fieldmap", "trust", "fmap", "arbitrary", TRUST, ("field",)),
     "offset": Output("phase", "offset", "figures", "rad", OFFSET, ("field",)),
+    "r2": Output("R2map", None, "anat", "1/s", R2, ("r2",)),
     "magnitude": Output("magnitude", None, "fmap", "arbitrary", "root sum of squares over echoes"),
 } | {
     name: replace(output, steps=(*output.steps, step.name))
@@ -82,6 +84,7 @@ PARAMETERS = {
     "tgv": ("tgv_alpha", "tgv_iterations", "tgv_tolerance", "two_pass", "echo_combination"),
     "inversion": ("inversion", "two_pass"),
     "combine": ("reference", "object_size"),
+    "r2": (),
 } | {step.name: step.settings for step in MAPS.values()}
 NOT_IN_SIDECARS = {*MEASURES, "warnings", "history", "origin"}
 

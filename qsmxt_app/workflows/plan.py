@@ -42,6 +42,7 @@ STEPS = (
     "inversion",
     "inversion_reliable",
     "combine",
+    "r2",
     *MAPS,
     "derivatives",
 )
@@ -119,6 +120,12 @@ class ScanPlan:
         """Whether the brain is looked for: in heads of people alone, unless the settings say otherwise."""
         head = body_part(self.acquisition.metadata) is None and self.length_scale == 1
         return head and self.settings.brain_mask
+
+    @property
+    def r2_problems(self) -> tuple[str, ...]:
+        """Why images of R2 are not used, where a map would use them."""
+        made = made_maps(self.settings.as_dict(), len(self.acquisition.echoes))
+        return self.acquisition.r2_problems if any("r2" in MAPS[name].takes for name in made) else ()
 
     @property
     def steps(self) -> tuple[StepPlan, ...]:
@@ -334,7 +341,10 @@ def _map_steps(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
         left_out.add("background_reliable")
     if not two_step and not settings.local_field:
         left_out.add("background")
-    left_out |= MAPS.keys() - made_maps(settings.as_dict(), len(acquisition.echoes))
+    made = made_maps(settings.as_dict(), len(acquisition.echoes))
+    left_out |= MAPS.keys() - made
+    if acquisition.r2 is None or not any("r2" in MAPS[name].takes for name in made):
+        left_out.add("r2")
     return tuple(name for name in STEPS if name not in left_out)
 
 

@@ -96,7 +96,7 @@ def scan_record(
         stale=stale,
         timings={step: noted["seconds"] for step, noted in facts.items()},
         memory_mb={step: noted["peak_mb"] for step, noted in facts.items()},
-        warnings=(*acquisition.warnings, *_warnings(facts, regions, stale)),
+        warnings=(*acquisition.warnings, *plan.r2_problems, *_warnings(facts, regions, stale)),
     )
 
 

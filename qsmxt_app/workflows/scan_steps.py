@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import CHIMAP_LINK, bids_uri
 from qsmxt_app.maps import MAPS
@@ -62,8 +64,14 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
             **_origin(scan),
         ),
     }
-    known = json.dumps({"echo_times": times, **field_step})
-    makers |= {name: partial(nodes.ComputeMap, name=name, scan=known) for name in MAPS}
+    known = {"echo_times": times, **field_step}
+    for name, step in MAPS.items():
+        chosen = {"choice": getattr(settings, name)} if step.switch and step.switch.choices else {}
+        makers[name] = partial(nodes.ComputeMap, name=name, scan=json.dumps(known | chosen))
+    if acquisition.r2:
+        files = [str(file) for file in acquisition.r2.files]
+        described = json.dumps(to_builtins(acquisition.r2, enc_hook=str))
+        makers["r2"] = partial(nodes.LoadR2, images=described, files=files)
     makers |= region_makers(scan, _description(acquisition), bids_dir, output_dir)
     return {
         step.name: step_node(makers[step.name.removesuffix("_reliable")](), step)
@@ -79,9 +87,12 @@ def connect_scan(workflow: Any, made: dict[str, Any]) -> None:
     else:
         end, whole = made["combine"], "mask"
         workflow.connect(made["prepare"], "magnitude", end, "magnitude")
+    if "r2" in made:
+        workflow.connect([(made["prepare"], made["r2"], [("magnitude", "magnitude")])])
+        workflow.connect([(made["masks"], made["r2"], [("filled", "mask")])])
     sources = _image_sources(made)
     for name in filter(made.__contains__, MAPS):
-        for image in MAPS[name].needs:
+        for image in (*MAPS[name].needs, *filter(sources.__contains__, MAPS[name].takes)):
             source, trait = sources[image]
             workflow.connect(made[source], trait, made[name], image)
     _connect_outputs(workflow, made, sources)
@@ -182,6 +193,7 @@ def _image_sources(made: Collection[str]) -> dict[str, tuple[str, str]]:
         },
         # some methods of background removal make the mask smaller
         "background": {"local_field": "local_field"} | ({"mask": "mask"} if "inversion" in made else {}),
+        "r2": {"r2": "r2"},
         "combine": {name: name for name in (*_REFERENCED, "chi_echo_spread")},
         "reference": {name: name for name in _REFERENCED},
     }

@@ -31,6 +31,8 @@ NEEDS = {
     "tgv": Need(140, 0, 2.0),
     "inversion": Need(200, 0, 6.0),
     "combine": Need(50, 0, 0.2, threaded=False),
+    # with spin echoes of as many voxels
+    "r2": Need(140, 8, 1.5),
     "derivatives": Need(20, 10, 0.6, threaded=False),
     # of the T1w's voxels
     "prepare_t1w": Need(80, 0, 0.9, least_gb=1.3),

@@ -159,3 +159,20 @@ def test_every_command_has_help(capsys):
         with pytest.raises(SystemExit):
             main([name, "--help"])
         assert command.help.split(",")[0][:30] in " ".join(capsys.readouterr().out.split())
+
+
+def test_separate_finds_the_paramagnetic_ball(scan):
+    """R2* is 20 1/s everywhere: R2' is 9 of them, half of what the ball's 0.2 ppm would cause."""
+    nib.save(nib.Nifti1Image(np.full((28, 26, 30), 11.0, np.float32), AFFINE), scan / "r2.nii.gz")
+    nib.save(nib.Nifti1Image(np.full((28, 26, 30), 0.1, np.float32), AFFINE), scan / "noise.nii.gz")
+    images = {"magnitude": ECHOES["magnitude"], "chi": "chi", "field": "field", "noise": "noise"}
+    assert run(scan, "separate", "--method", "closed_form", mask="mask", r2="r2", **images) == 0
+    inside, ball = read(scan, "mask") > 0, read(scan, "chi") > 0.1
+    paramagnetic, diamagnetic = read(scan, "out"), read(scan, "out_diamagnetic")
+    assert paramagnetic[ball].mean() == pytest.approx((9 / 137 + 0.2) / 2, rel=0.1)
+    assert abs(diamagnetic[ball]).max() < 0.01
+    outside = inside & ~ball
+    assert np.median(diamagnetic[outside]) == pytest.approx(9 / 137 / 2, rel=0.1)
+    made = json.loads((scan / "out_diamagnetic.json").read_text())
+    assert (made["Units"], made["GeneratedBy"][0]["method"]) == ("ppm", "closed_form")
+    assert made["GeneratedBy"][0]["r2_measured_share"] == 1

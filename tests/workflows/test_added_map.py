@@ -90,7 +90,7 @@ def check_regions_and_group(out):
 def test_every_map_declares_all_that_is_asked(name):
     step = MAPS[name]
     known = {*IMAGES, *(output for one in MAPS.values() for output in one.outputs)}
-    assert set(step.needs) <= known
+    assert {*step.needs, *step.takes} <= known
     assert cited([step.sentence])
     assert all(output.units and output.algorithm for output in step.outputs.values())
     assert {view.output for view in step.shown.views} <= step.outputs.keys()
@@ -101,5 +101,9 @@ def test_switches_and_echoes_decide_which_maps_are_made():
     assert made_maps(on, 3) == {"relaxation", "swi", "chi_noise"}
     assert made_maps(on, 1) == {"swi", "chi_noise"}
     assert made_maps({"swi": False}, 2) == {"relaxation"}
+    assert made_maps({"separation": "closed_form"}, 3) == {"relaxation", "separation"}
+    assert made_maps({"separation": "none"}, 3) == {"relaxation"}
     assert MAPS["swi"].why_not({"swi": False}, 3) == "--no-swi"
+    assert MAPS["separation"].why_not({"separation": "none"}, 3) == "--separation none"
+    assert MAPS["separation"].why_not({"separation": "auto"}, 1) == "it needs at least two echoes"
     assert MAPS["relaxation"].why_not({}, 1) == "it needs at least two echoes"

@@ -59,10 +59,15 @@ def test_arrays_give_the_same_as_files(finished, result):
     )
     again = reconstruct(
         magnitude, phase, echo_times=ECHO_TIMES, field_strength=FIELD_STRENGTH, voxel_size=VOXEL_SIZE,
-        two_pass=False, brain_mask=False, swi=False, chi_noise=False,
+        two_pass=False, brain_mask=False, swi=False, chi_noise=False, separation="closed_form",
+        r2=np.full(magnitude.shape[:3], 12.0),
     )  # fmt: skip
     np.testing.assert_array_equal(again.chi, result.chi)
     assert "chi_noise" not in again.maps
+    told = again.facts["separation"]
+    assert (told["method"], told["r2_measured_share"]) == ("closed_form", 1)
+    assert {"paramagnetic", "diamagnetic"} <= again.maps.keys()
+    assert set(told["warnings"]) <= set(again.warnings)
 
 
 KNOWN = {"echo_times": (0.01, 0.02), "field_strength": 3.0, "voxel_size": (1, 1, 1)}
@@ -92,6 +97,8 @@ def test_data_without_contrast_and_of_other_shapes_are_refused():
         reconstruct(ONES, ONES[..., :1], **KNOWN)
     with pytest.raises(UnusableData, match="mask"):
         reconstruct(ONES, ONES, mask=ONES[0], **KNOWN)
+    with pytest.raises(UnusableData, match="R2 has shape"):
+        reconstruct(ONES, np.cumsum(ONES, axis=0), r2=ONES[0], **KNOWN)
 
 
 def test_the_example_of_the_documentation_runs(capsys):

@@ -5,6 +5,7 @@ from qsmxt_app.workflows.nodes.field import FitField
 from qsmxt_app.workflows.nodes.maps import ComputeMap
 from qsmxt_app.workflows.nodes.masks import BuildMasks
 from qsmxt_app.workflows.nodes.prepare import LoadAcquisition
+from qsmxt_app.workflows.nodes.r2 import LoadR2
 from qsmxt_app.workflows.nodes.report import WriteReport
 from qsmxt_app.workflows.nodes.susceptibility import CombineAndReference, InvertTGV
 from qsmxt_app.workflows.nodes.two_step import InvertField, RemoveBackground
@@ -19,6 +20,7 @@ __all__ = [
     "InvertTGV",
     "LoadAcquisition",
     "LoadExistingMap",
+    "LoadR2",
     "RemoveBackground",
     "WriteReport",
 ]

@@ -17,6 +17,7 @@ from qsmxt_app.workflows.node_base import (
     Step,
     StepInputSpec,
     StepOutputSpec,
+    defined,
     load,
     load_affine,
     load_mask,
@@ -54,7 +55,8 @@ class ComputeMap(Step):
         """Save its maps."""
         given = self.inputs
         step = MAPS[given.name]
-        files = {name: getattr(given, name) for name in step.needs}
+        files = {name: getattr(given, name) for name in (*step.needs, *step.takes)}
+        files = {name: file for name, file in files.items() if defined(file)}
         images = {
             name: load_mask(file) if name.endswith("mask") else load(file) for name, file in files.items()
         }
