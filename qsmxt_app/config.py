@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
     chosen |= _segmentation_meant(chosen, given)
     if "atlas" in chosen:
         _check_atlas_name(str(chosen["atlas"]))
+    if chosen.get("registration") == "syn" and find_spec("ants") is None:
+        raise WrongUsage(
+            "--registration syn needs ANTs, which is not installed.",
+            'pip install "qsmxt-app[ants]", or leave it out: greedy registration is the default.',
+        )
     return Settings(**{**base.settings, **chosen, "preset": preset}, chosen=frozenset(chosen))
 
 

@@ -25,7 +25,10 @@ PREPARED = Path(sys.prefix, "share", "qsmxt", "cache")
 KERNELS = "numba"
 FONTS = "matplotlib"
 
-PORTABLE_CPU = ("x86-64-v3", "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe")
+PORTABLE_CPU = {
+    "x86_64": ("x86-64-v3", "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"),
+    "aarch64": ("generic", "+neon"),  # every such processor
+}
 """Processor that kernels in an image are compiled for: name and features in the words of LLVM."""
 
 _NEEDED_FLAGS = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
@@ -66,7 +69,7 @@ def setup(environment: MutableMapping[str, str] = os.environ, prepared: Path = P
         kernels = private / KERNELS
     if use_kernels and (private is not None or not copy_kernels):
         environment["NUMBA_CACHE_DIR"] = str(kernels)
-        environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"] = PORTABLE_CPU
+        environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"] = PORTABLE_CPU[platform.machine()]
     return private
 
 
@@ -111,7 +114,7 @@ def outside_current_folder() -> Iterator[None]:
 def runs_portable_kernels(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
     """Return whether this processor can run the kernels of an image."""
     if platform.machine() != "x86_64":
-        return False
+        return platform.machine() in PORTABLE_CPU
     try:
         lines = cpu_info.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -207,3 +207,10 @@ def test_the_file_that_repeats_an_automatic_run_leaves_its_choices_open(tmp_path
     assert again.preset == "auto"
     for name in preset_names():
         assert to_repeat(with_preset(again, name)) == to_repeat(with_preset(asked, name))
+
+
+def test_syn_is_refused_in_one_line_where_ants_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qsmxt_app.config.find_spec", lambda name: None)
+    with pytest.raises(WrongUsage, match=r"--registration syn needs ANTs.*qsmxt-app\[ants\]"):
+        load_settings({"registration": "syn"})
+    assert load_settings({"registration": "greedy"}).registration == "greedy"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -70,7 +71,7 @@ def test_kernels_are_used_where_they_are_if_new_ones_can_be_added(home: Path, pr
     assert setup(environment, prepared) is None
     assert environment["NUMBA_CACHE_DIR"] == str(prepared / "numba")
     cpu = (environment["NUMBA_CPU_NAME"], environment["NUMBA_CPU_FEATURES"])
-    assert cpu == PORTABLE_CPU
+    assert cpu == PORTABLE_CPU[platform.machine()]
 
 
 @needs_kernels
@@ -99,12 +100,21 @@ def test_the_cache_that_a_user_names_is_used(home: Path, prepared: Path) -> None
     assert "NUMBA_CPU_NAME" not in environment
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="flags are those of x86-64")
 @pytest.mark.parametrize(("flags", "can"), [("sse2 avx", False), ("", False)])
 def test_an_old_processor_compiles_its_own_kernels(tmp_path: Path, flags: str, can: bool) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
     assert runs_portable_kernels(info) is can
     assert runs_portable_kernels(tmp_path / "none") is False
+
+
+@pytest.mark.parametrize(("machine", "can"), [("aarch64", True), ("ppc64le", False)])
+def test_other_processors_run_the_kernels_that_are_compiled_for_all_of_their_kind(
+    monkeypatch: pytest.MonkeyPatch, machine: str, can: bool
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert runs_portable_kernels() is can
 
 
 @needs_mounts

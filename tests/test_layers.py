@@ -15,7 +15,7 @@ LAYERS = (
     {"registration"},
     {"bids", "simulate"},
     {"settings"},
-    {"maps", "private_folder", "compiled_cache"},
+    {"maps", "private_folder", "compiled_cache", "mni152"},
     {"qsm"},
     {"", "arrays", "bibliography", "errors", "source_graph", "stopping", "terminal"},
     {"launch"},

@@ -158,11 +158,12 @@ def test_the_recipe_of_neurodesk_builds_this_version_from_files_that_exist() -> 
     assert all((REPOSITORY / path).is_file() for path in used)
 
 
-def test_the_image_is_locked_to_every_dependency() -> None:
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_the_image_is_locked_to_every_dependency(architecture: str) -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *extras["bet"], *extras["meshnet"]]
-    locked = (REPOSITORY / "container/amd64/requirements.txt").read_text(encoding="utf-8")
+    locked = (REPOSITORY / f"container/{architecture}/requirements.txt").read_text(encoding="utf-8")
     names = set(re.findall(r"^([a-z0-9-]+)==", locked, re.MULTILINE))
     assert {re.split(r"[<>=]", text)[0].lower() for text in needed} <= names, "run: container/lock.sh"
 

@@ -1,7 +1,6 @@
 """Registration, transforms and resampling.
 
-antspyx is imported by :mod:`qsmxt_app.registration.library` alone, when a registration by ANTs needs it:
-importing this package does not load it.
+antspyx need not be installed: it is imported by :mod:`qsmxt_app.registration.library` alone, for SyN.
 """
 
 from qsmxt_app.registration.image import Grid, Image, crop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from qsmxt_app.registration.greedy import Deformation, Pair, deform
 from qsmxt_app.registration.image import Grid
@@ -43,17 +42,15 @@ def register_deformable(
     """
     if method != SYN:
         return deform(pairs, grid, initial, options)
-    from qsmxt_app.registration import register as ants_registration
+    from qsmxt_app.registration.syn import Channel, SynOptions, register_syn
 
     fixed = [apply(pair.fixed, grid) for pair in pairs]
-    stage = replace(
-        ants_registration.SYN,
+    levels = SynOptions(
         iterations=options.iterations,
         shrink=options.shrink,
         smoothing=tuple(0.5 * factor if factor > 1 else 0.0 for factor in options.shrink),
     )
     further = [
-        ants_registration.Channel(image, pair.moving, pair.weight)
-        for image, pair in zip(fixed[1:], pairs[1:], strict=True)
+        Channel(image, pair.moving, pair.weight) for image, pair in zip(fixed[1:], pairs[1:], strict=True)
     ]
-    return ants_registration.register(fixed[0], pairs[0].moving, [stage], initial=initial, channels=further)
+    return register_syn(fixed[0], pairs[0].moving, levels, initial, further)

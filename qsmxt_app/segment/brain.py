@@ -23,8 +23,9 @@ from qsmxt_app.registration import Grid, Image, Transform, apply, crop
 from qsmxt_app.registration.greedy import Deformation, Pair, deform
 from qsmxt_app.registration.image import bounding_box as around
 from qsmxt_app.registration.label_resampling import reached_box
+from qsmxt_app.registration.resample import coarser
 from qsmxt_app.segment.atlas import Atlas
-from qsmxt_app.segment.head_position import coarser, find_head, similarity_within
+from qsmxt_app.segment.head_position import find_head, similarity_within
 
 _BRAIN_HEIGHT_MM = 75.0
 """From the top of the head to the middle of the brain."""

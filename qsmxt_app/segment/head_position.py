@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from qsmxt_app.arrays import BoolArray
-from qsmxt_app.qsm.smoothing import smooth
 from qsmxt_app.registration import Image, Transform, apply, linear
 from qsmxt_app.registration.mutual_information import Level, register_linear
+from qsmxt_app.registration.resample import coarser
 from qsmxt_app.registration.similarity import mutual_information
 
 COARSE_MM = 8.0
@@ -24,16 +24,6 @@ _KEPT = 2
 """Coarse solutions that are followed to the end."""
 _RIGID = (Level(4, 2.0), Level(2, 1.0))
 _AFFINE = (Level(4, 2.0, affine=True), Level(2, 1.0, affine=True))
-
-
-def coarser(image: Image, voxel_mm: float) -> Image:
-    """Blur an image and sample it at least as coarsely as given, along its own axes."""
-    size = np.asarray(image.voxel_size)
-    ratio = np.maximum(1.0, voxel_mm / size)
-    if (ratio < 1.2).all():
-        return image.with_array(np.asarray(image.array, dtype=np.float32))
-    widths = (0.4 * ratio * (ratio > 1.2)).tolist()
-    return apply(image.with_array(smooth(image.array, widths, hold=True)), image.grid.with_voxels(ratio))
 
 
 def find_head(

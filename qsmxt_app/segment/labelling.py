@@ -21,10 +21,10 @@ from qsmxt_app.registration import Grid, Image, Transform, apply, crop, resample
 from qsmxt_app.registration.deformable import GREEDY, register_deformable
 from qsmxt_app.registration.greedy import Deformation, Pair, deform, refine
 from qsmxt_app.registration.label_resampling import reached_box
+from qsmxt_app.registration.resample import coarser
 from qsmxt_app.segment.alignment import Alignment
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.chi_borders import refine_borders_with_chi
-from qsmxt_app.segment.head_position import coarser
 from qsmxt_app.segment.nuclei_search import GROUP_REACH_MM, OWN_REACH_MM, Placement, find_nuclei, scaled
 from qsmxt_app.segment.prepare import PreparedT1w
 from qsmxt_app.segment.regions import Region

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from qsmxt_app.arrays import BoolArray
 from qsmxt_app.qsm.morphology import bounding_box, dilate, erode, fill_holes, keep_components
 from qsmxt_app.registration import Grid, Image, Transform, apply
-from qsmxt_app.registration.resample import without_shear
+from qsmxt_app.registration.resample import coarser, without_shear
 from qsmxt_app.segment.atlas import Atlas
 from qsmxt_app.segment.brain import extract_brain
-from qsmxt_app.segment.head_position import coarser
 from qsmxt_app.segment.shading import estimate_shading
 
 _SHADING_MM = 4.0

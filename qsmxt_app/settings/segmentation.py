@@ -39,7 +39,7 @@ class SegmentationSettings:
     )
     registration: str = setting(
         "greedy",
-        "deformable registration of atlas and template: greedy, or syn (ANTs; several times slower)",
+        "deformable registration of atlas and template: greedy, or syn (needs ANTs; several times slower)",
         choices=("greedy", "syn"),
     )
     output_spaces: tuple[str, ...] = setting(

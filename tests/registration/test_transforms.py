@@ -66,6 +66,7 @@ def test_matrices_in_a_row_become_one() -> None:
 
 
 def test_itk_reads_what_is_saved(bend: Warp, tmp_path: Path) -> None:
+    pytest.importorskip("ants", reason="antspyx is not installed")
     from qsmxt_app.registration.library import ants
 
     lps = np.array([-1, -1, 1])
@@ -106,6 +107,7 @@ def test_a_file_that_is_no_transform_is_named(tmp_path: Path) -> None:
 def test_itk_lays_voxels_where_nibabel_does(tmp_path: Path) -> None:
     import nibabel as nib
 
+    pytest.importorskip("ants", reason="antspyx is not installed")
     from qsmxt_app.registration.image import from_ants, to_ants
     from qsmxt_app.registration.library import ants
 
@@ -120,6 +122,7 @@ def test_itk_lays_voxels_where_nibabel_does(tmp_path: Path) -> None:
 
 
 def test_a_sheared_image_is_refused() -> None:
+    pytest.importorskip("ants", reason="antspyx is not installed")
     from qsmxt_app.registration.image import to_ants
 
     sheared = np.eye(4)

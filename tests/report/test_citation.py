@@ -72,10 +72,13 @@ def test_the_group_level_has_its_own_paragraph_and_references(outputs: Outputs) 
     assert "(group level)" in text
     assert "A template was built from 2 participants with voxels of 1 × 1 × 2 mm³" in text  # noqa: RUF001
     assert "3 rounds" in text
-    assert "antspyx 0.6.1" in text
-    assert {"avants2008", "avants2010", "joshi2004"} <= set(
+    assert "antspyx" not in text
+    assert {"avants2008", "avants2010", "joshi2004", "mattes2003"} <= set(
         re.findall(r"@article\{(\w+)", written[2].read_text())
     )
+    record = {"template": template, "software": {"antspyx": "0.6.1"}, "settings": {"registration": "syn"}}
+    path.write_text(json.dumps(record))
+    assert "by SyN of ANTs (antspyx 0.6.1)" in write_citations(outputs.folder)[0].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

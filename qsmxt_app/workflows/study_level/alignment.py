@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,11 @@ from qsmxt_app.group.shape import centred
 from qsmxt_app.registration import Grid, Image, Transform, apply, linear, load_transform, save_transform
 from qsmxt_app.registration.deformable import GREEDY, METHODS, register_deformable
 from qsmxt_app.registration.greedy import Deformation, Pair
+from qsmxt_app.registration.head_alignment import align
 from qsmxt_app.workflows.node_base import Step, StepInputSpec, StepOutputSpec, load, load_image, save
 
 COARSEST_MM = 8.0
-LINEAR_ITERATIONS, DEFORMABLE_ITERATIONS = (500, 250, 100, 50), (100, 100, 60, 30)
+DEFORMABLE_ITERATIONS = (100, 100, 60, 30)
 """At most, on each level to the finest."""
 UPDATE_SMOOTHING = 2.5
 """In voxels: between heads of different people what differs is smoother than between a head and itself."""
@@ -50,19 +50,7 @@ def shrink_factors(voxel_size: Sequence[float], finest_mm: float = 0.0) -> tuple
     return tuple(factor for factor in factors if factor * edge >= finest_mm) or (factors[0],)
 
 
-def linear_stage(stage: Any, factors: tuple[int, ...]) -> Any:
-    """Return a linear stage of a registration on these levels."""
-    return replace(
-        stage,
-        shrink=factors,
-        smoothing=tuple(0.5 * factor if factor > 1 else 0.0 for factor in factors),
-        iterations=LINEAR_ITERATIONS[-len(factors) :],
-    )
-
-
-def register_linear(
-    fixed: Image, moving: Image, stages: Sequence[Any], initial: Transform | None
-) -> Transform:
+def register_linear(fixed: Image, moving: Image, *, affine: bool, initial: Transform | None) -> Transform:
     """Find the linear transform from one image to another.
 
     Raises
@@ -70,11 +58,9 @@ def register_linear(
     UnusableData
         They have too little in common.
     """
-    from qsmxt_app.registration.register import register
-
     try:
-        return register(fixed, moving, stages, initial=initial)
-    except RuntimeError as error:
+        return align(fixed, moving, affine=affine, initial=initial)
+    except ValueError as error:
         raise UnusableData(
             f"registration failed: too little overlap ({error}).",
             "Look whether both show the same part of the body; leave it out with --participant-label.",
@@ -148,13 +134,9 @@ class RegisterLinear(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform."""
-        from qsmxt_app.registration.register import AFFINE, RIGID
-
         fixed, moving = load_image(self.inputs.fixed), load_image(self.inputs.moving)
         initial = load_transform(Path(self.inputs.initial)) if isdefined(self.inputs.initial) else None
-        model = RIGID if self.inputs.model == "rigid" else AFFINE
-        stage = linear_stage(model, shrink_factors(fixed.voxel_size))
-        found = register_linear(fixed, moving, [stage], initial)
+        found = register_linear(fixed, moving, affine=self.inputs.model == "affine", initial=initial)
         self._results["transform"] = str(save_transform(found, folder / "transform.txt"))
         return {"matrix": found.matrix.tolist()}
 
@@ -262,16 +244,12 @@ class RegisterToTemplate(Step):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """Save the transform and its inverse."""
-        from qsmxt_app.registration.register import AFFINE, RIGID
-
         given = self.inputs
         fixed, moving = ([load_image(file) for file in files] for files in (given.fixed, given.moving))
         if isdefined(given.fixed_mask):
             inside = load(given.fixed_mask) > 0
             fixed = [image.with_array(np.where(inside, image.array, 0)) for image in fixed]
-        factors = shrink_factors(fixed[0].voxel_size)
-        stages = [linear_stage(stage, factors) for stage in (RIGID, AFFINE)]
-        initial = register_linear(fixed[0], moving[0], stages, None)
+        initial = register_linear(fixed[0], moving[0], affine=True, initial=None)
         found = register_channels(fixed, moving, initial, method=given.method)
         self._results["transform"] = str(save_transform(found, folder / TRANSFORM))
         self._results["inverse_transform"] = str(save_transform(found.inverse(), folder / INVERSE_TRANSFORM))
