@@ -1,14 +1,13 @@
-"""Nuclei that no freely licensed atlas of the MNI152 head has, drawn from their published geometry.
+"""Nuclei that no freely licensed atlas of the MNI152 head has, drawn as simple shapes.
 
 The average head itself shows the red nucleus and, around it, the nigra as a band of grey matter: their shapes
 follow it. The pallidum is FreeSurfer's, divided by a lamina. All arrays are of voxels of 1 mm.
 
 References
 ----------
-Keuken MC, et al. NeuroImage 94:40-46 (2014), Pauli WM, et al. Sci Data 5:180063 (2018), Xiao Y, et al. Data
-Brief 12:370-379 (2017): nuclei of the basal ganglia and the midbrain in MNI coordinates. Thorner G, et al.
-J Hirnforsch 16:401-413 (1975): seven tenths of the pallidum are its external segment. Dimitrova A, et al.
-NeuroImage 17:240-255 (2002): dentate nucleus.
+Thorner G, et al. J Hirnforsch 16:401-413 (1975): seven tenths of the pallidum are its external segment.
+Keuken MC, et al. NeuroImage 94:40-46 (2014): subthalamic nucleus.
+Dimitrova A, et al. NeuroImage 17:240-255 (2002): dentate nucleus.
 """
 
 from __future__ import annotations

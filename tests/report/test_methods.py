@@ -41,7 +41,7 @@ def test_the_default_chain_cites_what_it_uses_and_nothing_else() -> None:
         ({"inputs": {"echo_times": [0.02]}}, set(), {"eckstein2018", "liu2013"}),
         ({"segmentation": {"status": "done", "method": "atlas", "atlas": "qsmxt", "t1w": "T1w.nii.gz",
                            "alignment": {"used": "registration"}}},
-         {"fonov2011", "fischl2002", "desikan2006", "keuken2014", "pauli2018", "avants2008", "mattes2003"},
+         {"fonov2011", "fischl2002", "desikan2006", "keuken2014", "avants2008", "mattes2003"},
          set()),
         ({"segmentation": {"status": "done", "method": "meshnet", "atlas": "m", "t1w": "T1w.nii.gz",
                            "alignment": {"used": "header"}}}, {"fedorov2017", "masoud2023"}, set()),

@@ -3,8 +3,8 @@
 The frame is the MNI152 2009c average head. Nuclei, ventricles, cortex and white matter are those of
 FreeSurfer's average of 35 heads, so that a nucleus is what FreeSurfer means by it. On the side of the insula
 its putamen extends beyond the external capsule of this head: that part is the claustrum with the capsules
-beside it. The two parts of the pallidum, nigra, red, subthalamic and dentate nucleus are drawn from their
-published geometry, and refined by the map of chi. White matter is divided by the lobe of the nearest cortex.
+beside it. The two parts of the pallidum, nigra, red, subthalamic and dentate nucleus are drawn as
+simple shapes, and refined by the map of chi. White matter is divided by the lobe of the nearest cortex.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ SOURCES = (
     "MNI152 2009c average head (Fonov 2011; free for any use)",
     "FreeSurfer's cvs_avg35_inMNI152, Desikan-Killiany labels (Fischl 2002; Desikan 2006; FreeSurfer "
     "Software License)",
-    "parts of the pallidum, substantia nigra, red, subthalamic and dentate nucleus: drawn from published "
-    "geometry (Keuken 2014; Pauli 2018; Xiao 2017; Thorner 1975; Dimitrova 2002)",
+    "substantia nigra and red nucleus: simple shapes drawn to the average head; parts of the pallidum by "
+    "their share of its volume (Thorner 1975)",
+    "subthalamic and dentate nucleus: placed by coordinates (Keuken 2014; Dimitrova 2002)",
 )
 
 _NAMES = {
@@ -220,8 +221,8 @@ ATLAS = BuiltInAtlas(
     sources=SOURCES,
     phrase=(
         "the built-in atlas, on the MNI152 2009c head [@fonov2011] with the labels of FreeSurfer's average "
-        "of 35 heads [@fischl2002;@desikan2006] and small nuclei drawn from their published geometry "
-        "[@keuken2014;@pauli2018]"
+        "of 35 heads [@fischl2002;@desikan2006] and small nuclei drawn as simple shapes "
+        "[@keuken2014]"
     ),
     regions=known_regions,
     build=build,
