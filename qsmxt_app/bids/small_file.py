@@ -44,8 +44,7 @@ def read_small_bytes(path: Path) -> bytes:
         As `read_small`.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UnusableData(f"{path}: not a regular file.", "Remove it.")
+        check_regular(path)
         with path.open("rb") as stream:
             content = stream.read(LARGEST_BYTES + 1)
     except OSError as error:
@@ -57,3 +56,17 @@ def read_small_bytes(path: Path) -> bytes:
             f"{path}: larger than {LARGEST_BYTES >> 20} MB, which no such file needs.", "Remove it."
         )
     return content
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file: a pipe could be read for ever.
+
+    Raises
+    ------
+    UnusableData
+        If it is a pipe, a device or a folder.
+    OSError
+        If it does not exist.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise UnusableData(f"{path}: not a regular file.", "Remove it.")

@@ -15,6 +15,7 @@ from qsmxt_app.bids.derivatives import CHIMAP_LINK, bids_uri
 from qsmxt_app.maps import MAPS
 from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings
 from qsmxt_app.workflows import nodes
+from qsmxt_app.workflows.nodes.existing import AS_GIVEN
 from qsmxt_app.workflows.outputs import OUTPUTS, PARAMETERS, WriteDerivatives, method_parameters
 from qsmxt_app.workflows.plan import ScanPlan
 from qsmxt_app.workflows.segmentation.steps import connect_regions, region_makers, step_node
@@ -137,7 +138,7 @@ def planned_outputs(scan: ScanPlan) -> tuple[str, ...]:
 
 def planned_reference(scan: ScanPlan) -> str:
     """Return what chi is to be relative to, as the record names it."""
-    given = "" if scan.existing is None or "reference" in scan.settings.chosen else nodes.AS_GIVEN
+    given = "" if scan.existing is None or "reference" in scan.settings.chosen else AS_GIVEN
     return scan.segmentation.reference or given or str(_reference_inputs(scan)["reference"])
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from qsmxt_app.bids.small_file import check_regular
+from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.outliers import FEWEST, LIMIT, modified_z_scores
 from qsmxt_app.maps.measured import MEASURED
 from qsmxt_app.report.region_names import KINDS, SIDES, region_kind
@@ -95,12 +97,13 @@ def read_values(path: Path, group_by: str) -> list[Value]:
     try:
         groups = group_names(sorted(_cells(path, group_by))) if group_by else {}
         return list(_values(path, group_by, groups))
-    except (OSError, ValueError, csv.Error):
+    except (QsmxtError, OSError, ValueError, csv.Error):
         return []
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     """Yield the rows one by one: the table of a large study has hundreds of thousands."""
+    check_regular(path)
     with path.open(encoding="utf-8-sig", newline="") as stream:
         yield from csv.DictReader(stream)
 

@@ -1,6 +1,6 @@
 """The steps from raw images to a referenced susceptibility map, each a thin node."""
 
-from qsmxt_app.workflows.nodes.existing import AS_GIVEN, LoadExistingMap
+from qsmxt_app.workflows.nodes.existing import LoadExistingMap
 from qsmxt_app.workflows.nodes.field import FitField
 from qsmxt_app.workflows.nodes.maps import ComputeMap
 from qsmxt_app.workflows.nodes.masks import BuildMasks
@@ -11,7 +11,6 @@ from qsmxt_app.workflows.nodes.susceptibility import CombineAndReference, Invert
 from qsmxt_app.workflows.nodes.two_step import InvertField, RemoveBackground
 
 __all__ = [
-    "AS_GIVEN",
     "BuildMasks",
     "CombineAndReference",
     "ComputeMap",
