@@ -135,7 +135,7 @@ def test_options_of_other_programs_that_mean_the_same(given, name, value):
     ("flag", "hint"),
     [
         ("--qsm-algorithm=rts", "--qsm-method two-step with --inversion rts"),
-        ("--export_dicoms", "The maps are NIfTI"),
+        ("--export_dicoms", "Run qsm dicom"),
         ("--labels_file", "--custom-labels"),
         ("--fs-license-file=x", "FreeSurfer is not run"),
         ("--use_existing_masks", "--masks DIR"),
