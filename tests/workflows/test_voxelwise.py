@@ -72,7 +72,9 @@ def test_maps_of_statistics_are_written_and_shown(study: tuple[Path, Path]) -> N
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_run(
-    study: tuple[Path, Path], arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*map(str, study), "group", "-q", *arguments]) == 64
+    raw, out = write_dataset(tmp_path, {"01": []})
+    write_scan(out, {"sub": "01"}, Head(1, 1), (8.0, 8.0, 8.0))
+    assert main([*map(str, (raw, out)), "group", "-q", *arguments]) == 64
     assert words in capsys.readouterr().err
