@@ -27,6 +27,8 @@ from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
+
 from benchmarks.scans import DIRECTIONS, ECHOES, LABEL, Scan, volume
 from benchmarks.scoring import Score, score
 from benchmarks.steps import seconds_to_chi
@@ -38,10 +40,12 @@ from qsmxt_app.simulate.tissues import LABELS
 MASKS = ("own", "oracle")
 PRESETS = ("gre", "consensus", "fast", "bet", "epi", "body")
 ABOUT = ("seed", "anatomy", "B0", "T", "voxel", "SNR", "echoes", "slices", "preset", "variant", "mask")
-SCORES = ("NRMSE", "XSIM", "HFEN", "rim", "covers", "slope", "bias", "veins")
+SCORES = ("NRMSE", "XSIM", "HFEN", "rim", "covers", "slope", "bias", "veins", "z")
 COSTS = ("chi s", "all s", "MB", "iter", "code")
+NOT_TISSUE = {"CSF", "Ventricles", "Vein", "Calcification", "Microbleed"}
 LEGEND = """NRMSE, HFEN and rim (outermost two voxels) in %; slope and bias (the largest, then each) of deep
-grey nuclei, in ppm; veins: mean of the map over that of the truth, below the outermost layer; chi s: seconds
+grey nuclei, in ppm; veins: mean of the map over that of the truth, below the outermost layer; z: standard
+deviation, in white and grey matter, of the error over the expected error; chi s: seconds
 of all steps to chi, all s: of all steps; MB: peak of the largest step; iter: of the whole mask's inversion;
 code: fingerprint of the package"""
 
@@ -63,10 +67,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave: its score, and its record."""
+    """What a run gave: its score, its record, and the spread of its error over the expected error."""
 
     score: Score
     record: Mapping[str, Any]
+    error_spread: float
 
     @property
     def columns(self) -> dict[str, str]:
@@ -80,6 +85,7 @@ class Outcome:
             "slope": f"{s.deep_grey_slope:.3f}",
             "bias": f"{s.worst_bias:.4f}",
             "veins": f"{s.vein_recovery:.2f}",
+            "z": f"{self.error_spread:.2f}",
             "chi s": f"{seconds_to_chi(record['timings']):.1f}",
             "all s": f"{sum(record['timings'].values()):.1f}",
             "MB": f"{max(record['memory_mb'].values()):.0f}",
@@ -109,7 +115,19 @@ def run_simulated(case: Case, folder: Path) -> Outcome:
             command += ["--mask", str(truth / LABEL / "anat" / f"{LABEL}_desc-brain_mask.nii.gz")]
         subprocess.run(command, check=True)
         record = json.loads((out / LABEL / "figures" / f"{LABEL}_desc-qsm_record.json").read_text())
-        return Outcome(score_outputs(out, truth), record)
+        return Outcome(score_outputs(out, truth), record, error_spread(out, truth))
+
+
+def error_spread(out: Path, truth: Path) -> float:
+    """Standard deviation of error over expected error in white and grey matter; NaN without that map."""
+    if not (out / LABEL / "anat" / f"{LABEL}_desc-error_Chimap.nii.gz").exists():
+        return float("nan")
+    expected, labels = volume(out, "desc-error_Chimap"), volume(truth, "dseg")
+    inside = (volume(truth, "desc-brain_mask") > 0) & (expected > 0)
+    error = volume(out, "Chimap") - volume(truth, "Chimap")
+    error -= error[inside].mean()
+    tissue = inside & np.isin(labels, [LABELS[name] for name in LABELS if name not in NOT_TISSUE])
+    return float(np.std(error[tissue] / expected[tissue]))
 
 
 def score_outputs(out: Path, truth: Path) -> Score:

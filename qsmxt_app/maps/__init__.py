@@ -10,6 +10,7 @@ _MODULES = (
     "qsmxt_app.maps.relaxation",
     "qsmxt_app.maps.swi",
     "qsmxt_app.maps.chi_noise",
+    "qsmxt_app.maps.chi_error",
     "qsmxt_app.maps.separation",
 )
 _STEPS: tuple[MapStep, ...] = tuple(import_module(module).MAP for module in _MODULES)

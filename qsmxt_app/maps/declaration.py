@@ -10,6 +10,14 @@ from typing import Any
 
 from qsmxt_app.bibliography import Reference
 
+Wording = str | Callable[[Mapping[str, Any]], str]
+"""A text, or a function of the settings of a scan, by name, that gives it."""
+
+
+def worded(text: Wording, settings: Mapping[str, Any]) -> str:
+    """Return a text as it is under some settings."""
+    return text if isinstance(text, str) else text(settings)
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -27,8 +35,8 @@ class Scan:
         T.
     threads
         Cores; no result may depend on it.
-    choice
-        What the setting of the step is, where it has choices.
+    settings
+        Values of the settings that the step names.
     """
 
     echo_times: tuple[float, ...]
@@ -36,7 +44,7 @@ class Scan:
     b0_direction: tuple[float, float, float]
     field_strength: float
     threads: int = 1
-    choice: str = ""
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class Output:
     desc: str | None = None
     datatype: str = "anat"
     units: str | None = None
-    algorithm: str = ""
+    algorithm: Wording = ""
     steps: tuple[str, ...] = ()
     each_echo: bool = False
 
@@ -225,8 +233,10 @@ class MapStep:
         None for a step that always runs.
     fewest_echoes
         Scans with fewer do not have it.
+    only
+        Settings, and the values that they must have for it to be made.
     settings
-        Further settings that it depends on, told by the sidecar.
+        Further settings that it depends on: given to `compute`, and told by the sidecar.
     papers
         Publications that `sentence` cites and that `report/references.toml` lacks.
     """
@@ -235,11 +245,12 @@ class MapStep:
     compute: Callable[..., Computed]
     outputs: Mapping[str, Output]
     need: Need
-    sentence: str = ""
+    sentence: Wording = ""
     details: Callable[[Mapping[str, Any], Mapping[str, Any]], str] | None = None
     shown: Shown | None = None
     switch: Switch | None = None
     fewest_echoes: int = 1
+    only: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     settings: tuple[str, ...] = ()
     papers: tuple[Reference, ...] = ()
 
@@ -261,13 +272,12 @@ class MapStep:
     def methods_text(self, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         """Return its part of the methods text."""
         details = self.details(settings, facts) if self.details else ""
-        return f"{self.sentence} {details}".strip()
+        return f"{worded(self.sentence, settings)} {details}".strip()
 
     def made(self, settings: Mapping[str, Any], echoes: int) -> bool:
         """Whether a scan with so many echoes has its maps under some settings, by name."""
-        return echoes >= self.fewest_echoes and (
-            self.switch is None or self.switch.is_on(settings.get(self.name))
-        )
+        chosen = self.switch is None or self.switch.is_on(settings.get(self.name))
+        return chosen and echoes >= self.fewest_echoes and self.only.items() <= dict(settings).items()
 
     def why_not(self, settings: Mapping[str, Any], echoes: int) -> str:
         """Say why a scan does not have its maps; empty where it does."""
@@ -276,6 +286,9 @@ class MapStep:
             return f"--no-{flag}"
         if self.switch is not None and self.switch.choices and not self.switch.is_on(settings.get(self.name)):
             return f"--{flag} {self.switch.choices[0]}"
+        for name, value in self.only.items():
+            if name in settings and settings[name] != value:
+                return f"--{name.replace('_', '-')} {settings[name]}"
         if 0 < echoes < self.fewest_echoes:
             return f"it needs at least {_COUNTS.get(self.fewest_echoes, self.fewest_echoes)} echoes"
         return ""
@@ -289,6 +302,10 @@ IMAGES = {
     "object_mask": "where there is signal, before the field is known",
     "total_field": "Hz",
     "field_noise": "standard error of the total field, Hz",
+    "random_noise": "standard deviation of the total field over repeated scans, Hz",
+    "laplacian": "of the field, or (x, y, z, echo) of that of each echo, ppm/mm^2",
+    "laplacian_noise": "standard error of the field that the Laplacian is of, ppm",
+    "tissue_mask": "where the signal is tissue's",
     "field_mask": "where the total field is known",
     "chi": "susceptibility, ppm, relative to its reference",
     "mask": "where susceptibility is reported",

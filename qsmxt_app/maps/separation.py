@@ -44,7 +44,7 @@ def compute(
         voxel_size=scan.voxel_size,
         b0_direction=scan.b0_direction,
         field_strength=scan.field_strength,
-        method=AUTO if scan.choice in ("", "auto") else scan.choice,
+        method=_method(scan.settings),
         threads=scan.threads,
     )
     maps = {"paramagnetic": separated.sources.paramagnetic, "diamagnetic": separated.sources.diamagnetic}
@@ -63,12 +63,16 @@ def _output(desc: str, title: str, sign: str) -> MeasuredOutput:
     )
 
 
+def _method(settings: Mapping[str, Any]) -> str:
+    choice = settings.get("separation")
+    return str(choice) if choice in SEPARATION_METHODS else AUTO
+
+
 def describe(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Say by which method, and where R2 came from."""
     from qsmxt_app.qsm.separation.reversible import TYPICAL_R2
 
-    choice = settings.get("separation", AUTO)
-    phrase = SEPARATION_METHODS[AUTO if choice in ("none", "auto") else choice].phrase
+    phrase = SEPARATION_METHODS[_method(settings)].phrase
     share = facts.get("r2_measured_share")
     if share is None:
         return f"The method was {phrase}."

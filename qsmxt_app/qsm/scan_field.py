@@ -29,6 +29,8 @@ class ScanField:
     ----------
     total_field, field_noise : ndarray (x, y, z)
         The fitted field and its standard error, Hz.
+    random_noise : ndarray (x, y, z)
+        Standard deviation of the field over repeated scans, Hz; 0 where the field is not known.
     field_trust : ndarray (x, y, z)
         0 (random) to 1 (certain); 0 outside the mask.
     offset : ndarray (x, y, z) or None
@@ -48,6 +50,7 @@ class ScanField:
 
     total_field: FloatArray
     field_noise: FloatArray
+    random_noise: FloatArray
     field_trust: FloatArray
     offset: FloatArray | None
     laplacian: FloatArray
@@ -149,6 +152,7 @@ def fit_scan_field(
     return ScanField(
         total_field=fit.total_field,
         field_noise=fit.field_noise,
+        random_noise=fit.random_noise,
         field_trust=np.where(filled, fit.trust, np.float32(0)),
         offset=fit.offset if len(times) > 1 else None,
         laplacian=laplacian,

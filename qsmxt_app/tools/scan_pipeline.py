@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -200,6 +200,7 @@ class ScanPipeline:
             echo_times=self.scan.echo_times,
             field_strength=self.scan.field_strength,
             threads=self.threads,
+            settings=self.settings.as_dict(),
             **self._geometry,
         )
         images: dict[str, Any] = {
@@ -208,6 +209,10 @@ class ScanPipeline:
             "object_mask": masks.filled,
             "total_field": field.total_field,
             "field_noise": field.field_noise,
+            "random_noise": field.random_noise,
+            "laplacian": field.laplacian,
+            "laplacian_noise": field.noise,
+            "tissue_mask": field.tissue,
             "field_mask": field.filled,
             "chi": chi,
             "mask": mask,
@@ -219,8 +224,7 @@ class ScanPipeline:
                 known = images | made
                 given = {need: known[need] for need in step.needs}
                 given |= {one: known[one] for one in step.takes if one in known}
-                choice = getattr(self.settings, name) if step.switch and step.switch.choices else ""
-                computed = step.compute(replace(scan, choice=choice), **given)
+                computed = step.compute(scan, **given)
                 made |= computed.maps
                 facts[name] = dict(computed.facts)
         return made, facts

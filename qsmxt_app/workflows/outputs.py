@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
 from qsmxt_app.maps import MAPS
-from qsmxt_app.maps.declaration import Output
+from qsmxt_app.maps.declaration import Output, worded
 from qsmxt_app.maps.measured import CHI
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.workflows.node_base import (
@@ -133,7 +133,7 @@ class WriteDerivatives(Step):
         given = self.inputs
         settings = json.loads(given.parameters)
         parameters: dict[str, Any] = {}
-        algorithm, steps = output.algorithm, output.steps
+        algorithm, steps = worded(output.algorithm, settings), output.steps
         existing = defined(given.existing)
         if output.suffix == "Chimap" and not steps:
             algorithm, steps = SOLVERS["inversion" if defined(given.inversion_facts) else "tgv"]

@@ -13,6 +13,7 @@ from msgspec import to_builtins
 from qsmxt_app.bids.acquisition import Acquisition
 from qsmxt_app.bids.derivatives import CHIMAP_LINK, bids_uri
 from qsmxt_app.maps import MAPS
+from qsmxt_app.maps.declaration import MapStep
 from qsmxt_app.settings import MASK_METHODS, REFERENCES, Settings
 from qsmxt_app.workflows import nodes
 from qsmxt_app.workflows.nodes.existing import AS_GIVEN
@@ -65,10 +66,9 @@ def scan_nodes(scan: ScanPlan, *, bids_dir: Path, output_dir: Path) -> dict[str,
             **_origin(scan),
         ),
     }
-    known = {"echo_times": times, **field_step}
     for name, step in MAPS.items():
-        chosen = {"choice": getattr(settings, name)} if step.switch and step.switch.choices else {}
-        makers[name] = partial(nodes.ComputeMap, name=name, scan=json.dumps(known | chosen))
+        known = {"echo_times": times, **field_step, "settings": _chosen(step, settings)}
+        makers[name] = partial(nodes.ComputeMap, name=name, scan=json.dumps(known))
     if acquisition.r2:
         files = [str(file) for file in acquisition.r2.files]
         described = json.dumps(to_builtins(acquisition.r2, enc_hook=str))
@@ -190,7 +190,10 @@ def _image_sources(made: Collection[str]) -> dict[str, tuple[str, str]]:
             "mask": "filled",
             "field_mask": "filled",
             "mask_reliable": "reliable",
+            "laplacian_noise": "noise",
+            "tissue_mask": "tissue",
             **{name: name for name in ("total_field", "field_noise", "field_trust", "offset")},
+            **{name: name for name in ("laplacian", "random_noise")},
         },
         # some methods of background removal make the mask smaller
         "background": {"local_field": "local_field"} | ({"mask": "mask"} if "inversion" in made else {}),
@@ -237,6 +240,11 @@ def _combine(scan: ScanPlan) -> Any:
         program=scan.existing.program,
         subtract_mean="reference" in scan.settings.chosen and scan.settings.reference == "mean",
     )
+
+
+def _chosen(step: MapStep, settings: Settings) -> dict[str, Any]:
+    """Return the settings that a map depends on."""
+    return {name: value for name, value in settings.as_dict().items() if name in step.settings}
 
 
 def _mask_inputs(settings: Settings) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
@@ -6,9 +8,11 @@ from qsmxt_app.qsm.background.lbv import lbv
 from qsmxt_app.qsm.chi_noise import chi_noise
 from qsmxt_app.qsm.constants import hz_per_ppm
 from qsmxt_app.qsm.dipole import dipole_kernel, forward_field
+from qsmxt_app.qsm.expected_error import expected_error
 from qsmxt_app.qsm.field import fit_total_field
 from qsmxt_app.qsm.inversion.rts import rts
 from qsmxt_app.qsm.inversion.tv import tv
+from qsmxt_app.qsm.noise_response import tgv_noise
 from qsmxt_app.qsm.padded_grid import field_weights
 from qsmxt_app.qsm.tgv import laplacian_of_field, solve_tgv
 
@@ -64,7 +68,7 @@ def test_one_voxel_of_noise_hardly_matters_but_one_of_many_does():
 
 
 def test_it_is_the_spread_of_repeated_scans():
-    """The whole road from noisy signals to chi, five scans of one object."""
+    """From noisy signals to chi, five scans of one object."""
     shape, times = (48, 52, 46), (0.005, 0.012, 0.019)
     options = {"voxel_size": (2.0, 2.0, 2.0), "b0_direction": (0.0, 0.0, 1.0)}
     rng, mask, per_ppm = np.random.default_rng(1), ball(shape, 21), hz_per_ppm(3.0)
@@ -87,7 +91,7 @@ def test_it_is_the_spread_of_repeated_scans():
         laplacian = laplacian_of_field(
             fit, field_strength=3.0, voxel_size=options["voxel_size"], mask=mask
         ).laplacian
-        maps["tgv"].append(solve_tgv(laplacian, mask, noise=noise, **options).chi)
+        maps["tgv"].append(solve_tgv(laplacian, mask, noise=noise, tissue=mask, **options).chi)
         weights = field_weights(noise)
         local = lbv(
             fit.total_field / np.float32(per_ppm), mask, weights=weights, voxel_size=options["voxel_size"]
@@ -100,6 +104,64 @@ def test_it_is_the_spread_of_repeated_scans():
     for name, repeated in maps.items():
         spread = np.sqrt(np.var(repeated, axis=0, ddof=1)[inner].mean())
         assert 0.5 < np.median(told[inner]) / spread < 2, name
+    response = tgv_noise(
+        laplacian,
+        mask,
+        noise=noise,
+        random_noise=fit.random_noise / np.float32(per_ppm),
+        tissue=mask,
+        **options,
+    )
+    for part in (ball(shape, 5), inner & ~ball(shape, 8), mask & ~inner):
+        spread = np.var(maps["tgv"], axis=0, ddof=1)[part].mean()
+        assert np.sqrt(np.mean(response[part] ** 2) / spread) == pytest.approx(1, abs=0.25)
+
+
+def test_white_noise_through_a_linear_inversion(monkeypatch):
+    """The Laplacian of white noise is sqrt(6^2 + 6) times as large, and chi follows the inversion."""
+    gain, sigma, mask = np.float32(0.25), np.float32(0.003), ball((40, 40, 40), 16)
+    monkeypatch.setattr(
+        "qsmxt_app.qsm.noise_response.solve_tgv",
+        lambda data, mask, **_: SimpleNamespace(chi=gain * data * mask),
+    )
+    even = np.full(mask.shape, sigma)
+    options = {"voxel_size": (1.0, 1.0, 1.0), "b0_direction": (0.0, 0.0, 1.0), "tissue": mask, "noise": even}
+    data = np.random.default_rng(3).standard_normal(mask.shape).astype(np.float32)
+    noise = tgv_noise(data, mask, random_noise=even, **options)
+    assert not noise[~mask].any()
+    expected = gain * sigma * np.sqrt(42)
+    for part in (ball(mask.shape, 12), mask & ~ball(mask.shape, 15)):
+        assert np.sqrt(np.mean(noise[part] ** 2)) == pytest.approx(expected, rel=0.05)
+    np.testing.assert_allclose(tgv_noise(data, mask, random_noise=3 * even, **options), 3 * noise, rtol=1e-3)
+
+
+def test_the_field_varies_between_scans_by_thermal_noise_where_it_is_smooth():
+    times, sigma = np.array((0.005, 0.012, 0.019)), 0.02
+    rng, mask = np.random.default_rng(5), ball((32, 32, 32), 13)
+    fields = []
+    for _ in range(6):
+        signal = np.exp(2j * np.pi * 20 * times) * mask[..., None] + sigma * (
+            rng.standard_normal((*mask.shape, 3)) + 1j * rng.standard_normal((*mask.shape, 3))
+        )
+        fit = fit_total_field(
+            np.abs(signal).astype(np.float32), np.angle(signal).astype(np.float32), times, mask=mask,
+            voxel_size=(1.0, 1.0, 1.0),
+        )  # fmt: skip
+        fields.append(fit.total_field)
+    inner = ball(mask.shape, 10)
+    spread = np.sqrt(np.var(fields, axis=0, ddof=1)[inner].mean())
+    assert np.sqrt(np.mean(fit.random_noise[inner] ** 2)) == pytest.approx(spread, rel=0.15)
+    assert (fit.random_noise <= fit.field_noise).all()
+
+
+def test_the_expected_error_is_noise_and_lost_detail():
+    mask = ball((20, 20, 20), 9)
+    noise = np.where(mask, np.float32(0.02), np.float32(0))
+    quiet, noisy = expected_error(0 * noise, mask), expected_error(noise, mask)
+    assert not quiet[~mask].any()
+    assert quiet[10, 10, 10] == np.float32(0.008)
+    assert quiet[10, 10, 2] == np.float32(0.018)
+    np.testing.assert_allclose(noisy[mask] ** 2 - quiet[mask] ** 2, 1.49 * noise[mask] ** 2, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

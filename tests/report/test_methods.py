@@ -37,6 +37,8 @@ def test_the_default_chain_cites_what_it_uses_and_nothing_else() -> None:
         # what two-step would do does not matter to TGV-QSM
         ({"settings": {"qsm_method": "tgv", "inversion": "rts", "background": "vsharp"}}, set(), set()),
         ({"outputs": {"swi": "d", "chi_noise": "e"}}, {"haacke2004", "eckstein2021", "kressler2010"}, set()),
+        ({"outputs": {"chi_noise": "e"}, "settings": {"qsm_method": "tgv", "echo_combination": "field"}},
+         {"efron1986"}, set()),
         ({"inputs": {"bipolar": True}}, {"li2015"}, set()),
         ({"inputs": {"echo_times": [0.02]}}, set(), {"eckstein2018", "liu2013"}),
         ({"segmentation": {"status": "done", "method": "atlas", "atlas": "qsmxt", "t1w": "T1w.nii.gz",

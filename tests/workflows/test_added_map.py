@@ -10,7 +10,7 @@ from documented_change import copy_with, run_python
 from test_segmentation import FREESURFER, study
 
 from qsmxt_app.maps import MAPS, made_maps
-from qsmxt_app.maps.declaration import IMAGES
+from qsmxt_app.maps.declaration import IMAGES, worded
 from qsmxt_app.report.methods import cited
 
 __all__ = ["study"]
@@ -86,19 +86,24 @@ def check_regions_and_group(out):
     assert "Average Curvature of χ, axial slice" in page
 
 
+@pytest.mark.parametrize("method", ["tgv", "two-step"])
 @pytest.mark.parametrize("name", MAPS)
-def test_every_map_declares_all_that_is_asked(name):
-    step = MAPS[name]
+def test_every_map_declares_all_that_is_asked(name, method):
+    step, settings = MAPS[name], {"qsm_method": method, "echo_combination": "field"}
     known = {*IMAGES, *(output for one in MAPS.values() for output in one.outputs)}
     assert {*step.needs, *step.takes} <= known
-    assert cited([step.sentence])
-    assert all(output.units and output.algorithm for output in step.outputs.values())
+    assert cited([worded(step.sentence, settings)])
+    assert all(output.units and worded(output.algorithm, settings) for output in step.outputs.values())
     assert {view.output for view in step.shown.views} <= step.outputs.keys()
 
 
 def test_switches_and_echoes_decide_which_maps_are_made():
-    on = {"swi": True, "chi_noise": True}
+    on = {"swi": True, "chi_noise": True, "chi_error": True, "qsm_method": "tgv", "echo_combination": "field"}
+    assert made_maps(on, 3) == {"relaxation", "swi", "chi_noise", "chi_error"}
+    assert made_maps(on | {"chi_noise": False}, 3) == {"relaxation", "swi"}
+    on["qsm_method"] = "two-step"
     assert made_maps(on, 3) == {"relaxation", "swi", "chi_noise"}
+    assert MAPS["chi_error"].why_not(on, 3) == "--qsm-method two-step"
     assert made_maps(on, 1) == {"swi", "chi_noise"}
     assert made_maps({"swi": False}, 2) == {"relaxation"}
     assert made_maps({"separation": "closed_form"}, 3) == {"relaxation", "separation"}

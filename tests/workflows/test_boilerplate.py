@@ -44,7 +44,7 @@ def test_the_methods_are_those_of_the_maps_and_regions_that_are_planned(tmp_path
     text, references = planned_methods(raw, tmp_path / "out", "--no-chi-noise")
     for key in ("stewart2022", "gudbjartsson1995", "haacke2004"):
         assert key in references
-    assert "kressler2010" not in references
+    assert "efron1986" not in references
     assert "its mean over the mask" in text
     assert "Regions were labelled" not in text, "a phantom has none"
     for path in raw.rglob("*.json"):
@@ -54,4 +54,4 @@ def test_the_methods_are_those_of_the_maps_and_regions_that_are_planned(tmp_path
     assert "to the magnitude" in text
     assert "over the labelled region caudate" in text
     assert "stewart2022" not in references
-    assert "kressler2010" in references
+    assert "efron1986" in references

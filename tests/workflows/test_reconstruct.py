@@ -59,8 +59,8 @@ def test_arrays_give_the_same_as_files(finished, result):
     )
     again = reconstruct(
         magnitude, phase, echo_times=ECHO_TIMES, field_strength=FIELD_STRENGTH, voxel_size=VOXEL_SIZE,
-        two_pass=False, brain_mask=False, swi=False, chi_noise=False, separation="closed_form",
-        r2=np.full(magnitude.shape[:3], 12.0),
+        two_pass=False, brain_mask=False, swi=False, chi_noise=False, chi_error=False,
+        separation="closed_form", r2=np.full(magnitude.shape[:3], 12.0),
     )  # fmt: skip
     np.testing.assert_array_equal(again.chi, result.chi)
     assert "chi_noise" not in again.maps

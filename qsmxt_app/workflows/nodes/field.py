@@ -23,6 +23,7 @@ from qsmxt_app.workflows.overview import coarse_phase
 _SAVED = (
     "total_field",
     "field_noise",
+    "random_noise",
     "field_trust",
     "laplacian",
     "noise",
@@ -54,6 +55,7 @@ class FieldOutputSpec(StepOutputSpec):
 
     total_field = File(exists=True, desc="Hz")
     field_noise = File(exists=True, desc="Hz")
+    random_noise = File(exists=True, desc="standard deviation of the field over repeated scans, Hz")
     field_trust = File(exists=True, desc="0 (random) to 1 (certain)")
     offset = File(exists=True, desc="removed from the phase of all echoes, rad, on a coarse grid")
     laplacian = File(exists=True, desc="of the field, ppm/mm^2; one an echo where maps are combined")
