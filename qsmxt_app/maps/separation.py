@@ -71,6 +71,7 @@ def _method(settings: Mapping[str, Any]) -> str:
 def describe(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Say by which method, and where R2 came from."""
     from qsmxt_app.qsm.separation.reversible import TYPICAL_R2
+    from qsmxt_app.qsm.separation.separate import MOSTLY
 
     phrase = SEPARATION_METHODS[_method(settings)].phrase
     share = facts.get("r2_measured_share")
@@ -78,7 +79,7 @@ def describe(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         return f"The method was {phrase}."
     source = (
         "R2 was measured and registered rigidly to the gradient echoes"
-        if share > 0.5
+        if share > MOSTLY
         else f"R2 was not measured but taken to be that of tissue on average ({TYPICAL_R2} 1/s at 3 T)"
     )
     return f"The method was {phrase}. {source}."

@@ -8,6 +8,9 @@ GAMMA_BAR_MHZ_PER_T = 42.577478518
 FEWEST_SPIN_ECHOES = 3
 """To fit R2: the first of them is left out."""
 
+STATIC_DEPHASING = 137.0
+"""R2' of a ppm of sources at 3 T, 1/s: measured in the deep grey nuclei of people (Shin 2021)."""
+
 FIELD_MODEL_ERROR = 0.0003
 """Error of a field in ppm that no magnitude predicts (discretisation, motion, flow)."""
 

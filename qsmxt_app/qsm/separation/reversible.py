@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray, FloatArray
+from qsmxt_app.qsm.constants import STATIC_DEPHASING
 from qsmxt_app.qsm.relaxation import fit_relaxation
 
-STATIC_DEPHASING = 137.0
-"""R2' of a ppm of sources at 3 T, 1/s: measured in the deep grey nuclei of people (Shin 2021)."""
 TYPICAL_R2 = 11.5
 """R2 of brain tissue at 3 T, 1/s, where it is not measured."""
 LEAST_NOISE = 1.5

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from qsmxt_app.arrays import BoolArray
 from qsmxt_app.qsm.chi_noise import chi_noise
+from qsmxt_app.qsm.constants import STATIC_DEPHASING
 from qsmxt_app.qsm.magnitude import combine_magnitude
 from qsmxt_app.qsm.separation import SEPARATION_METHODS
 from qsmxt_app.qsm.separation.fluid import fluid_susceptibility
 from qsmxt_app.qsm.separation.result import SeparatedSources
 from qsmxt_app.qsm.separation.reversible import (
-    STATIC_DEPHASING,
     relaxivity,
     reversible_relaxation,
     typical_r2,
@@ -98,6 +98,8 @@ def separate_sources(
     )
     per_ppm = relaxivity(field_strength, constant)
     chosen = SEPARATION_METHODS[method]
+    takes_noise = "chi_noise" in chosen.needs
+    noise = chi_noise(field_noise, mask, **geometry, threads=threads) if takes_noise else None
     sources = chosen(
         np.where(mask, chi - np.float32(fluid or 0), 0).astype(np.float32),
         mask,
@@ -105,7 +107,7 @@ def separate_sources(
         r2prime_noise=decay.noise,
         r2star=r2star,
         relaxivity=per_ppm,
-        chi_noise=chi_noise(field_noise, mask, **geometry, threads=threads),
+        chi_noise=noise,
         magnitude=combine_magnitude(magnitude),
         threads=threads,
         **geometry,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qsmxt_app.qsm.constants import STATIC_DEPHASING
 from qsmxt_app.qsm.separation import SEPARATION_METHODS
 from qsmxt_app.tools.command import Command, Given, Made, Option
 
@@ -44,6 +45,6 @@ COMMAND = Command(
     field_strength=True,
     options=(
         Option("method", "joint", "method of separation", tuple(SEPARATION_METHODS)),
-        Option("constant", 137.0, "R2' of a ppm of sources at 3 T, 1/s"),
+        Option("constant", STATIC_DEPHASING, "R2' of a ppm of sources at 3 T, 1/s"),
     ),
 )
