@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.report.panel import Panel, PanelType, ScanPage, View, make_view
-from qsmxt_app.report.panels.regions import OUTLINE_COLOURS
-from qsmxt_app.report.pictures import CHI, outline
+from qsmxt_app.report.panels.regions import OUTLINE_COLOURS, label_outlines
+from qsmxt_app.report.pictures import CHI
 from qsmxt_app.report.region_names import region_names
 from qsmxt_app.report.slices import Cut, SliceGrid, make_grid, size_mm, take, to_ras
 from qsmxt_app.report.volumes import load_volume
@@ -74,16 +74,9 @@ def _view(place: str, images: _Images, indices: Sequence[int]) -> View | None:
     colours = {index: number % OUTLINE_COLOURS for number, index in enumerate(indices)}
 
     def overlay(cut: Cut) -> tuple[tuple[str, str], ...]:
-        return _outlines(drawn[cut], colours, size_mm(grid, cut))
+        return label_outlines(drawn[cut], colours, size_mm(grid, cut))
 
     return replace(plain, rows=plain.rows + make_view(place, slices, grid, CHI, overlay=overlay).rows)
-
-
-def _outlines(
-    labels: NDArray[np.int32], colours: Mapping[int, int], size: tuple[float, float]
-) -> tuple[tuple[str, str], ...]:
-    here = [index for index in colours if (labels == index).any()]
-    return tuple((f"region region-{colours[index]}", outline(labels == index, size)) for index in here)
 
 
 def _box(grid: SliceGrid, inside: NDArray[np.bool_]) -> SliceGrid:

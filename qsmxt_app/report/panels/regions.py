@@ -59,15 +59,15 @@ def _outlined(name: str, source: Volumes, below: str, labels: str) -> View:
     colours = {label: index % OUTLINE_COLOURS for index, label in enumerate(found)}
 
     def overlay(cut: Cut) -> tuple[tuple[str, str], ...]:
-        return _label_outlines(drawn[cut], colours, size_mm(grid, cut)) if cut in drawn else ()
+        return label_outlines(drawn[cut], colours, size_mm(grid, cut)) if cut in drawn else ()
 
     if below == "chi":
         return make_view(name, source.slices[below], grid, CHI, overlay=overlay, by_plane=True)
     return relative_view(name, source, below, grid, overlay)
 
 
-def _label_outlines(
-    values: NDArray[np.float32], colours: Mapping[int, int], size: tuple[float, float]
+def label_outlines(
+    values: NDArray[np.generic], colours: Mapping[int, int], size: tuple[float, float]
 ) -> tuple[tuple[str, str], ...]:
     """Trace every region of a slice; those of one colour together."""
     paths: dict[int, str] = {}

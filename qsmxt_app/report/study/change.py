@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsmxt_app.bids.small_file import read_small
-from qsmxt_app.errors import QsmxtError
 from qsmxt_app.report.region_names import SIDES, region_kind
 from qsmxt_app.report.rendering import show_number
-from qsmxt_app.report.study.values import ALL, MapSummary, Value, finite_number, group_names, summarise
+from qsmxt_app.report.study.values import (
+    ALL,
+    MapSummary,
+    Value,
+    finite_number,
+    group_names,
+    read_results,
+    summarise,
+)
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,7 @@ def read_changes(path: Path, groups: Mapping[str, str]) -> Changes | None:
     groups
         Cell of the column of groups of each participant.
     """
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_small(path)), delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (QsmxtError, csv.Error):
-        return None
+    rows = read_results(path)
     names = group_names(list(groups.values()))
     values = [value for row in rows if (value := _value(row, groups, names))]
     errors = [error for row in rows if (error := finite_number(row.get("error"))) is not None]

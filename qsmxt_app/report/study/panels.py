@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from qsmxt_app.maps import MAPS
@@ -19,6 +15,7 @@ from qsmxt_app.report.panel import Panel, View, make_view
 from qsmxt_app.report.panels.maps import view_window
 from qsmxt_app.report.pictures import CHI, Window, curve_plot
 from qsmxt_app.report.slices import SliceGrid, make_grid, plan_cuts, take, to_ras
+from qsmxt_app.report.volumes import load_volume
 
 MAGNITUDE = Window(0.0, 2.0, "of the median tissue")
 SPREAD = Window(0.0, 0.05, "ppm", "inferno")
@@ -108,9 +105,5 @@ def _averaged_maps(plain: str) -> Iterator[tuple[str, tuple[str, ...], Window, s
 def _load(
     output_dir: Path, template: str, name: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
-    path = output_dir / f"tpl-{template}" / "anat" / f"{name}.nii.gz"
-    try:
-        image: Any = nib.load(path)
-        return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64)
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error):
-        return None
+    found = load_volume(output_dir / f"tpl-{template}" / "anat" / f"{name}.nii.gz")
+    return found[:2] if found else None

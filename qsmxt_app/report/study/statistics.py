@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from qsmxt_app.bids.small_file import read_small
-from qsmxt_app.errors import QsmxtError
 from qsmxt_app.records.group import RegionalModel
 from qsmxt_app.report.pictures import figure_uri
 from qsmxt_app.report.region_names import SIDES
 from qsmxt_app.report.rendering import show_number
-from qsmxt_app.report.study.values import finite_number, map_title
+from qsmxt_app.report.study.values import finite_number, map_title, read_results
 
 SIGNIFICANT = 0.05
 REGIONS_PER_PLOT = 20
@@ -86,12 +82,8 @@ def statistics_section(output_dir: Path, model: RegionalModel | None) -> Statist
 
 
 def _read(table: Path) -> dict[str, list[RegionEstimate]]:
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_small(table)), delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (QsmxtError, csv.Error):
-        return {}
     found: dict[str, list[RegionEstimate]] = {}
-    for row in rows:
+    for row in read_results(table):
         numbers = [finite_number(row.get(name)) for name in ("estimate", "ci_low", "ci_high")]
         value, low, high = numbers
         if value is None or low is None or high is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qsmxt_app.bids.small_file import check_regular
+from qsmxt_app.bids.small_file import check_regular, read_small
 from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.outliers import FEWEST, LIMIT, modified_z_scores
 from qsmxt_app.maps.measured import MEASURED
@@ -98,6 +99,14 @@ def read_values(path: Path, group_by: str) -> list[Value]:
         groups = group_names(sorted(_cells(path, group_by))) if group_by else {}
         return list(_values(path, group_by, groups))
     except (QsmxtError, OSError, ValueError, csv.Error):
+        return []
+
+
+def read_results(path: Path) -> list[dict[str, str]]:
+    """Read a table of results (TSV); a missing or damaged one reads as an empty one."""
+    try:
+        return list(csv.DictReader(io.StringIO(read_small(path)), delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (QsmxtError, csv.Error):
         return []
 
 

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from numpy.typing import NDArray
 
-from qsmxt_app.bids.small_file import read_small
-from qsmxt_app.errors import QsmxtError
 from qsmxt_app.group.statistics.clusters import SIGNIFICANT
 from qsmxt_app.records.group import GroupRecord, VoxelwiseModel
 from qsmxt_app.report.panel import Panel, Table, make_view
 from qsmxt_app.report.pictures import CHI, Window, outline
 from qsmxt_app.report.rendering import show_number, show_product
 from qsmxt_app.report.slices import Cut, SliceGrid, make_grid, size_mm, take, to_ras
-from qsmxt_app.report.study.values import finite_number
+from qsmxt_app.report.study.values import finite_number, read_results
+from qsmxt_app.report.volumes import load_volume
 
 MOST_CLUSTERS, MOST_SLICES = 20, 4
 HEAD = ("Region of the peak", "Volume [mm³]", "p", "t", "Effect", "Place [mm]", "Regions")
 LEGEND = (("positive", "larger"), ("negative", "smaller"))
 _MAP_OF = {"chi": ("Chimap", CHI), "r2star": ("R2starmap", Window(0, 60, "1/s"))}
-Volume = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,7 @@ def voxelwise_section(output_dir: Path, record: GroupRecord) -> VoxelwiseOnPage 
     if model is None or record.model is None:
         return None
     table = output_dir / Path(model.table).name
-    rows = _read(table)
+    rows = read_results(table)
     panels = [
         _panel(output_dir, record, effect, maps, [row for row in rows if row.get("term") == effect])
         for effect, maps in zip(model.clusters, _triples(model.maps), strict=False)
@@ -56,13 +49,6 @@ def voxelwise_section(output_dir: Path, record: GroupRecord) -> VoxelwiseOnPage 
 def _triples(maps: Sequence[str]) -> list[tuple[str, str]]:
     """Return the maps of t and p of each effect; they follow the estimate."""
     return [(maps[first + 1], maps[first + 2]) for first in range(0, len(maps) - 2, 3)]
-
-
-def _read(table: Path) -> list[dict[str, str]]:
-    try:
-        return list(csv.DictReader(io.StringIO(read_small(table)), delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (QsmxtError, csv.Error):
-        return []
 
 
 def _facts(model: VoxelwiseModel, units: str) -> list[tuple[str, str]]:
@@ -108,11 +94,11 @@ def _views(output_dir: Path, record: GroupRecord, maps: tuple[str, str], rows: l
     name = record.template.name if record.template else ""
     folder = output_dir / f"tpl-{name}" / "anat"
     below = [folder / f"tpl-{name}_{desc}{suffix}.nii.gz" for desc in ("", "desc-mean_")]
-    average = next((found for path in below if (found := _load(path))), None)
-    t, p = (_load(output_dir / path) for path in maps)
+    average = next((found for path in below if (found := load_volume(path))), None)
+    t, p = (load_volume(output_dir / path) for path in maps)
     if not average or not t or not p or ".." in "".join(maps):
         return ()
-    values, affine = p
+    values, affine, _ = p
     # the statistics are of every second voxel or so where the map was smoothed
     steps = [max(1, -(-whole // part)) for whole, part in zip(average[0].shape, values.shape, strict=True)]
     shown = average[0][tuple(slice(None, None, step) for step in steps)]
@@ -139,11 +125,3 @@ def _cuts(grid: SliceGrid, rows: list[dict[str, str]]) -> list[Cut]:
         if grid.lower[2] <= index < grid.upper[2] and index not in indices:
             indices.append(index)
     return [Cut("axial", index) for index in sorted(indices[:MOST_SLICES])]
-
-
-def _load(path: Path) -> tuple[Volume, NDArray[np.float64]] | None:
-    try:
-        image = nib.nifti1.load(path)
-        return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64)
-    except (ImageFileError, OSError, EOFError, ValueError):
-        return None
