@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+from qsmxt_app.errors import QsmxtError
+
+_OF_DERIVATIVES = {"desc", "space", "label", "res", "den", "echo", "part"}
+"""Entities that tell images of one scan apart."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,15 @@ class Acquisition:
         """All image files, each once."""
         echoes = [echo for coil in self.coils or (self.echoes,) for echo in coil]
         return tuple(dict.fromkeys(path for echo in echoes for path in (echo.magnitude, echo.phase)))
+
+    def shared_entities(self, entities: Mapping[str, str]) -> int | None:
+        """Return how many entities a derivative shares with this scan; None where it is of another scan."""
+        own = {key: label for key, label in entities.items() if key not in _OF_DERIVATIVES}
+        return len(own) if own.items() <= self.output_entities.items() else None
+
+    def problem(self, error: QsmxtError) -> Problem:
+        """Return an error as the reason why this scan has no map."""
+        return Problem(self.subject, self.session, self.files[0], error.message, error.hint, error.exit_code)
 
 
 @dataclass(frozen=True)

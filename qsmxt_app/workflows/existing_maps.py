@@ -18,7 +18,6 @@ from qsmxt_app.workflows.node_base import read_json
 
 _NATIVE = {"orig", "native", "scanner", "individual", "GRE", "MEGRE", "QSM"}
 """Labels of ``space-`` of maps that lie where they were measured."""
-_OF_THE_MAP = {"desc", "space", "label", "res", "den", "echo", "part"}
 _UNKNOWN = "a program that its dataset does not name"
 
 
@@ -51,16 +50,7 @@ def find_existing_maps(
         try:
             path = _map_of(acquisition, folder)
         except QsmxtError as error:
-            problems.append(
-                Problem(
-                    acquisition.subject,
-                    acquisition.session,
-                    acquisition.files[0],
-                    error.message,
-                    error.hint,
-                    error.exit_code,
-                )
-            )
+            problems.append(acquisition.problem(error))
             continue
         units = str(read_json(sidecar_path(path)).get("Units") or "")
         found.append((acquisition, ExistingMap(path.absolute(), units, program)))
@@ -97,9 +87,8 @@ def _map_of(acquisition: Acquisition, folder: Path) -> Path:
         name = parse_name(path.name)
         if name is None or name.entities.get("space", "orig") not in _NATIVE:
             continue
-        entities = {key: label for key, label in name.entities.items() if key not in _OF_THE_MAP}
-        if entities.items() <= acquisition.output_entities.items():
-            ranked.setdefault((-len(entities), "desc" in name.entities), []).append(path)
+        if (shared := acquisition.shared_entities(name.entities)) is not None:
+            ranked.setdefault((-shared, "desc" in name.entities), []).append(path)
     if not ranked:
         raise NoInput(
             f"{acquisition.label}: no map in {folder}.",

@@ -15,7 +15,6 @@ from qsmxt_app.settings import MASK_METHODS, Settings
 
 PREFERRED = ("qsm", "brain")
 """Labels of ``desc-``, the better first, where a folder has several masks for a scan."""
-_OF_THE_MASK = {"desc", "space", "label", "res", "den", "echo", "part"}
 
 
 def settings_with_masks(
@@ -44,16 +43,7 @@ def settings_with_masks(
         try:
             mask = _mask_of(acquisition, available, settings.masks)
         except QsmxtError as error:
-            problems.append(
-                Problem(
-                    acquisition.subject,
-                    acquisition.session,
-                    acquisition.files[0],
-                    error.message,
-                    error.hint,
-                    error.exit_code,
-                )
-            )
+            problems.append(acquisition.problem(error))
             continue
         chosen = settings.chosen | {"mask"}
         usable.append((acquisition, replace(settings, mask=str(mask.absolute()), chosen=chosen)))
@@ -89,9 +79,8 @@ def _named_for(acquisition: Acquisition, available: Sequence[Path]) -> list[Path
         name = parse_name(path.name)
         if name is None:
             continue
-        entities = {key: label for key, label in name.entities.items() if key not in _OF_THE_MASK}
-        if entities.items() <= acquisition.output_entities.items():
+        if (shared := acquisition.shared_entities(name.entities)) is not None:
             described = name.entities.get("desc", "")
             rank = (*PREFERRED, described).index(described)
-            found.append((-len(entities), rank, path))
+            found.append((-shared, rank, path))
     return [path for _, _, path in sorted(found)]
