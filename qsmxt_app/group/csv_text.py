@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _MISSING = {"n/a", "na", "nan", "none", "inf", "-inf"}
 
 
+NOT_KNOWN = "n/a"
 MOST_COLUMNS = 5000
 """Columns of a table: large studies have some thousands, and each is repeated for every region of a scan."""
 
@@ -95,6 +97,19 @@ def harmless(cell: str) -> str:
     text = printable(text)
     risky = cell.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA)
     return f"'{text}" if risky and not _NUMBER.fullmatch(text) else text
+
+
+def tsv_cell(value: object) -> str:
+    r"""Write a value as a BIDS table has it.
+
+    Examples
+    --------
+    >>> tsv_cell(0.12345678), tsv_cell(float("nan")), tsv_cell("two\nlines"), tsv_cell("")
+    ('0.123457', 'n/a', 'two lines', 'n/a')
+    """
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else NOT_KNOWN
+    return " ".join(str(value).split()) or NOT_KNOWN
 
 
 def _present(cell: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray, LabelArray
+from qsmxt_app.group.csv_text import tsv_cell
 from qsmxt_app.group.majority_vote import majority_vote
 
 DAYS_PER_YEAR = 365.25
@@ -131,11 +132,5 @@ def fit_change(
 def changes_tsv(rows: Iterable[Mapping[str, object]]) -> str:
     """Return the table: one row for every participant and region."""
     lines = ["\t".join(COLUMNS)]
-    lines += ["\t".join(_cell(row[name]) for name in COLUMNS) for row in rows]
+    lines += ["\t".join(tsv_cell(row[name]) for name in COLUMNS) for row in rows]
     return "\n".join(lines) + "\n"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else "n/a"
-    return " ".join(str(value).split()) or "n/a"

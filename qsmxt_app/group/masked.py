@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsmxt_app.arrays import FloatArray
-from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration.image import Grid, Image
+from qsmxt_app.registration.masked_resampling import interpolate_inside
 from qsmxt_app.registration.resample import apply
 from qsmxt_app.registration.transforms import Transform
 
@@ -36,15 +36,6 @@ def apply_masked(
         those of the map.
     """
     known = apply(image.with_array(mask.astype(np.float32)), grid, transform).array > 0.5
-    values = apply(image.with_array(_continued(image.array, mask)), grid, transform, "bspline").array
     if not known.any():
-        return np.zeros_like(values), known
-    inside = image.array[mask]
-    return np.where(known, np.clip(values, inside.min(), inside.max()), np.float32(0)), known
-
-
-def _continued(array: NDArray, mask: NDArray[np.bool_]) -> NDArray:
-    """Give voxels outside the mask the value of the nearest one inside, so that there is no edge."""
-    if mask.all() or not mask.any():
-        return array
-    return nearest_of(array, mask)
+        return np.zeros(known.shape, np.float32), known
+    return np.where(known, interpolate_inside(image, mask, grid, transform), np.float32(0)), known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.qsm.morphology import nearest_of
 from qsmxt_app.registration.image import Grid, Image, crop
 from qsmxt_app.registration.resample import apply
@@ -60,8 +61,32 @@ def resample_in_mask(values: Image, mask: Image, grid: Grid, transform: Transfor
     """
     margin = _RIM_VOXELS * max(values.voxel_size)
     part, inside = crop(values, mask.array, margin), crop(mask, mask.array, margin)
-    known = part.array[inside.array]
-    whole = part.with_array(nearest_of(part.array, inside.array))
-    found = apply(whole, grid, transform, "bspline").array
+    found = interpolate_inside(part, inside.array, grid, transform)
     kept = resample_mask(mask, grid, transform).array
-    return Image(np.where(kept, np.clip(found, known.min(), known.max()), 0).astype(np.float32), grid.affine)
+    return Image(np.where(kept, found, 0).astype(np.float32), grid.affine)
+
+
+def interpolate_inside(
+    values: Image, mask: BoolArray, grid: Grid, transform: Transform | None = None
+) -> FloatArray:
+    """Interpolate a map by a cubic spline through its values in a mask alone, within their range.
+
+    Parameters
+    ----------
+    values : Image
+    mask : ndarray of bool
+        Of the image's shape; not empty.
+    grid : Grid
+        Where the result lies.
+    transform : Transform
+        From the map's space to the grid's. None: both are the same world.
+
+    Returns
+    -------
+    ndarray
+        Of the grid; outside the mask the nearest value inside goes on, so that there is no edge.
+    """
+    known = values.array[mask]
+    whole = values if mask.all() else values.with_array(nearest_of(values.array, mask))
+    found = apply(whole, grid, transform, "bspline").array
+    return np.asarray(np.clip(found, known.min(), known.max()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import generate_binary_structure, label
 
 from qsmxt_app.arrays import FloatArray, LabelArray
+from qsmxt_app.group.csv_text import tsv_cell
 
 SIGNIFICANT = 0.05
 MOST_REGIONS, LEAST_SHARE = 4, 0.05
@@ -114,7 +114,7 @@ def clusters_tsv(clusters: Mapping[str, Sequence[Cluster]]) -> str:
     """Return the table of clusters, by term."""
     rows = ["\t".join(COLUMNS)]
     for term, found in clusters.items():
-        rows += ["\t".join(map(_cell, _cells(term, number, one))) for number, one in enumerate(found, 1)]
+        rows += ["\t".join(map(tsv_cell, _cells(term, number, one))) for number, one in enumerate(found, 1)]
     return "\n".join(rows) + "\n"
 
 
@@ -122,9 +122,3 @@ def _cells(term: str, number: int, one: Cluster) -> Iterator[object]:
     regions = "; ".join(f"{name} {share:.0%}" for name, share in one.regions.items())
     yield from (term, number, one.volume_mm3, one.p, one.peak_t, one.peak_effect, one.mean_effect)
     yield from (*one.peak_mm, one.peak_region, regions)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else "n/a"
-    return " ".join(str(value).split()) or "n/a"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
+from qsmxt_app.group.csv_text import tsv_cell
 from qsmxt_app.group.statistics.design import INTERCEPT
 from qsmxt_app.group.statistics.fit import Estimate
 from qsmxt_app.group.statistics.regions import RegionModel, StudyModel
 
-NOT_KNOWN = "n/a"
 _CORRECTIONS = {
     "fdr": "false discovery rate of Benjamini and Hochberg",
     "holm": "family-wise error by Holm's method",
@@ -47,7 +46,7 @@ def results_tsv(model: StudyModel) -> str:
     """Return the table: one row for every region and coefficient."""
     rows = ["\t".join(_COLUMNS)]
     for region in model.regions:
-        rows += ["\t".join(map(_cell, cells)) for cells in _rows(model, region)]
+        rows += ["\t".join(map(tsv_cell, cells)) for cells in _rows(model, region)]
     return "\n".join(rows) + "\n"
 
 
@@ -91,9 +90,3 @@ def _rows(model: StudyModel, region: RegionModel) -> Iterator[list[object]]:
 
 def _numbers(one: Estimate) -> list[float]:
     return [one.value, one.error, one.low, one.high, one.t, one.degrees]
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else NOT_KNOWN
-    return " ".join(str(value).split()) or NOT_KNOWN
