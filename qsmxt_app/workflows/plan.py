@@ -125,7 +125,7 @@ class ScanPlan:
     def r2_problems(self) -> tuple[str, ...]:
         """Why images of R2 are not used, where a map would use them."""
         made = made_maps(self.settings.as_dict(), len(self.acquisition.echoes))
-        return self.acquisition.r2_problems if any("r2" in MAPS[name].takes for name in made) else ()
+        return self.acquisition.r2_problems if _use_r2(made) else ()
 
     @property
     def steps(self) -> tuple[StepPlan, ...]:
@@ -343,9 +343,13 @@ def _map_steps(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:
         left_out.add("background")
     made = made_maps(settings.as_dict(), len(acquisition.echoes))
     left_out |= MAPS.keys() - made
-    if acquisition.r2 is None or not any("r2" in MAPS[name].takes for name in made):
+    if acquisition.r2 is None or not _use_r2(made):
         left_out.add("r2")
     return tuple(name for name in STEPS if name not in left_out)
+
+
+def _use_r2(maps: Iterable[str]) -> bool:
+    return any("r2" in MAPS[name].takes for name in maps)
 
 
 def _steps_of_existing(acquisition: Acquisition, settings: Settings) -> tuple[str, ...]:

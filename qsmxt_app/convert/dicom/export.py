@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.config import RAISE
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -172,10 +175,6 @@ def _cleaned(read: Dataset) -> Dataset:
 
 def _set(dataset: Dataset, name: str, text: str) -> None:
     """Set an element, if pydicom takes the text for what the standard allows there."""
-    from pydicom.config import RAISE
-    from pydicom.datadict import dictionary_VR
-    from pydicom.dataelem import DataElement
-
     try:
         element = DataElement(Tag(name), dictionary_VR(Tag(name)), text, validation_mode=RAISE)
     except (ValueError, TypeError):

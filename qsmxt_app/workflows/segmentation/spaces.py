@@ -18,7 +18,7 @@ from qsmxt_app.registration.masked_resampling import resample_in_mask, resample_
 from qsmxt_app.segment.regions import read_regions
 from qsmxt_app.segment.saved_atlas import load_saved_atlas
 from qsmxt_app.settings import T1W_SPACE
-from qsmxt_app.workflows.node_base import Step, StepOutputSpec, defined, load, load_affine, load_mask
+from qsmxt_app.workflows.node_base import Step, StepOutputSpec, defined, load_affine, load_image, load_mask
 from qsmxt_app.workflows.nodes.inputs import image
 from qsmxt_app.workflows.outputs import output_path
 from qsmxt_app.workflows.region_files import MAP_TRAITS, save_labels
@@ -65,8 +65,8 @@ class WriteSpaces(Step):
     def _t1w(self) -> tuple[Grid, Transform, str, str]:
         """Return the grid, the way there, the BIDS name and the reference of the space of the T1w."""
         given = self.inputs
-        grid = Image(load(given.t1w), load_affine(given.t1w)).grid
-        return grid, self._to_anatomy(), T1W_SPACE, bids_uri(Path(given.raw), Path(given.bids_dir))
+        reference = bids_uri(Path(given.raw), Path(given.bids_dir))
+        return load_image(given.t1w).grid, self._to_anatomy(), T1W_SPACE, reference
 
     def _template(self) -> tuple[Grid, Transform, str, str]:
         """Return the same of the space of the template."""
@@ -93,7 +93,7 @@ class WriteSpaces(Step):
         for name, output in MEASURED.items():
             if not (file := defined(getattr(given, name))):
                 continue
-            found = resample_in_mask(Image(load(file), load_affine(file)), mask, grid, to_space)
+            found = resample_in_mask(load_image(file), mask, grid, to_space)
             native = output_path(output_dir, given.acquisition, output)
             sidecar = image_sidecar(
                 [bids_uri(native, output_dir, "")],
@@ -109,7 +109,8 @@ class WriteSpaces(Step):
         kept = resample_mask(mask, grid, to_space).array
         sources = [bids_uri(path.with_name(path.name.replace(f"_space-{space}", "")), output_dir, "")]
         yield "mask", save_image(kept, grid.affine, path, {"Sources": sources, **told, "Type": "ROI"})
-        labels = Image(load(given.dseg).astype(np.int32), load_affine(given.dseg))
+        labels = load_image(given.dseg)
+        labels = labels.with_array(labels.array.astype(np.int32))
         moved = resample_labels(labels, grid, to_space).labels.array
         path = derivative_path(output_dir, {**entities, "seg": given.label}, "dseg", desc="qsm")
         native = derivative_path(

@@ -38,14 +38,10 @@ from qsmxt_app.workflows.run_folder import (
 )
 from qsmxt_app.workflows.study_level.average_participants import average_participants
 from qsmxt_app.workflows.study_level.build import TemplateBuilder
-from qsmxt_app.workflows.study_level.custom_segmentation import (
-    custom_segmentation_on,
-)
+from qsmxt_app.workflows.study_level.custom_segmentation import custom_segmentation_on
 from qsmxt_app.workflows.study_level.finish import Finisher, WarpedScan
 from qsmxt_app.workflows.study_level.group_record import GroupResult, write_group_record
-from qsmxt_app.workflows.study_level.inputs import (
-    GroupScan,
-)
+from qsmxt_app.workflows.study_level.inputs import GroupScan
 from qsmxt_app.workflows.study_level.longitudinal import measure_changes, write_changes
 from qsmxt_app.workflows.study_level.plan import GroupPlan, plan_group, show_plan
 from qsmxt_app.workflows.study_level.regional_model import model_lines, write_model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from nipype.interfaces.base import File, isdefined, traits
 from numpy.typing import NDArray
 
+from qsmxt_app.arrays import BoolArray, FloatArray
 from qsmxt_app.bids.atomic import write_text
 from qsmxt_app.bids.derivatives import bids_uri, derivative_path, image_sidecar, save_image
 from qsmxt_app.group.intensity import similarity
@@ -166,6 +167,12 @@ class WarpToTemplate(Step):
         return save_image(values, affine, path, sidecar)
 
 
+def participant_mean(files: Sequence[str]) -> tuple[FloatArray, BoolArray]:
+    """Average the warped maps of a participant, each where it is known, that is, not 0."""
+    images = [load(file) for file in files]
+    return masked_mean([(image, image != 0) for image in images])
+
+
 class AverageMapsInputSpec(StepInputSpec):
     """Inputs of `AverageMaps`."""
 
@@ -193,8 +200,7 @@ class AverageMaps(Step):
         affine = load_affine(given.scans[0][0])
         running: RunningStatistics | None = None
         for files in given.scans:
-            images = [load(file) for file in files]
-            mean, inside = masked_mean([(image, image != 0) for image in images])
+            mean, inside = participant_mean(files)
             running = running or RunningStatistics(mean.shape)
             running.add(mean, inside)
         assert running is not None  # noqa: S101 - nipype does not start a node without its mandatory list

@@ -63,7 +63,7 @@ def _check_voxelwise(settings: Settings, formula: Formula) -> None:
         raise WrongUsage("--model-voxelwise compares maps in the template.", "Leave out --no-template.")
     if formula.measure not in AVERAGED:
         raise WrongUsage(
-            f"--model-voxelwise: {formula.measure} is not brought to the template.",
+            f"--model-voxelwise: {formula.measure} is not warped to the template.",
             f"There are: {', '.join(AVERAGED)}.",
         )
 

@@ -15,7 +15,6 @@ from qsmxt_app.bids.atomic import write_json, write_text
 from qsmxt_app.bids.derivatives import bids_uri, image_sidecar, save_image
 from qsmxt_app.bids.headers import read_header
 from qsmxt_app.errors import UnusableData
-from qsmxt_app.group.running import masked_mean
 from qsmxt_app.group.statistics.clusters import COLUMNS, SIGNIFICANT, Cluster, clusters_tsv, find_clusters
 from qsmxt_app.group.statistics.design import Design
 from qsmxt_app.group.statistics.voxels import (
@@ -42,6 +41,7 @@ from qsmxt_app.workflows.node_base import (
     save,
 )
 from qsmxt_app.workflows.study_level.finish import WarpedScan
+from qsmxt_app.workflows.study_level.maps import participant_mean
 from qsmxt_app.workflows.study_level.study import Job, Stages, voxels_of
 
 TABLE = "group_desc-voxelwise_clusters.tsv"
@@ -79,13 +79,12 @@ class GatherVoxels(Step):
         brain = load(given.brain)[every] > 0 if isdefined(given.brain) else np.ones(1, bool)
         mask, maps = np.broadcast_to(brain, like.array[every].shape), []
         for files in given.scans:
-            images = [load(file) for file in files]
-            mean, inside = masked_mean([(image, image != 0) for image in images])
+            mean, inside = participant_mean(files)
             maps.append(smooth_inside(mean, inside, given.fwhm, like.voxel_size)[every])
             mask = mask & inside[every]
         if np.count_nonzero(mask) < FEWEST_VOXELS:
             raise UnusableData(
-                "voxel-wise statistics: there is hardly a voxel where all participants have a map."
+                f"voxel-wise statistics: all participants have a map in fewer than {FEWEST_VOXELS} voxels."
             )
         np.save(folder / "values.npy", np.stack([one[mask] for one in maps]))
         affine = like.affine @ np.diag([*step, 1.0])
